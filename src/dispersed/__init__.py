@@ -1,0 +1,60 @@
+"""Associative memories and diffusion models as one family.
+
+A memory is a distribution of states; noise disperses it; recall gathers it again.
+"""
+
+from dispersed.memories import (
+    ClassicalHopfield,
+    Denoiser,
+    DenseHopfield,
+    Exponential,
+    Memory,
+    ModernHopfield,
+    Network,
+    PatternMemory,
+    Polynomial,
+)
+from dispersed.noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
+from dispersed.processes import VE, VP, Cosine, Linear
+from dispersed.recall import (
+    Asynchronous,
+    ExponentialIntegrator,
+    Iteration,
+    OneStep,
+    ProbabilityFlow,
+    Recall,
+    ReverseSDE,
+    recall,
+)
+from dispersed.validation import InputError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VE",
+    "VP",
+    "Asynchronous",
+    "ClassicalHopfield",
+    "Cosine",
+    "Denoiser",
+    "DenseHopfield",
+    "Exponential",
+    "ExponentialIntegrator",
+    "InputError",
+    "Iteration",
+    "Linear",
+    "Memory",
+    "ModernHopfield",
+    "Network",
+    "OneStep",
+    "PatternMemory",
+    "Polynomial",
+    "ProbabilityFlow",
+    "Recall",
+    "ReverseSDE",
+    "alpha_from_sigma",
+    "beta_from_sigma",
+    "recall",
+    "sigma_from_alpha",
+    "sigma_from_beta",
+]

@@ -1,0 +1,66 @@
+"""Networks: state-to-state maps that descend one fixed energy, recalled by iteration."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from dispersed.types import Array, Bool, Float, Int, Scalar, State
+
+
+class Network(eqx.Module):
+    """A recurrent network of `dimension` units with one energy and one update.
+
+    It has no noise level: what temperature it has is its own. Subclasses write `energy`, `update` and
+    `nearest` for one state, decorated with `per_state`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def dimension(self) -> int:
+        """The number of units d."""
+
+    @abc.abstractmethod
+    def energy(self, x: State) -> Scalar:
+        """The energy that the dynamics lowers."""
+
+    @abc.abstractmethod
+    def update(self, x: State) -> State:
+        """One synchronous update of every unit."""
+
+    @abc.abstractmethod
+    def nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """Index of the nearest stored pattern and its responsibility for the state."""
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar | None) -> "Network":
+        """The network with the entries `known` clamped to those of one state x."""
+        return Clamped(self, x, known)
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The state at rest, 0."""
+        return jnp.zeros(self.dimension), jnp.ones(())
+
+    def at(self, sigma: Float[Array, ""] | None) -> "Network":
+        """The network itself: it holds its own temperature."""
+        return self
+
+
+class Clamped(Network):
+    """A network some of whose units are held at given values."""
+
+    network: Network
+    x: State
+    known: Bool[Array, " d"]
+
+    @property
+    def dimension(self) -> int:
+        return self.network.dimension
+
+    def energy(self, x: State) -> Scalar:
+        return self.network.energy(x)
+
+    def update(self, x: State) -> State:
+        return jnp.where(self.known, self.x, self.network.update(x))
+
+    def nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        return self.network.nearest(x)

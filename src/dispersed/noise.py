@@ -1,0 +1,45 @@
+r"""Three names for one noise level: signal level α, noise standard deviation σ, inverse temperature β.
+
+A cue that keeps the fraction α of a pattern, x = αy + √(1−α²) ε, is the variance-exploding cue
+z = x/α = y + σε with
+
+    σ = √(1−α²)/α,    α = 1/√(1+σ²),    β = 1/σ².
+
+σ is the noise the memory feels, β the inverse temperature of the modern Hopfield network with the same
+energy (Eq. 14). Time is not here: which t belongs to which σ is the process's own affair.
+"""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from dispersed.validation import InputError, positive, signal_level
+
+
+def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:
+    """σ = √(1−α²)/α for α in (0, 1]; 0 at α = 1."""
+    alpha = signal_level(alpha)
+    return jnp.sqrt((1 - alpha) * (1 + alpha)) / alpha
+
+
+def alpha_from_sigma(sigma: ArrayLike) -> Float[Array, "..."]:
+    """α = 1/√(1+σ²) for σ > 0."""
+    return 1 / jnp.hypot(1.0, positive("sigma", sigma))
+
+
+def beta_from_sigma(sigma: ArrayLike) -> Float[Array, "..."]:
+    """β = 1/σ² for σ > 0 (Eq. 14, with σ² standing for (T−t)σ² of the paper)."""
+    return positive("sigma", sigma) ** -2
+
+
+def sigma_from_beta(beta: ArrayLike) -> Float[Array, "..."]:
+    """σ = 1/√β for β > 0."""
+    return positive("beta", beta) ** -0.5
+
+
+def sigma_of(alpha: ArrayLike | None, sigma: ArrayLike | None) -> Float[Array, "..."]:
+    """The noise level that exactly one of `alpha` and `sigma` states."""
+    if (alpha is None) == (sigma is None):
+        given = "got neither" if alpha is None else "got both"
+        raise InputError("alpha, sigma", given, "give the noise level as exactly one of alpha and sigma")
+    return positive("sigma", sigma) if alpha is None else sigma_from_alpha(alpha)

@@ -1,0 +1,53 @@
+"""The two Gaussian processes in common use."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dispersed.processes.process import Process
+from dispersed.processes.rates import Constant, Rate
+from dispersed.types import Array, Float
+from dispersed.validation import positive
+
+
+class VE(Process):
+    """Variance exploding (Eq. 6): x_t = y + σ√t ε, a Brownian motion of diffusion `rate` = σ.
+
+    Its states are the cues z that a memory feels: s(t) = 1.
+    """
+
+    rate: Float[Array, ""]
+
+    def __init__(self, rate: ArrayLike = 1.0) -> None:
+        self.rate = positive("rate", rate)
+
+    def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.ones_like(t)
+
+    def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.rate * jnp.sqrt(t)
+
+    def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
+        return (sigma / self.rate) ** 2
+
+
+class VP(Process):
+    """Variance preserving: dx = −½γ(t)x dt + √γ(t) dW (Eq. 26, which as printed lacks the ½ and the √).
+
+    x_t = α_t y + √(1−α_t²) ε with α_t = exp(−½B(t)), B(t) = ∫γ; so s = α and σ² = e^B − 1.
+
+    **Arguments**: `rate`, a number for the paper's constant rate, or `Linear()`, `Cosine()`, any `Rate`.
+    """
+
+    rate: Rate
+
+    def __init__(self, rate: Rate | ArrayLike = 1.0) -> None:
+        self.rate = rate if isinstance(rate, Rate) else Constant(rate)
+
+    def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(-self.rate.integral(t) / 2)
+
+    def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.sqrt(jnp.expm1(self.rate.integral(t)))
+
+    def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.rate.inverse(jnp.log1p(sigma**2))

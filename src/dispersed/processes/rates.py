@@ -1,0 +1,81 @@
+"""Rates γ(t) at which a variance-preserving process forgets."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from dispersed.types import Array, Float, Scalar
+from dispersed.validation import InputError, is_known, positive
+
+
+class Rate(eqx.Module):
+    """γ(t) ≥ 0 through its integral B(t) = ∫₀ᵗ γ, on which everything depends, and the inverse of that."""
+
+    @abc.abstractmethod
+    def integral(self, t: Scalar) -> Scalar:
+        """B(t) = ∫₀ᵗ γ(s) ds."""
+
+    @abc.abstractmethod
+    def inverse(self, b: Scalar) -> Scalar:
+        """The time t ≥ 0 at which B(t) = b."""
+
+
+class Constant(Rate):
+    """γ(t) = γ, the paper's rate (Eq. 26; γ = 0.8 in Table 1)."""
+
+    rate: Float[Array, ""]
+
+    def __init__(self, rate: ArrayLike = 1.0) -> None:
+        self.rate = positive("rate", rate)
+
+    def integral(self, t: Scalar) -> Scalar:
+        return self.rate * t
+
+    def inverse(self, b: Scalar) -> Scalar:
+        return b / self.rate
+
+
+class Linear(Rate):
+    """γ(t) = first + (last − first) t, meant for t in [0, 1]. Song et al. (2021) use 0.1 to 20."""
+
+    first: Float[Array, ""]
+    last: Float[Array, ""]
+
+    def __init__(self, first: ArrayLike = 0.1, last: ArrayLike = 20.0) -> None:
+        self.first, self.last = positive("first", first), positive("last", last)
+        if is_known(self.first, self.last) and bool(self.last < self.first):
+            raise InputError("last", f"got {float(self.last):g}", f"at least first = {float(self.first):g} is accepted")
+
+    def integral(self, t: Scalar) -> Scalar:
+        return self.first * t + (self.last - self.first) * t**2 / 2
+
+    def inverse(self, b: Scalar) -> Scalar:
+        # The root of the quadratic in the form that does not cancel, and holds for last = first too.
+        return 2 * b / (self.first + jnp.sqrt(self.first**2 + 2 * (self.last - self.first) * b))
+
+
+class Cosine(Rate):
+    """α(t) = cos(½π(t+s)/(1+s))/cos(½πs/(1+s)) for t in [0, 1). Nichol & Dhariwal (2021), s = 0.008."""
+
+    offset: float = 0.008
+
+    def _angle(self, t: Scalar) -> Scalar:
+        return np.pi / 2 * (t + self.offset) / (1 + self.offset)
+
+    def integral(self, t: Scalar) -> Scalar:
+        start = np.pi / 2 * self.offset / (1 + self.offset)
+        # cos a / cos b through the sum formula: 1 − cos cancels near t = 0.
+        step = self._angle(t) - start
+        half = jnp.sin(step / 2)
+        return -2 * jnp.log1p(-2 * half**2 - np.tan(start) * jnp.sin(step))
+
+    def inverse(self, b: Scalar) -> Scalar:
+        start = np.pi / 2 * self.offset / (1 + self.offset)
+        cosine = np.cos(start) * jnp.exp(-b / 2)
+        # arccos c = atan2(√(1−c²), c), with 1 − c² = sin² start − cos² start · expm1(−b) > 0.
+        sine = jnp.sqrt(np.sin(start) ** 2 - np.cos(start) ** 2 * jnp.expm1(-b))
+        step = jnp.arctan2(sine * np.cos(start) - cosine * np.sin(start), cosine * np.cos(start) + sine * np.sin(start))
+        return step * 2 / np.pi * (1 + self.offset)

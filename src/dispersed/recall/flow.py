@@ -1,0 +1,169 @@
+"""Recall in the process's own time by diffrax: the probability-flow ODE and the reverse SDE."""
+
+from collections.abc import Callable
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+
+from dispersed.memories import Denoiser
+from dispersed.processes import Process
+from dispersed.recall.dynamics import Dynamics, Outcome, gather, whole, with_end
+from dispersed.types import Array, Int, Key, Scalar, State
+from dispersed.validation import InputError, at_least, positive_number
+
+
+class ProbabilityFlow(Dynamics):
+    """The probability-flow ODE (Eq. 27) in the process's time t, by any diffrax solver.
+
+    The default is the paper's: Euler on the uniform grid of 300 steps from the cue's t to 0.
+
+    **Arguments**
+
+    - `solver`: any diffrax ODE solver; explicit ones report their evaluations, others −1.
+    - `steps`: intervals of a uniform grid from the cue's t to 0. The last of them, in which the slope is
+      singular, is one Tweedie step, so Euler costs `steps` evaluations.
+    - `tol`: adapt the step to this relative and absolute tolerance instead (not for Euler).
+    - `sigma_min`: the noise level at which the Tweedie step takes over, instead of the grid's last point.
+    """
+
+    solver: dfx.AbstractSolver
+    steps: int
+    tol: float | None
+    sigma_min: float | None
+
+    def __init__(
+        self,
+        solver: dfx.AbstractSolver | None = None,
+        steps: int = 300,
+        tol: float | None = None,
+        sigma_min: float | None = None,
+    ) -> None:
+        self.solver = dfx.Euler() if solver is None else _solver(solver)
+        self.steps = at_least("steps", steps, 2)
+        if tol is not None and not isinstance(self.solver, dfx.AbstractAdaptiveSolver):
+            raise InputError("tol", f"{type(self.solver).__name__} has no error estimate", "try diffrax.Tsit5()")
+        self.tol = None if tol is None else positive_number("tol", tol)
+        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
+
+    def run(
+        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+    ) -> Outcome:
+        def backwards(elapsed: Scalar, x: State, start: Scalar) -> State:
+            t = start - elapsed
+            return -process.velocity(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+
+        return _integrate(self, dfx.ODETerm(backwards), memory, process, z, sigma, trajectory)
+
+
+class ReverseSDE(Dynamics):
+    """The reverse-time SDE (Eq. 7, 16): each recall is one sample of the posterior over memories.
+
+    **Arguments**
+
+    - `solver`: any diffrax SDE solver for additive noise; Euler–Maruyama by default.
+    - `steps`: intervals of a uniform grid from the cue's t to 0, the last of them one Tweedie step.
+    - `sigma_min`: the noise level at which the Tweedie step takes over, instead of the grid's last point.
+    """
+
+    solver: dfx.AbstractSolver
+    steps: int
+    sigma_min: float | None
+    random = True
+    tol = None
+
+    def __init__(
+        self, solver: dfx.AbstractSolver | None = None, steps: int = 300, sigma_min: float | None = None
+    ) -> None:
+        self.solver = dfx.Euler() if solver is None else _solver(solver)
+        self.steps = at_least("steps", steps, 2)
+        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
+
+    def run(
+        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+    ) -> Outcome:
+        def drift(elapsed: Scalar, x: State, start: Scalar) -> State:
+            t = start - elapsed
+            return -process.reverse_drift(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+
+        def noise(elapsed: Scalar, x: State, start: Scalar) -> lx.AbstractLinearOperator:
+            return lx.DiagonalLinearOperator(jnp.full_like(x, process.diffusion(start - elapsed)))
+
+        levy = getattr(self.solver, "minimal_levy_area", dfx.BrownianIncrement)
+        path = dfx.UnsafeBrownianPath(z.shape, key, levy_area=levy)
+        terms = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
+        return _integrate(self, terms, memory, process, z, sigma, trajectory)
+
+
+def _solver(solver: object) -> dfx.AbstractSolver:
+    if not isinstance(solver, dfx.AbstractSolver):
+        raise InputError("solver", f"got {solver!r}", "a diffrax solver such as diffrax.Heun() is accepted")
+    return solver
+
+
+def _integrate(
+    dynamics: ProbabilityFlow | ReverseSDE,
+    terms: dfx.AbstractTerm,
+    memory: Denoiser,
+    process: Process,
+    z: State,
+    sigma: Scalar,
+    trajectory: bool,
+) -> Outcome:
+    """Solve `terms`, which run in the time elapsed since the cue, then take the Tweedie step."""
+    start = process.time(sigma)
+    if dynamics.sigma_min is None:
+        stop = start / dynamics.steps
+    else:
+        stop = process.time(jnp.minimum(dynamics.sigma_min, sigma / 2))
+    grid = jnp.linspace(0, start - stop, dynamics.steps)
+    if dynamics.tol is None:
+        controller: dfx.AbstractStepSizeController = dfx.StepTo(grid)
+        most = dynamics.steps - 1
+        kept = dfx.SaveAt(t0=True, steps=True)
+    else:
+        controller = dfx.PIDController(rtol=dynamics.tol, atol=dynamics.tol)
+        most = 16**4
+        kept = dfx.SaveAt(ts=grid)
+    solution = dfx.diffeqsolve(
+        terms,
+        dynamics.solver,
+        t0=0.0,
+        t1=start - stop,
+        dt0=None,
+        y0=process.scale(start) * z,
+        args=start,
+        saveat=kept if trajectory else dfx.SaveAt(t1=True),
+        stepsize_controller=controller,
+        max_steps=most,
+        adjoint=dfx.ForwardMode(),  # recall is not differentiated backwards, and this allows cheap noise
+        throw=False,
+    )
+    sigma_stop = process.sigma(stop)
+    end = solution.ys[-1] / process.scale(stop)
+    x, period = gather(memory, end, sigma_stop)
+    steps = solution.stats["num_steps"]
+    if trajectory:
+        times = start - grid
+        states = with_end(solution.ys / process.scale(times)[:, None], x)
+        kept_states = (states, jnp.append(process.sigma(times), 0))
+    return Outcome(
+        x,
+        sigma_stop,
+        jnp.where(solution.result == dfx.RESULTS.successful, period, 0).astype(int),
+        (steps + 1).astype(int),
+        _evaluations(dynamics.solver, steps),
+        *(kept_states if trajectory else ()),
+    )
+
+
+def _evaluations(solver: dfx.AbstractSolver, steps: Int[Array, ""]) -> Int[Array, ""]:
+    """Evaluations made by `steps` solver steps and the Tweedie step."""
+    if isinstance(solver, dfx.Euler):
+        return (steps + 1).astype(int)
+    tableau = getattr(solver, "tableau", None)
+    if isinstance(tableau, dfx.ButcherTableau) and isinstance(solver, dfx.AbstractERK):
+        reused = int(tableau.fsal)
+        return (steps * (tableau.num_stages - reused) + reused + 1).astype(int)
+    return whole(-1)

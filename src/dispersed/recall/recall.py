@@ -1,0 +1,175 @@
+"""One call that recalls from every memory by every dynamics."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dispersed.keys import state_keys
+from dispersed.memories import Denoiser, Network
+from dispersed.noise import sigma_of
+from dispersed.processes import VE, VP, Process
+from dispersed.recall.dynamics import Dynamics, Outcome
+from dispersed.recall.exponential import ExponentialIntegrator
+from dispersed.recall.iteration import Asynchronous, Iteration
+from dispersed.types import Array, Bool, Float, Int, Key
+from dispersed.validation import InputError, check_finite, is_known, state_array
+
+
+class Recall(eqx.Module):
+    """What was recalled from each cue of a batch `(...)`."""
+
+    x: Float[Array, "... d"]
+    """The recalled states, in the units of the patterns."""
+    index: Int[Array, "..."] | None
+    """The stored pattern nearest to each; None where the memory keeps no list of patterns."""
+    responsibility: Float[Array, "..."] | None
+    """p(index | x) at the last noise level asked: below 1 where several memories share the state."""
+    period: Int[Array, "..."]
+    """1: a fixed point. 2: a 2-cycle of a synchronous network. 0: neither was reached."""
+    steps: Int[Array, "..."]
+    """Steps taken until then."""
+    evaluations: Int[Array, "..."]
+    """Denoiser evaluations (network updates) spent; −1 for solvers that do not tell."""
+    trajectory: Float[Array, "... times d"] | None
+    """The states passed through, in the coordinates of the cue; only if asked for."""
+    sigmas: Float[Array, "... times"] | None
+    """The noise level of each state of the trajectory."""
+
+    @property
+    def converged(self) -> Bool[Array, "..."]:
+        """Whether each recalled state is a fixed point."""
+        return self.period == 1
+
+    def __repr__(self) -> str:
+        if not is_known(self.x):
+            return f"Recall(x={self.x})"
+        *batch, d = self.x.shape
+        shape = " × ".join(map(str, batch)) or "one"
+        cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
+        share = float(self.converged.mean()) if self.converged.size else 1.0
+        return f"Recall({shape} states of {d} units, {share:.1%} converged{cost})"
+
+
+def recall(
+    memory: Denoiser | Network,
+    cue: ArrayLike,
+    dynamics: Dynamics | None = None,
+    *,
+    alpha: ArrayLike | None = None,
+    sigma: ArrayLike | None = None,
+    process: Process | None = None,
+    known: ArrayLike | None = None,
+    key: Key[Array, ""] | None = None,
+    trajectory: bool = False,
+) -> Recall:
+    r"""Gather what noise has dispersed: recall the memories behind cues.
+
+    **Arguments**
+
+    - `memory`: a memory (`PatternMemory`, a trained network, …) or a Hopfield network.
+    - `cue`: states (..., d), in the coordinates of `process`.
+    - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `ExponentialIntegrator()`,
+      `ProbabilityFlow()`, `ReverseSDE()`. By default `ExponentialIntegrator()` for a memory and
+      `Iteration()` for a network.
+    - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; exactly one of
+      them for a memory, none for a network, which has its own temperature.
+    - `process`: how the cue was made, x = s(y + σε). By default `VP()` (x = αy + √(1−α²)ε) if `alpha` is
+      given, `VE()` (x = y + σε) if `sigma` or `known` is given.
+    - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence, with
+      noise σ each: responsibilities start from them alone, and they are returned as given. The other
+      entries of the cue are not looked at.
+    - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
+    - `trajectory`: also return the states passed through.
+
+    **Returns** a `Recall` with the batch axes of the cue.
+
+    **Raises** `InputError` for a cue of another dimension or with NaN or inf, a level outside its domain, a
+    dynamics that cannot recall this memory, a missing key.
+
+    >>> import jax, dispersed
+    >>> patterns = jax.numpy.array([[1.0, 1, -1], [-1, 1, 1]])
+    >>> dispersed.recall(dispersed.PatternMemory(patterns), [0.9, 0.2, -0.8], alpha=0.7).index
+    Array(0, dtype=int32)
+    """
+    if not isinstance(memory, Denoiser | Network):
+        raise InputError("memory", f"got {type(memory).__name__}", "a dispersed memory or network is accepted")
+    if dynamics is None:
+        dynamics = Iteration() if isinstance(memory, Network) else ExponentialIntegrator()
+    if not isinstance(dynamics, Dynamics):
+        raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.ProbabilityFlow() is accepted")
+    dynamics.check(memory)
+    if known is not None and isinstance(dynamics, Asynchronous):
+        raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
+    if key is None and dynamics.random:
+        raise InputError("key", "got None", f"{type(dynamics).__name__} is random and needs a jax.random.key")
+    x = state_array("cue", cue, memory.dimension)
+    check_finite("cue", x)
+    batch = x.shape[:-1]
+    if process is None:
+        process = VE() if alpha is None or known is not None else VP()
+    level = _level(memory, alpha, sigma, x, batch)
+    mask = None if known is None else _mask(known, x)
+    keys = state_keys(jax.random.key(0) if key is None else key, x.size // x.shape[-1])
+    result = _recall_all(memory, dynamics, process, x.reshape(-1, x.shape[-1]), level, mask, keys, trajectory)
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+
+
+def _level(memory, alpha, sigma, x, batch) -> Float[Array, " states"]:
+    """The noise level of every cue, flattened."""
+    if isinstance(memory, Network):
+        if alpha is not None or sigma is not None:
+            raise InputError(
+                "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
+            )
+        level = jnp.ones((), x.dtype)
+    else:
+        level = sigma_of(alpha, sigma).astype(x.dtype)
+    try:
+        level = jnp.broadcast_to(level, batch)
+    except ValueError:
+        raise InputError(
+            "alpha, sigma", f"got shape {level.shape}", f"one level, or one per cue of the batch {batch}, is accepted"
+        ) from None
+    # At α = 1 the cue is clean up to round-off, and that is then its noise.
+    floor = jnp.finfo(x.dtype).eps * jnp.maximum(1, jnp.abs(x).max(axis=-1))
+    return jnp.maximum(level, floor).reshape(-1)
+
+
+def _mask(known: ArrayLike, x: Float[Array, "... d"]) -> Bool[Array, "states d"]:
+    mask = jnp.asarray(known)
+    if mask.dtype != bool:
+        raise InputError("known", f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
+    try:
+        return jnp.broadcast_to(mask, x.shape).reshape(-1, x.shape[-1])
+    except ValueError:
+        raise InputError(
+            "known", f"got shape {mask.shape}", f"a mask that broadcasts against the cue {x.shape} is accepted"
+        ) from None
+
+
+@eqx.filter_jit
+def _recall_all(memory, dynamics, process, cues, levels, masks, keys, trajectory) -> Recall:
+    def one(x, sigma, known, key) -> Recall:
+        t = process.time(sigma)
+        z = x if isinstance(memory, Network) else x / process.scale(t)
+        source, cue = memory, z
+        if known is not None:
+            source = memory.given(z, known, sigma)
+            start, widest = source.uninformed()
+            z = jnp.where(known, z, start)
+            sigma = jnp.maximum(sigma, widest) if dynamics.anneals else sigma
+        outcome = dynamics.run(source, process, z, sigma, key, trajectory)
+        z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
+        index, responsibility = source.at(outcome.sigma).nearest(z)
+        states = outcome.states
+        if states is not None and not isinstance(memory, Network):
+            states = states * process.scale(process.time(outcome.sigmas))[:, None]
+        return Recall(
+            z, index, responsibility, outcome.period, outcome.steps, outcome.evaluations, states, outcome.sigmas
+        )
+
+    return jax.vmap(one, in_axes=(0, 0, None if masks is None else 0, 0))(cues, levels, masks, keys)
+
+
+__all__ = ["Outcome", "Recall", "recall"]

@@ -1,0 +1,18 @@
+"""Names for the arrays that travel through the library.
+
+Shapes are written in jaxtyping's notation: `d` units, `n` stored patterns, `...` any batch axes.
+They are checked at run time by the test suite.
+"""
+
+from jaxtyping import Array, Bool, Float, Int, Key
+
+State = Float[Array, " d"]
+"""One state of the units, `(d,)`."""
+
+Patterns = Float[Array, "n d"]
+"""Stored patterns, `(n, d)`."""
+
+Scalar = Float[Array, ""]
+"""One real number."""
+
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "Patterns", "Scalar", "State"]

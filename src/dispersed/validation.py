@@ -1,0 +1,133 @@
+"""Bad input gets one clear line: which argument, what was given, what is accepted.
+
+Values are looked at only where they are known: inside `jax.jit`, `jax.vmap` or `jax.grad` an array has
+a shape but no values yet, so there only shapes are checked.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+
+class InputError(ValueError):
+    """An argument that cannot be used; the message names it, what was given and what is accepted."""
+
+    def __init__(self, argument: str, given: str, accepted: str) -> None:
+        super().__init__(f"{argument}: {given}; {accepted}")
+
+
+def is_known(*values: Any) -> bool:
+    """Whether the values can be looked at, i.e. none of them is being traced."""
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def real_array(argument: str, value: ArrayLike) -> Float[Array, "..."]:
+    """`value` as a floating-point array of JAX's default or its own precision."""
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise InputError(argument, f"rows of different lengths ({error})", "give a rectangular array") from None
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
+        raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.asarray(array, dtype=float)
+    return jnp.asarray(array)
+
+
+def check_finite(argument: str, array: Array) -> None:
+    if not is_known(array):
+        return
+    finite = jnp.isfinite(array)
+    if not bool(finite.all()):
+        first = tuple(int(i) for i in np.argwhere(~np.asarray(finite))[0])
+        count = int((~finite).sum())
+        where = f"; the first is entry {first}" if first else ""
+        raise InputError(argument, f"got {count} NaN or infinite entries", f"only finite numbers are accepted{where}")
+
+
+def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
+    """Stored patterns: a finite, non-empty `(n, d)` array whose squared norms do not overflow."""
+    array = real_array("patterns", patterns)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            "patterns", f"got shape {array.shape}", "at least one pattern of at least one unit, shape (n, d)"
+        )
+    check_finite("patterns", array)
+    largest = math.sqrt(float(jnp.finfo(array.dtype).max) / array.shape[1]) / 4
+    if is_known(array) and float(jnp.abs(array).max()) > largest:
+        raise InputError(
+            "patterns",
+            f"got entries up to {float(jnp.abs(array).max()):.3g}",
+            f"squared norms must not overflow {array.dtype}: entries up to {largest:.3g} are accepted",
+        )
+    return array
+
+
+def check_binary(argument: str, array: Array) -> None:
+    if is_known(array) and not bool((jnp.abs(array) == 1).all()):
+        odd = np.unique(np.asarray(array)[np.abs(np.asarray(array)) != 1])[:3]
+        shown = ", ".join(f"{value:g}" for value in odd)
+        raise InputError(argument, f"got entries such as {shown}", "a binary network accepts only -1 and +1")
+
+
+def weight_array(weights: ArrayLike, n: int) -> Float[Array, " n"]:
+    """Prior weights: `n` finite non-negative numbers, not all zero."""
+    array = real_array("weights", weights)
+    if array.shape != (n,):
+        raise InputError("weights", f"got shape {array.shape}", f"one weight per pattern, shape ({n},)")
+    check_finite("weights", array)
+    if is_known(array) and bool((array < 0).any()):
+        raise InputError("weights", f"got {float(array.min()):g}", "weights must not be negative")
+    if is_known(array) and not bool((array > 0).any()):
+        raise InputError("weights", "got only zeros", "at least one weight must be positive")
+    return array
+
+
+def state_array(argument: str, x: ArrayLike, d: int) -> Float[Array, "..."]:
+    """States `(..., d)` of a memory with `d` units."""
+    array = real_array(argument, x)
+    if array.ndim == 0 or array.shape[-1] != d:
+        raise InputError(
+            argument, f"got shape {array.shape}", f"the memory has {d} units: shape (..., {d}) is accepted"
+        )
+    return array
+
+
+def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:
+    """A positive finite number, or an array of them."""
+    array = real_array(argument, value)
+    check_finite(argument, array)
+    if is_known(array) and array.size and not bool((array > 0).all()):
+        raise InputError(argument, f"got {float(array.min()):g}", "numbers above 0 are accepted")
+    return array
+
+
+def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
+    """A signal level α in (0, 1], or an array of them."""
+    array = real_array("alpha", alpha)
+    check_finite("alpha", array)
+    if is_known(array) and array.size and not bool(((array > 0) & (array <= 1)).all()):
+        outside = np.asarray(array).ravel()
+        shown = outside[(outside <= 0) | (outside > 1)][0]
+        raise InputError("alpha", f"got {float(shown):g}", "signal levels in (0, 1] are accepted")
+    return array
+
+
+def positive_number(argument: str, value: float) -> float:
+    """One positive finite number, known when the program is compiled."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise InputError(argument, f"got {value!r}", "finite numbers above 0 are accepted")
+    return float(value)
+
+
+def at_least(argument: str, value: int, least: int) -> int:
+    """A whole number not below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(argument, f"got {value!r}", f"whole numbers from {least} are accepted")
+    return value
