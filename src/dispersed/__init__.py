@@ -3,6 +3,16 @@
 A memory is a distribution of states; noise disperses it; recall gathers it again.
 """
 
+from dispersed.dynamics import (
+    Asynchronous,
+    ExponentialIntegrator,
+    Iteration,
+    OneStep,
+    ProbabilityFlow,
+    Recall,
+    ReverseSDE,
+    recall,
+)
 from dispersed.memories import (
     ClassicalHopfield,
     Denoiser,
@@ -16,16 +26,6 @@ from dispersed.memories import (
 )
 from dispersed.noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from dispersed.processes import VE, VP, Cosine, Linear
-from dispersed.recall import (
-    Asynchronous,
-    ExponentialIntegrator,
-    Iteration,
-    OneStep,
-    ProbabilityFlow,
-    Recall,
-    ReverseSDE,
-    recall,
-)
 from dispersed.validation import InputError
 
 __version__ = "0.1.0"

@@ -39,7 +39,9 @@ def sigma_from_beta(beta: ArrayLike) -> Float[Array, "..."]:
 
 def sigma_of(alpha: ArrayLike | None, sigma: ArrayLike | None) -> Float[Array, "..."]:
     """The noise level that exactly one of `alpha` and `sigma` states."""
-    if (alpha is None) == (sigma is None):
-        given = "got neither" if alpha is None else "got both"
-        raise InputError("alpha, sigma", given, "give the noise level as exactly one of alpha and sigma")
-    return positive("sigma", sigma) if alpha is None else sigma_from_alpha(alpha)
+    if alpha is not None and sigma is None:
+        return sigma_from_alpha(alpha)
+    if sigma is not None and alpha is None:
+        return positive("sigma", sigma)
+    given = "got neither" if alpha is None else "got both"
+    raise InputError("alpha, sigma", given, "give the noise level as exactly one of alpha and sigma")

@@ -10,8 +10,8 @@ from dispersed.memories.patterns import PatternMemory
 __all__ = [
     "BinaryNetwork",
     "ClassicalHopfield",
-    "DenseHopfield",
     "Denoiser",
+    "DenseHopfield",
     "Exponential",
     "Held",
     "Interaction",

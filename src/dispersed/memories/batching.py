@@ -34,9 +34,7 @@ def per_state(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def wrapper(self: Any, x: Any, *sigma: Any, **named_sigma: Any) -> Any:
         x = state_array("x", x, self.dimension)
-        levels = tuple(
-            positive("sigma", level).astype(x.dtype) for level in (*sigma, *named_sigma.values())
-        )
+        levels = tuple(positive("sigma", level).astype(x.dtype) for level in (*sigma, *named_sigma.values()))
         for level in levels:
             try:
                 jnp.broadcast_shapes(x.shape[:-1], level.shape)

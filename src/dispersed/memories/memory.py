@@ -14,10 +14,9 @@ Time is unknown here: σ alone says how noisy a state is.
 
 import abc
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-
-import equinox as eqx
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
@@ -60,7 +59,9 @@ class Denoiser(eqx.Module):
 
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
         """The memory after the entries `known` of one state x were observed with noise σ."""
-        raise InputError("known", f"got a mask for a {type(self).__name__}", "only pattern memories and networks use one")
+        raise InputError(
+            "known", f"got a mask for a {type(self).__name__}", "only pattern memories and networks use one"
+        )
 
     def uninformed(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level."""
@@ -80,7 +81,7 @@ class Memory(Denoiser):
 
     @abc.abstractmethod
     def log_density(self, x: State, sigma: Scalar) -> Scalar:
-        """log p_σ(x), in nats."""
+        """Log p_σ(x), in nats."""
 
     @per_state
     def energy(self, x: State, sigma: Scalar) -> Scalar:
@@ -113,10 +114,12 @@ class Held(Network):
 
     def energy(self, x: Float[Array, "... d"]) -> Float[Array, "..."]:
         """E_σ(x); only memories with a density have one."""
+        if not isinstance(self.memory, Memory):
+            raise InputError("memory", f"a {type(self.memory).__name__} has no density", "a Memory has an energy")
         return self.memory.energy(x, self.sigma)
 
     def update(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        """x ← D_σ(x) = x − ∇E_σ(x)."""
+        """X ← D_σ(x) = x − ∇E_σ(x)."""
         return self.memory.denoise(x, self.sigma)
 
     def nearest(self, x: Float[Array, "... d"]) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:

@@ -63,7 +63,7 @@ class ModernHopfield(Network):
 
     @per_state
     def update(self, x: State) -> State:
-        """x ← Σ_j softmax_j(β xᵀy_j) y_j."""
+        """X ← Σ_j softmax_j(β xᵀy_j) y_j."""
         return self.responsibilities(x) @ self.patterns
 
     @per_state

@@ -93,7 +93,7 @@ class PatternMemory(Memory):
 
     @per_state
     def log_density(self, x: State, sigma: Scalar) -> Scalar:
-        """log p_σ(x) = log Σ_j w_j N(x; y_j, σ²I), in nats (Eq. 12)."""
+        """Log p_σ(x) = log Σ_j w_j N(x; y_j, σ²I), in nats (Eq. 12)."""
         c, logits = self._logits(x, sigma)
         residual = (x - self.patterns[c]) / sigma
         normaliser = self.dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)

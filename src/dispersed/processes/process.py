@@ -98,4 +98,3 @@ class Process(eqx.Module):
             raise InputError("alpha, sigma, t", "got more than one", "give the noise level as exactly one of them")
         noise = normal(key, y.shape, y.dtype)
         return self.scale(t)[..., None] * (y + level[..., None] * noise)
-

@@ -1,10 +1,9 @@
 """What every dynamics has in common: from one cue to one recalled state."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from dispersed.memories import Denoiser, Network
@@ -48,14 +47,17 @@ class Dynamics(eqx.Module):
     @abc.abstractmethod
     def run(
         self,
-        memory: Denoiser | Network,
+        memory: Any,
         process: Process,
         z: State,
         sigma: Scalar,
         key: Key[Array, ""],
         trajectory: bool,
     ) -> Outcome:
-        """Recall from the cue z at noise level sigma; keep the states passed through if `trajectory`."""
+        """Recall from the cue z at noise level sigma; keep the states passed through if `trajectory`.
+
+        `memory` is of a kind that `serves` names.
+        """
 
     def check(self, memory: Denoiser | Network) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""
@@ -83,4 +85,4 @@ def with_end(states: Float[Array, "times d"], x: State) -> Float[Array, "times+1
 
 
 def whole(number: int) -> Int[Array, ""]:
-    return jax.numpy.asarray(number, dtype=int)
+    return jnp.asarray(number, dtype=int)

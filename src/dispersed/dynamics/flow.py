@@ -1,15 +1,14 @@
 """Recall in the process's own time by diffrax: the probability-flow ODE and the reverse SDE."""
 
-from collections.abc import Callable
+from typing import Any
 
 import diffrax as dfx
-import jax
 import jax.numpy as jnp
 import lineax as lx
 
+from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
-from dispersed.recall.dynamics import Dynamics, Outcome, gather, whole, with_end
 from dispersed.types import Array, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
 
@@ -50,7 +49,7 @@ class ProbabilityFlow(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        def backwards(elapsed: Scalar, x: State, start: Scalar) -> State:
+        def backwards(elapsed: Any, x: State, start: Scalar) -> State:
             t = start - elapsed
             return -process.velocity(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
 
@@ -83,16 +82,16 @@ class ReverseSDE(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        def drift(elapsed: Scalar, x: State, start: Scalar) -> State:
+        def drift(elapsed: Any, x: State, start: Scalar) -> State:
             t = start - elapsed
             return -process.reverse_drift(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
 
-        def noise(elapsed: Scalar, x: State, start: Scalar) -> lx.AbstractLinearOperator:
+        def noise(elapsed: Any, x: State, start: Scalar) -> lx.AbstractLinearOperator:
             return lx.DiagonalLinearOperator(jnp.full_like(x, process.diffusion(start - elapsed)))
 
         levy = getattr(self.solver, "minimal_levy_area", dfx.BrownianIncrement)
         path = dfx.UnsafeBrownianPath(z.shape, key, levy_area=levy)
-        terms = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
+        terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
         return _integrate(self, terms, memory, process, z, sigma, trajectory)
 
 

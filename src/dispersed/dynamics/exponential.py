@@ -11,9 +11,9 @@ and a polynomial through the last evaluations of D makes the integral elementary
 import jax
 import jax.numpy as jnp
 
+from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
-from dispersed.recall.dynamics import Dynamics, Outcome, gather, whole, with_end
 from dispersed.types import Array, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
 

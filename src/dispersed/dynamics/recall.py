@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from dispersed.dynamics.dynamics import Dynamics, Outcome
+from dispersed.dynamics.exponential import ExponentialIntegrator
+from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.keys import state_keys
 from dispersed.memories import Denoiser, Network
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
-from dispersed.recall.dynamics import Dynamics, Outcome
-from dispersed.recall.exponential import ExponentialIntegrator
-from dispersed.recall.iteration import Asynchronous, Iteration
 from dispersed.types import Array, Bool, Float, Int, Key
 from dispersed.validation import InputError, check_finite, is_known, state_array
 

@@ -4,9 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.memories import BinaryNetwork, Denoiser, Network
 from dispersed.processes import Process
-from dispersed.recall.dynamics import Dynamics, Outcome
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least
 

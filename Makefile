@@ -1,0 +1,31 @@
+# Needs Python >= 3.11 with venv, and make. Everything else is set up in .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= results
+
+.PHONY: reproduce test bench lint format clean
+
+reproduce: .venv/ready ## Table 1 and the recalled digits, into $(OUT)/
+	$(BIN)/dispersed reproduce all --out $(OUT)
+
+test: .venv/ready ## What CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: .venv/ready ## Speed and error side by side; keep the machine quiet
+	$(BIN)/python -m benchmarks
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv $(OUT)

@@ -1,0 +1,50 @@
+"""`dispersed`: the commands, and the one place where errors become one line and an exit code."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from dispersed.cli.recall import recall_command
+from dispersed.cli.reproduce import reproduce_app
+from dispersed.validation import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""
+    Associative memories and diffusion models as one family.
+
+    A memory is a distribution of states; noise disperses it; recall gathers it again.
+
+    - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
+    - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
+    """,
+)
+app.add_typer(reproduce_app, name="reproduce")
+app.command("recall")(recall_command)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from dispersed import __version__
+
+        typer.echo(f"dispersed {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and exit code 1."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"dispersed: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,33 @@
+"""The look that all figures share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+
+COLOURS = {
+    "diffusion": "#1f6fb4",
+    "diffusion_2m": "#56b4e9",
+    "diffusion_sde": "#7b5ea7",
+    "modern_hopfield": "#2a9d5c",
+    "classical": "#c8422f",
+    "classical_null_diagonal": "#e8a08f",
+    "true_patterns": "#555555",
+    "learned": "#000000",
+}
+"""One colour per method in every figure."""
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib settings for every figure of the project."""
+    settings = {
+        "font.size": 10,
+        "axes.titlesize": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+    with plt.rc_context(settings):
+        yield
