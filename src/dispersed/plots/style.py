@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -21,7 +22,7 @@ COLOURS = {
 @contextmanager
 def house_style() -> Iterator[None]:
     """Matplotlib settings for every figure of the project."""
-    settings = {
+    settings: Any = {
         "font.size": 10,
         "axes.titlesize": 10,
         "axes.spines.top": False,

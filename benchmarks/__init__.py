@@ -1,0 +1,1 @@
+"""Speed with its error beside it. `make bench` runs them all; each is also `python -m benchmarks.<name>`."""

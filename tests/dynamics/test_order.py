@@ -1,0 +1,131 @@
+"""Every solver converges at the order it declares, against a closed form."""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dispersed import VE, VP, Cosine, Linear, Memory, PatternMemory, recall
+from dispersed.dynamics import ExponentialIntegrator, OneStep, ProbabilityFlow, ReverseSDE
+from dispersed.memories.batching import per_state
+
+LAST = 0.3
+
+
+class Gaussian(Memory):
+    """N(0, s²I): D_σ(z) = z s²/(s²+σ²), and along the flow z(σ) ∝ √(s²+σ²)."""
+
+    s: float = 0.7
+
+    @property
+    def dimension(self):
+        return 2
+
+    @per_state
+    def log_density(self, x, sigma):
+        variance = self.s**2 + sigma**2
+        return -x @ x / (2 * variance) - jnp.log(2 * jnp.pi * variance)
+
+    def flow(self, z, start, stop):
+        return z * np.sqrt((self.s**2 + stop**2) / (self.s**2 + start**2))
+
+
+def error(dynamics, process):
+    """At the noise level LAST, before the Tweedie step that every dynamics shares."""
+    z, sigma = jnp.array([1.3, -0.4]), 2.0
+    scale = process.scale(process.time(jnp.asarray(sigma)))
+    result = recall(Gaussian(), scale * z, dynamics, sigma=sigma, process=process, trajectory=True)
+    last = result.trajectory[-2] / process.scale(process.time(jnp.asarray(LAST)))
+    np.testing.assert_allclose(result.sigmas[-2], LAST, rtol=1e-9)
+    return float(jnp.abs(last - Gaussian().flow(z, sigma, LAST)).max())
+
+
+def measured_order(make, process, steps):
+    errors = [error(make(n), process) for n in steps]
+    # n grid points bound n − 1 steps
+    return np.polyfit(np.log(np.array(steps) - 1), np.log(errors), 1)[0] * -1
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_exponential_integrators(x64, order):
+    found = measured_order(lambda n: ExponentialIntegrator(n, order=order, sigma_min=LAST), VE(), [33, 65, 129, 257])
+    assert found == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("make_process", [VE, VP, lambda: VP(Linear()), lambda: VP(Cosine())])
+@pytest.mark.parametrize(("solver", "steps"), [(dfx.Euler(), [65, 129, 257]), (dfx.Heun(), [33, 65, 129])])
+def test_flow_solvers(x64, make_process, solver, steps):
+    found = measured_order(lambda n: ProbabilityFlow(solver, n, sigma_min=LAST), make_process(), steps)
+    assert found == pytest.approx(solver.order(None), abs=0.2)
+
+
+@pytest.mark.parametrize(("solver", "steps"), [(dfx.Bosh3(), [17, 33, 65]), (dfx.Tsit5(), [33, 65, 129])])
+def test_high_order_flow_solvers(x64, solver, steps):
+    found = measured_order(lambda n: ProbabilityFlow(solver, n, sigma_min=LAST), VP(), steps)
+    assert found == pytest.approx(solver.order(None), abs=0.35)
+
+
+def test_one_pattern_is_recalled_exactly_by_exponential_integrators(x64):
+    """The flow of a point is linear, z(σ) = y + (σ/σ₀)(z₀ − y), which they solve without error."""
+    memory, z = PatternMemory([[1.0, -2.0]]), jnp.array([0.4, 5.0])
+    for order in (1, 2, 3):
+        dynamics = ExponentialIntegrator(5, order=order, sigma_min=LAST)
+        result = recall(memory, z, dynamics, sigma=2.0, trajectory=True)
+        expected = memory.patterns[0] + (result.sigmas / 2.0)[:, None] * (z - memory.patterns[0])
+        np.testing.assert_allclose(result.trajectory, expected, atol=1e-12)
+
+
+def test_adaptive_steps_keep_their_tolerance(x64):
+    for tol in (1e-4, 1e-6, 1e-8):
+        dynamics = ProbabilityFlow(dfx.Tsit5(), tol=tol, sigma_min=LAST)
+        assert error(dynamics, VP()) < 20 * tol
+
+
+def test_one_step_is_tweedie(x64):
+    z = jnp.array([1.3, -0.4])
+    np.testing.assert_allclose(recall(Gaussian(), z, OneStep(), sigma=2.0).x, z * 0.49 / 4.49, rtol=1e-12)
+
+
+@pytest.mark.parametrize("process", ["VE", "VP"])
+def test_reverse_sde_samples_the_posterior(process, key):
+    """20,000 recalls of one cue among three patterns against p(j | x), within sampling error."""
+    patterns = np.array([[1.0, 0.5], [-1.0, 0.2], [0.3, -1.2]])
+    memory, z, sigma = PatternMemory(patterns, [0.5, 0.3, 0.2]), np.array([0.1, 0.0]), 1.2
+    p = np.asarray(memory.responsibilities(z, sigma))
+    process = {"VE": VE(), "VP": VP()}[process]
+    cue = z * float(process.scale(process.time(jnp.asarray(sigma))))
+    n = 20_000
+    cues = np.broadcast_to(cue, (n, 2))
+    result = recall(memory, cues, ReverseSDE(steps=200), sigma=sigma, process=process, key=key)
+    share = np.bincount(np.asarray(result.index), minlength=3) / n
+    # Four standard errors, and the bias of 200 Euler–Maruyama steps, measured below 0.01.
+    assert np.abs(share - p).max() < 4 * np.sqrt(0.25 / n) + 0.01
+    assert (result.responsibility > 0.99).mean() > 0.999
+
+
+def test_reverse_sde_has_the_moments_of_a_gaussian_posterior(x64, key):
+    """Recalling N(0, s²) from z gives N(D_σ(z), s²σ²/(s²+σ²))."""
+    z, sigma, n = np.array([1.3, -0.4]), 1.5, 4000
+    result = recall(Gaussian(), np.broadcast_to(z, (n, 2)), ReverseSDE(steps=300), sigma=sigma, key=key)
+    variance = 0.49 * sigma**2 / (0.49 + sigma**2)
+    mean = z * 0.49 / (0.49 + sigma**2)
+    np.testing.assert_allclose(result.x.mean(0), mean, atol=5 * np.sqrt(variance / n) + 0.01)
+    # The last Tweedie step keeps the mean but not the spread left at σ_min; 300 steps leave little.
+    np.testing.assert_allclose(result.x.var(0), variance, rtol=5 * np.sqrt(2 / n) + 0.03)
+
+
+def test_reverse_sde_with_another_solver(key):
+    memory = PatternMemory(np.sign(np.random.default_rng(0).standard_normal((10, 16))))
+    cues = VP().corrupt(memory.patterns, alpha=0.9, key=key)
+    result = recall(memory, cues, ReverseSDE(dfx.ShARK(), steps=30), alpha=0.9, key=key)
+    np.testing.assert_array_equal(result.index, np.arange(10))
+
+
+def test_the_same_key_gives_the_same_samples(key):
+    memory = PatternMemory([[1.0], [-1.0]])
+    cues = np.zeros((50, 1))
+    a, b = (recall(memory, cues, ReverseSDE(steps=20), sigma=1.0, key=key).x for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    c = recall(memory, cues, ReverseSDE(steps=20), sigma=1.0, key=jax.random.key(9)).x
+    assert not np.array_equal(a, c)

@@ -1,0 +1,321 @@
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dispersed
+from dispersed import (
+    VE,
+    VP,
+    ClassicalHopfield,
+    DenseHopfield,
+    InputError,
+    Memory,
+    ModernHopfield,
+    PatternMemory,
+    recall,
+)
+from dispersed.dynamics import Asynchronous, ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow, ReverseSDE
+from dispersed.memories.batching import per_state
+
+ANNEALING = {
+    "one step": OneStep(),
+    "DDIM": ExponentialIntegrator(12, order=1),
+    "2M": ExponentialIntegrator(12),
+    "3M": ExponentialIntegrator(12, order=3),
+    "Euler": ProbabilityFlow(steps=40),
+    "Heun": ProbabilityFlow(dfx.Heun(), steps=20),
+    "Tsit5": ProbabilityFlow(dfx.Tsit5(), tol=1e-4),
+    "SDE": ReverseSDE(steps=40),
+}
+
+
+@pytest.fixture
+def stored(rng):
+    patterns = np.sign(rng.standard_normal((40, 32)))
+    return PatternMemory(patterns), patterns
+
+
+@pytest.mark.parametrize("name", [*ANNEALING, "iteration"])
+def test_every_dynamics_finds_the_memory(stored, key, name):
+    memory, patterns = stored
+    dynamics = ANNEALING.get(name, Iteration())
+    cues = VP().corrupt(patterns, alpha=0.8, key=key)
+    result = recall(memory, cues, dynamics, alpha=0.8, key=key)
+    np.testing.assert_array_equal(result.index, np.arange(40))
+    np.testing.assert_allclose(np.sign(result.x), patterns)
+    assert (result.responsibility > 0.99).all()
+    if name != "one step":
+        assert bool(result.converged.all())
+
+
+@pytest.mark.parametrize("name", [*ANNEALING, "iteration"])
+def test_a_cue_is_recalled_alike_alone_and_in_a_batch(stored, key, name):
+    """The i-th result depends on the key and i, not on how many cues there are."""
+    memory, patterns = stored
+    dynamics = ANNEALING.get(name, Iteration())
+    cues = VP().corrupt(patterns, alpha=0.7, key=key)
+    whole = recall(memory, cues, dynamics, alpha=0.7, key=key)
+    few = recall(memory, cues[:3], dynamics, alpha=0.7, key=key)
+    np.testing.assert_allclose(few.x, whole.x[:3], atol=2e-4)
+    shaped = recall(memory, cues.reshape(4, 10, 32), dynamics, alpha=0.7, key=key)
+    np.testing.assert_allclose(shaped.x.reshape(40, 32), whole.x, atol=2e-4)
+    assert shaped.index.shape == (4, 10)
+
+
+def test_every_cue_may_have_its_own_noise_level(stored, key):
+    memory, patterns = stored
+    alpha = jnp.linspace(0.6, 0.9, 40)
+    cues = VP().corrupt(patterns, alpha=alpha, key=key)
+    for dynamics in (ExponentialIntegrator(), ProbabilityFlow(steps=30)):
+        whole = recall(memory, cues, dynamics, alpha=alpha)
+        alone = recall(memory, cues[7], dynamics, alpha=alpha[7])
+        np.testing.assert_allclose(whole.x[7], alone.x, atol=1e-4)
+
+
+def test_evaluations_are_counted_as_they_happen():
+    """Against a memory that counts its own evaluations at run time."""
+    counted = []
+
+    class Counting(Memory):
+        @property
+        def dimension(self):
+            return 2
+
+        @per_state
+        def log_density(self, x, sigma):
+            return -x @ x / (2 * (1 + sigma**2))
+
+        @per_state
+        def denoise(self, x, sigma):
+            jax.debug.callback(lambda _: counted.append(1), x)
+            return x / (1 + sigma**2)
+
+    cases = {
+        OneStep(): 1,
+        ExponentialIntegrator(9, order=1): 9,
+        ExponentialIntegrator(9): 9,
+        ExponentialIntegrator(9, order=3): 10,
+        ProbabilityFlow(steps=25): 25,
+        ProbabilityFlow(dfx.Heun(), steps=11): None,
+        ProbabilityFlow(dfx.Tsit5(), steps=11): None,
+        ProbabilityFlow(dfx.Midpoint(), steps=11): None,
+        ReverseSDE(steps=25): 25,
+    }
+    for dynamics, expected in cases.items():
+        counted.clear()
+        result = recall(Counting(), jnp.array([1.0, 2.0]), dynamics, sigma=1.0, key=jax.random.key(0))
+        jax.effects_barrier()
+        # The check whether the result is a fixed point costs one evaluation that is not the dynamics'.
+        assert len(counted) - 1 == int(result.evaluations), dynamics
+        assert expected is None or expected == int(result.evaluations)
+
+
+def test_a_second_call_does_not_trace_again(rng):
+    for dynamics in (ExponentialIntegrator(6), ProbabilityFlow(steps=6), Iteration(6), ReverseSDE(steps=6)):
+        traces, counts = [], []
+
+        class Traced(PatternMemory):
+            @per_state
+            def denoise(self, x, sigma):
+                traces.append(1)  # noqa: B023
+                return self.responsibilities(x, sigma) @ self.patterns
+
+        for seed in range(2):
+            memory = Traced(rng.standard_normal((4, 3)))
+            cue = rng.standard_normal((5, 3))
+            recall(memory, cue, dynamics, alpha=0.5 + 0.1 * seed, process=VP(1.0 + seed), key=jax.random.key(seed))
+            counts.append(len(traces))
+        assert counts[0] > 0
+        assert counts[1] == counts[0], dynamics
+
+
+@pytest.mark.parametrize("name", [name for name in ANNEALING if name != "one step"])
+def test_the_trajectory_runs_from_the_cue_to_the_recalled_state(stored, key, name):
+    memory, patterns = stored
+    cues = VP().corrupt(patterns[:4], alpha=0.7, key=key)
+    result = recall(memory, cues, ANNEALING[name], alpha=0.7, key=key, trajectory=True)
+    np.testing.assert_allclose(result.trajectory[:, 0], cues, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(result.trajectory[:, -1], result.x)
+    assert (jnp.diff(result.sigmas, axis=-1) < 0).all()
+    np.testing.assert_allclose(result.sigmas[:, 0], dispersed.sigma_from_alpha(0.7), rtol=1e-5)
+    assert (result.sigmas[:, -1] == 0).all()
+    without = recall(memory, cues, ANNEALING[name], alpha=0.7, key=key)
+    np.testing.assert_allclose(without.x, result.x, atol=1e-5)
+    assert without.trajectory is None
+
+
+def test_the_default_flow_is_the_papers_grid(stored, key):
+    """300 Euler steps of equal length in t from −(2/γ) ln α, written out by hand."""
+    memory, patterns = stored
+    process = VP(rate=0.8)
+    cue = process.corrupt(patterns[0], alpha=0.68, key=key)
+    result = recall(memory, cue, ProbabilityFlow(), alpha=0.68, process=process, trajectory=True)
+    start = -2 / 0.8 * np.log(0.68)
+    x = np.asarray(cue, np.float64)
+    for k in range(299):
+        theta = np.exp(-0.4 * start * (1 - k / 300))
+        logits = -((x - theta * patterns) ** 2).sum(1) / (2 * (1 - theta**2))
+        h = np.exp(logits - logits.max())
+        score = (theta * (h / h.sum()) @ patterns - x) / (1 - theta**2)
+        x = x + start / 300 * 0.4 * (x + score)
+        np.testing.assert_allclose(result.trajectory[k + 1], x, atol=2e-4)
+    assert int(result.evaluations) == 300
+
+
+def test_known_entries_are_evidence_and_stay(rng, key):
+    """Completion finds the pattern that agrees on the known entries, whatever the cue says elsewhere."""
+    patterns = rng.standard_normal((50, 20)).astype(np.float32) * 3
+    known = rng.random((50, 20)) < 0.4
+    cues = np.where(known, patterns, 1e3)
+    for dynamics in (
+        OneStep(),
+        ExponentialIntegrator(12),
+        ProbabilityFlow(steps=40),
+        ReverseSDE(steps=40),
+        Iteration(),
+    ):
+        result = recall(PatternMemory(patterns), cues, dynamics, sigma=0.1, known=known, key=key)
+        np.testing.assert_array_equal(result.x[known], patterns[known])
+        np.testing.assert_array_equal(result.index, np.arange(50))
+        np.testing.assert_allclose(result.x, patterns, atol=1e-3)
+        elsewhere = np.where(known, patterns, -7.0)
+        again = recall(PatternMemory(patterns), elsewhere, dynamics, sigma=0.1, known=known, key=key)
+        np.testing.assert_array_equal(again.x, result.x)
+
+
+def test_one_step_completion_is_the_conditional_mean(rng, x64):
+    patterns = rng.standard_normal((30, 6))
+    known = np.array([True, True, False, False, False, True])
+    cue, sigma = rng.standard_normal(6), 0.9
+    result = recall(PatternMemory(patterns), cue, OneStep(), sigma=sigma, known=known)
+    squared = ((cue - patterns)[:, known] ** 2).sum(1)
+    r = np.exp(-squared / (2 * sigma**2))
+    # At the starting level, ten times the spread, the unknown entries still weigh in by a few thousandths.
+    np.testing.assert_allclose(result.x[~known], (r / r.sum()) @ patterns[:, ~known], atol=0.02)
+    np.testing.assert_array_equal(result.x[known], cue[known])
+
+
+def test_known_units_of_a_network_are_clamped(rng):
+    patterns = np.sign(rng.standard_normal((3, 40)))
+    known = np.arange(40) < 25
+    for network in (ClassicalHopfield(patterns), ModernHopfield(patterns, 2.0), DenseHopfield(patterns)):
+        result = recall(network, np.where(known, patterns, 5.0), known=known)
+        np.testing.assert_array_equal(result.x[:, known], patterns[:, known])
+        np.testing.assert_allclose(np.sign(result.x), patterns)
+
+
+def test_a_clean_cue_needs_no_noise(stored):
+    memory, patterns = stored
+    for dynamics in [*ANNEALING.values(), Iteration()]:
+        result = recall(memory, patterns, dynamics, alpha=1.0, key=jax.random.key(0))
+        np.testing.assert_allclose(result.x, patterns, atol=1e-5)
+        assert not np.isnan(result.responsibility).any()
+
+
+def test_iteration_reports_convergence(rng):
+    memory = PatternMemory(np.sign(rng.standard_normal((5, 16))))
+    cue = rng.standard_normal((3, 16))
+    few = recall(memory, cue, Iteration(1, tol=0.0), sigma=1.5)
+    assert not bool(few.converged.any())
+    many = recall(memory, cue, Iteration(500), sigma=1.5)
+    assert bool(many.converged.all())
+    assert (many.evaluations == many.steps).all()
+    np.testing.assert_allclose(memory.denoise(many.x, 1.5), many.x, atol=1e-5)
+
+
+def test_recall_works_inside_jit_and_vmap(rng):
+    sets = rng.standard_normal((6, 5, 8))
+
+    @jax.jit
+    def recalled(patterns, cue):
+        return recall(PatternMemory(patterns), cue, alpha=0.9).x
+
+    whole = jax.vmap(recalled)(sets, sets[:, 0])
+    np.testing.assert_allclose(whole[3], recalled(sets[3], sets[3, 0]), atol=1e-5)
+
+
+def test_an_empty_batch_is_recalled(stored):
+    memory, _ = stored
+    result = recall(memory, np.zeros((0, 32)), alpha=0.5)
+    assert result.x.shape == (0, 32)
+    assert "0 states" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": 1.5}, "alpha"),
+        ({"alpha": -0.1}, "alpha"),
+        ({"alpha": np.nan}, "alpha"),
+        ({"sigma": 0.0}, "sigma"),
+        ({}, "alpha, sigma"),
+        ({"alpha": 0.5, "sigma": 1.0}, "alpha, sigma"),
+        ({"alpha": np.ones(7)}, "one level"),
+        ({"sigma": 1.0, "cue": np.zeros(5)}, "cue"),
+        ({"sigma": 1.0, "cue": np.full(32, np.nan)}, "cue"),
+        ({"sigma": 1.0, "cue": np.full(32, np.inf)}, "cue"),
+        ({"sigma": 1.0, "dynamics": ReverseSDE()}, "key"),
+        ({"sigma": 1.0, "dynamics": Asynchronous(), "key": jax.random.key(0)}, "dynamics"),
+        ({"sigma": 1.0, "known": np.ones(32)}, "known"),
+        ({"sigma": 1.0, "known": np.ones(5, bool)}, "known"),
+    ],
+)
+def test_bad_input_gets_one_line(stored, arguments, message):
+    memory, _ = stored
+    arguments = {"cue": np.zeros((2, 32)), **arguments}
+    with pytest.raises(InputError, match=message) as error:
+        recall(memory, arguments.pop("cue"), **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_networks_have_no_noise_level(rng):
+    network = ModernHopfield(rng.standard_normal((3, 4)), 1.0)
+    with pytest.raises(InputError, match="own temperature"):
+        recall(network, np.zeros(4), alpha=0.5)
+    with pytest.raises(InputError, match="serves Denoiser"):
+        recall(network, np.zeros(4), ProbabilityFlow())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Iteration(0),
+        lambda: Iteration(5, tol=-1.0),
+        lambda: Asynchronous(0),
+        lambda: ExponentialIntegrator(1),
+        lambda: ExponentialIntegrator(5, order=4),
+        lambda: ExponentialIntegrator(5, sigma_min=0.0),
+        lambda: ProbabilityFlow(steps=1),
+        lambda: ProbabilityFlow(tol=1e-3),
+        lambda: ProbabilityFlow(dfx.Tsit5(), tol=0.0),
+        lambda: ReverseSDE(sigma_min=-1.0),
+    ],
+)
+def test_bad_dynamics_get_one_line(make):
+    with pytest.raises(InputError) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_repr_says_what_happened(stored):
+    memory, patterns = stored
+    assert repr(recall(memory, patterns, alpha=0.9)) == (
+        "Recall(40 states of 32 units, 100.0% converged, 20 evaluations each)"
+    )
+
+
+def test_ve_and_vp_are_one_process_in_other_coordinates(stored, key, x64):
+    """Exact time change: the flow in z does not know which process made the cue."""
+    memory, patterns = PatternMemory(stored[1]), stored[1]
+    z = VE().corrupt(patterns, sigma=1.078, key=key)
+    alpha = dispersed.alpha_from_sigma(1.078)
+    tight = ProbabilityFlow(dfx.Tsit5(), tol=1e-9, sigma_min=0.05)
+    a = recall(memory, z, tight, sigma=1.078)
+    b = recall(memory, alpha * z, tight, alpha=alpha)
+    np.testing.assert_allclose(a.x, b.x, atol=1e-6)
+    c = recall(memory, z, ExponentialIntegrator(10), sigma=1.078)
+    d = recall(memory, alpha * z, ExponentialIntegrator(10), alpha=alpha)
+    np.testing.assert_allclose(c.x, d.x, atol=1e-10)

@@ -1,0 +1,25 @@
+import numpy as np
+
+from dispersed.experiments.digits import DYNAMICS, digits, load_digits, sentences
+from dispersed.plots.digits import STRIPS, plot_digits
+
+
+def test_digits_are_recalled_and_completed():
+    rows, pictures = digits(seed=0, cues=8)
+    by = {(row["task"], row["alpha"], row["method"]): row for row in rows}
+    for method in DYNAMICS:
+        assert by["noise", 0.9, method]["exact"] >= 0.75
+        assert by["evidence", None, method]["exact"] == 1
+        assert by["evidence", None, method]["rms_error"] < 1e-3
+    assert by["noise", 0.68, "dpm_2m"]["same_digit"] >= by["noise", 0.5, "dpm_2m"]["same_digit"]
+    assert set(STRIPS) <= set(pictures)
+    assert len(plot_digits(pictures).axes) == 8 * len(STRIPS)
+    assert len(sentences(rows)) == 2
+
+
+def test_the_digits_are_the_real_ones():
+    patterns, targets = load_digits()
+    assert patterns.shape == (1797, 64)
+    assert float(patterns.min()) == -1
+    assert float(patterns.max()) == 1
+    assert np.bincount(targets).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]

@@ -1,0 +1,44 @@
+"""Imports run one way: types ← memories, processes ← dynamics ← experiments ← plots ← CLI."""
+
+import ast
+from pathlib import Path
+
+import dispersed
+
+ROOT = Path(dispersed.__file__).parent
+LAYERS = [
+    {"types", "validation"},
+    {"noise", "keys", "files"},
+    {"memories", "processes"},
+    {"dynamics"},
+    {"experiments"},
+    {"plots"},
+    {"cli"},
+]
+FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def test_no_import_runs_up():
+    for path in ROOT.rglob("*.py"):
+        place = path.relative_to(ROOT).with_suffix("").parts[0]
+        if place in ("__init__", "__main__"):
+            continue
+        for module in imports(path):
+            parts = module.split(".")
+            if parts[0] == "dispersed" and len(parts) > 1 and place != "cli":
+                assert FLOOR[parts[1]] <= FLOOR[place], f"{path.relative_to(ROOT)} imports {module}"
+            if parts[0] in ("matplotlib", "typer"):
+                assert place in ("plots", "cli", "experiments"), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_every_module_has_its_floor():
+    names = {path.stem if path.is_file() else path.name for path in ROOT.iterdir() if path.suffix in (".py", "")}
+    assert names - {"__init__", "__pycache__"} <= set(FLOOR) | {"py"}
