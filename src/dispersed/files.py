@@ -42,10 +42,10 @@ def read_states(path: str | Path, argument: str) -> np.ndarray:
 
 def _read_numpy(path: Path, argument: str) -> np.ndarray:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with path.open("rb") as file:  # np.load leaves a damaged archive open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             names = list(loaded)
             if len(names) != 1:
                 held = f"{str(path)!r} holds {len(names)} arrays ({', '.join(names)})"

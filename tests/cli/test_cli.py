@@ -25,7 +25,7 @@ def dispersed(*arguments, cwd=None):
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    patterns = np.sign(rng.standard_normal((30, 25)))
+    patterns = np.sign(rng.standard_normal((30, 48)))
     np.save(folder / "patterns.npy", patterns)
     np.save(folder / "cues.npy", patterns[::-1] + 0.5 * rng.standard_normal(patterns.shape))
     holes = patterns.copy()

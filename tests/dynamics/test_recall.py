@@ -192,9 +192,38 @@ def test_one_step_completion_is_the_conditional_mean(rng, x64):
     result = recall(PatternMemory(patterns), cue, OneStep(), sigma=sigma, known=known)
     squared = ((cue - patterns)[:, known] ** 2).sum(1)
     r = np.exp(-squared / (2 * sigma**2))
-    # At the starting level, ten times the spread, the unknown entries still weigh in by a few thousandths.
-    np.testing.assert_allclose(result.x[~known], (r / r.sum()) @ patterns[:, ~known], atol=0.02)
+    np.testing.assert_allclose(result.x[~known], (r / r.sum()) @ patterns[:, ~known], rtol=1e-10)
     np.testing.assert_array_equal(result.x[known], cue[known])
+
+
+def test_random_completion_samples_the_posterior(rng, key):
+    """Given one known entry of noise σ, SDE recall returns pattern j as often as Bayes' rule says."""
+    patterns, known = rng.standard_normal((4, 3)), np.array([True, False, False])
+    memory, cue, sigma, n = PatternMemory(patterns), np.array([0.3, 0.0, 0.0]), 0.8, 4000
+    r = np.exp(-((cue[0] - patterns[:, 0]) ** 2) / (2 * sigma**2))
+    cues = np.broadcast_to(cue, (n, 3))
+    result = recall(memory, cues, ReverseSDE(steps=150), sigma=sigma, known=known, key=key)
+    share = np.bincount(np.asarray(result.index), minlength=4) / n
+    np.testing.assert_allclose(share, r / r.sum(), atol=4 * np.sqrt(0.25 / n) + 0.015)
+    np.testing.assert_array_equal(result.x[:, 0], cues[:, 0].astype(np.float32))
+
+
+def test_deterministic_completion_fits_the_known_entries_best(rng):
+    """Even where the evidence, at the noise stated, leaves several patterns possible."""
+    patterns = np.sign(rng.standard_normal((60, 45)))
+    known = np.arange(45) % 3 > 0
+    for dynamics in (ExponentialIntegrator(), ProbabilityFlow(steps=40)):
+        result = recall(PatternMemory(patterns), patterns, dynamics, sigma=1.5, known=known)
+        np.testing.assert_array_equal(result.index, np.arange(60))
+        np.testing.assert_allclose(result.x, patterns, atol=1e-3)
+
+
+def test_memories_that_fit_alike_are_returned_as_their_mean(x64):
+    """And the responsibility says that it is not known which."""
+    memory, known = PatternMemory([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]]), np.array([True, False])
+    result = recall(memory, [1.0, 9.0], sigma=0.5, known=known)
+    np.testing.assert_allclose(result.x, [1.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(result.responsibility, 0.5)
 
 
 def test_known_units_of_a_network_are_clamped(rng):

@@ -41,8 +41,6 @@ class Dynamics(eqx.Module):
     """The kinds of memory that it can recall."""
     random: ClassVar[bool] = False
     """Whether it draws random numbers, and so needs a key."""
-    anneals: ClassVar[bool] = True
-    """Whether it takes σ from the cue's level down to 0, rather than holding it."""
 
     @abc.abstractmethod
     def run(

@@ -30,7 +30,6 @@ class Iteration(Dynamics):
     steps: int
     tol: float
     serves = (Denoiser, Network)
-    anneals = False
 
     def __init__(self, steps: int = 150, tol: float = 1e-6) -> None:
         self.steps = at_least("steps", steps, 1)
@@ -60,7 +59,6 @@ class Asynchronous(Dynamics):
     sweeps: int
     serves = (BinaryNetwork,)
     random = True
-    anneals = False
 
     def __init__(self, sweeps: int = 100) -> None:
         self.sweeps = at_least("sweeps", sweeps, 1)

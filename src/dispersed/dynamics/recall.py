@@ -75,9 +75,10 @@ def recall(
       them for a memory, none for a network, which has its own temperature.
     - `process`: how the cue was made, x = s(y + σε). By default `VP()` (x = αy + √(1−α²)ε) if `alpha` is
       given, `VE()` (x = y + σε) if `sigma` or `known` is given.
-    - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence, with
-      noise σ each: responsibilities start from them alone, and they are returned as given. The other
-      entries of the cue are not looked at.
+    - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence:
+      responsibilities come from them alone, and they are returned as given; the other entries of the cue
+      are not looked at. Deterministic dynamics end at the memory that fits the known entries best, random
+      ones sample the memories by their probability, with noise σ on each known entry.
     - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
     - `trajectory`: also return the states passed through.
 
@@ -152,13 +153,17 @@ def _recall_all(memory, dynamics, process, cues, levels, masks, keys, trajectory
     def one(x, sigma, known, key) -> Recall:
         t = process.time(sigma)
         z = x if isinstance(memory, Network) else x / process.scale(t)
-        source, cue = memory, z
+        source, cue, clock = memory, z, process
         if known is not None:
-            source = memory.given(z, known, sigma)
-            start, widest = source.uninformed()
-            z = jnp.where(known, z, start)
-            sigma = jnp.maximum(sigma, widest) if dynamics.anneals else sigma
-        outcome = dynamics.run(source, process, z, sigma, key, trajectory)
+            if dynamics.random:
+                source = memory.given(z, known, sigma)
+                start, widest = source.uninformed()
+                z, sigma = jnp.where(known, z, start), jnp.maximum(sigma, widest)
+                # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
+                clock = VP()
+            else:
+                source, z = memory.observing(z, known, sigma)
+        outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
         z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
         index, responsibility = source.at(outcome.sigma).nearest(z)
         states = outcome.states

@@ -57,6 +57,11 @@ class Denoiser(eqx.Module):
         """
         return None, None
 
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State]:
+        """The memory asked through the entries `known` of x alone, and its first guess at noise σ."""
+        kind = type(self).__name__
+        raise InputError("known", f"got a mask for a {kind}", "pattern memories and networks accept one")
+
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
         """The memory after the entries `known` of one state x were observed with noise σ."""
         raise InputError(

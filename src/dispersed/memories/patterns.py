@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Memory
+from dispersed.memories.memory import Denoiser, Memory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, log_weight_array, pattern_array, weight_array
 
@@ -124,6 +124,12 @@ class PatternMemory(Memory):
         index = jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))
         return index, self.responsibilities(x, sigma)[index]
 
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Observed", State]:
+        """The memory asked through the entries `known` of one state x alone, and its first guess at noise σ."""
+        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
+        source = Observed(self.patterns, seen, x, known)
+        return source, source.denoise(x, sigma)
+
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "PatternMemory":
         r"""The memory after the entries `known` of one state were observed with noise σ.
 
@@ -132,6 +138,7 @@ class PatternMemory(Memory):
             w_j ← w_j exp(−Σ_{i known} (x_i − y_ji)²/(2σ²)),    y_ji ← x_i  for known i,
 
         so every dynamics applies to it unchanged, and leaves the known entries as they were given.
+        Sampling from it is sampling from the posterior.
         """
         seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
         return PatternMemory(jnp.where(known, x, self.patterns), log_weights=seen._logits(x, sigma)[1])
@@ -145,3 +152,33 @@ class PatternMemory(Memory):
         mean = self.weights @ self.patterns
         spread = jnp.sqrt(self.weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
         return mean, 10 * spread
+
+
+class Observed(Denoiser):
+    r"""Stored patterns asked through the known entries of one state, which stay as they are.
+
+        p(j | x) ∝ w_j exp(−Σ_{i known} (x_i − y_ji)²/(2σ²)),    D = x where known, Σ_j p(j | x) y_j elsewhere
+
+    As σ falls the evidence sharpens, and recall ends at the pattern that fits the known entries best.
+    """
+
+    patterns: Patterns
+    seen: PatternMemory
+    """The patterns with x in place of their unknown entries: what is unknown then weighs nothing."""
+    x: State
+    known: Bool[Array, " d"]
+
+    @property
+    def dimension(self) -> int:
+        return self.patterns.shape[-1]
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D of the held state; the unknown entries of `x` are not looked at."""
+        guess = self.seen.responsibilities(self.x, sigma) @ self.patterns
+        return jnp.where(self.known, self.x, guess)
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """The pattern nearest to the held state in its known entries, and its responsibility."""
+        return self.seen.nearest(self.x, sigma)

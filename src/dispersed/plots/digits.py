@@ -29,8 +29,7 @@ def plot_digits(pictures: Mapping[str, np.ndarray]) -> Figure:
     with house_style():
         count = len(pictures["stored"])
         figure, axes = plt.subplots(len(STRIPS), count, figsize=(8.2, 0.78 * len(STRIPS)))
-        colours = plt.get_cmap("gray_r").copy()
-        colours.set_bad("#bcd7ee")
+        colours = plt.get_cmap("gray_r").with_extremes(bad="#bcd7ee")
         for row, (name, label) in zip(axes, STRIPS.items(), strict=True):
             for axis, state in zip(row, pictures[name], strict=True):
                 axis.imshow(state.reshape(8, 8), cmap=colours, vmin=-1, vmax=1)
