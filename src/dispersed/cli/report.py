@@ -23,6 +23,8 @@ def report(
     text = "\n\n".join([f"# {title}", *sentences, f"Made by `{command}`.", _markdown(rows)])
     write_atomically(folder / f"{name}.md", lambda path: path.write_text(text + "\n"))
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 120))
     console.print(_table(title, rows))
     for sentence in sentences:
         console.print(sentence, markup=False)
