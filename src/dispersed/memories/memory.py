@@ -17,6 +17,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
@@ -93,10 +94,28 @@ class Memory(Denoiser):
         """D_σ(x) = E[y | x] = x − ∇E_σ(x), by Tweedie's formula. `x`: (..., d), `sigma` > 0."""
         return x - jax.grad(self.energy)(x, sigma)
 
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """An anchor p of one state x, and log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π).
+
+        A `Mixture` compares its components by their anchors, since differences of squared distances keep
+        digits that differences of log densities lose. Without a better one the anchor is x itself.
+        """
+        return x, self.log_density(x, sigma) + gaussian_normaliser(self.dimension, sigma)
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest state of the memory, for memories that are places."""
+        raise InputError("memory", f"a {type(self).__name__} has no nearest point", "extended memories have one")
+
     @per_state
     def hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """∇²E_σ(x) = I − ∂D_σ/∂x, (..., d, d)."""
         return jnp.eye(x.shape[-1], dtype=x.dtype) - self.jacobian(x, sigma)
+
+
+def gaussian_normaliser(dimension: int, sigma: Scalar) -> Scalar:
+    """D log(σ√2π), minus the log density of N(0, σ²I) at its centre."""
+    return dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
 
 
 class Held(Network):
