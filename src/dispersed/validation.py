@@ -77,11 +77,11 @@ def check_binary(argument: str, array: Array) -> None:
         raise InputError(argument, f"got entries such as {shown}", "a binary network accepts only -1 and +1")
 
 
-def weight_array(weights: ArrayLike, n: int) -> Float[Array, " n"]:
-    """Prior weights: `n` finite non-negative numbers, not all zero."""
+def weight_array(weights: ArrayLike, n: int, each: str = "pattern") -> Float[Array, " n"]:
+    """Prior weights: `n` finite non-negative numbers, not all zero, one for `each`."""
     array = real_array("weights", weights)
     if array.shape != (n,):
-        raise InputError("weights", f"got shape {array.shape}", f"one weight per pattern, shape ({n},)")
+        raise InputError("weights", f"got shape {array.shape}", f"one weight per {each}, shape ({n},)")
     check_finite("weights", array)
     if is_known(array) and bool((array < 0).any()):
         raise InputError("weights", f"got {float(array.min()):g}", "weights must not be negative")
@@ -98,6 +98,33 @@ def log_weight_array(log_weights: ArrayLike, n: int) -> Float[Array, " n"]:
     if is_known(array) and not bool((array < jnp.inf).all() & jnp.isfinite(array.max())):
         raise InputError("log_weights", f"got {array.max()}", "numbers below inf, not all -inf, are accepted")
     return array
+
+
+def vector(argument: str, value: ArrayLike, d: int | None = None) -> Float[Array, " d"]:
+    """One finite state (d,), of `d` units if that is given."""
+    array = real_array(argument, value)
+    if array.ndim != 1 or array.size == 0 or d not in (None, array.shape[0]):
+        raise InputError(argument, f"got shape {array.shape}", f"one state, shape ({d or 'd'},), is accepted")
+    check_finite(argument, array)
+    return array
+
+
+def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k d"]:
+    """Linearly independent directions (k, d), made orthonormal one after the other."""
+    array = real_array(argument, value)
+    if array.ndim != 2 or array.shape[1] != d or not 1 <= array.shape[0] <= d:
+        raise InputError(
+            argument, f"got shape {array.shape}", f"1 to {d} directions of {d} units, (k, {d}), are accepted"
+        )
+    check_finite(argument, array)
+    lengths = jnp.linalg.norm(array, axis=1, keepdims=True)
+    q, r = jnp.linalg.qr((array / jnp.where(lengths > 0, lengths, 1)).T)
+    heights = jnp.diagonal(r)
+    least = 10 * d * float(jnp.finfo(array.dtype).eps)
+    if is_known(array) and bool((jnp.abs(heights) <= least).any()):
+        at = int(jnp.argmax(jnp.abs(heights) <= least))
+        raise InputError(argument, f"direction {at} depends on those before it", "independent ones are accepted")
+    return (q * jnp.sign(heights)).T
 
 
 def state_array(argument: str, x: ArrayLike, d: int) -> Float[Array, "..."]:

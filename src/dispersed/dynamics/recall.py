@@ -155,14 +155,10 @@ def _recall_all(memory, dynamics, process, cues, levels, masks, keys, trajectory
         z = x if isinstance(memory, Network) else x / process.scale(t)
         source, cue, clock = memory, z, process
         if known is not None:
-            if dynamics.random:
-                source = memory.given(z, known, sigma)
-                start, widest = source.uninformed()
-                z, sigma = jnp.where(known, z, start), jnp.maximum(sigma, widest)
-                # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
-                clock = VP()
-            else:
-                source, z = memory.observing(z, known, sigma)
+            begin = memory.sampling if dynamics.random else memory.observing
+            source, z, sigma = begin(z, known, sigma)
+            # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
+            clock = VP()
         outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
         z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
         index, responsibility = source.at(outcome.sigma).nearest(z)

@@ -1,23 +1,35 @@
 """Memories: what is stored, and the energy or denoiser that belongs to it."""
 
 from dispersed.memories.binary import BinaryNetwork, ClassicalHopfield, DenseHopfield
+from dispersed.memories.extended import Extended
+from dispersed.memories.flat import Box, Segment, Subspace
+from dispersed.memories.gaussian import GaussianMemory
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.memory import Denoiser, Held, Memory
+from dispersed.memories.mixture import Mixture
 from dispersed.memories.modern import ModernHopfield
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
+from dispersed.memories.sphere import Sphere
 
 __all__ = [
     "BinaryNetwork",
+    "Box",
     "ClassicalHopfield",
     "Denoiser",
     "DenseHopfield",
     "Exponential",
+    "Extended",
+    "GaussianMemory",
     "Held",
     "Interaction",
     "Memory",
+    "Mixture",
     "ModernHopfield",
     "Network",
     "PatternMemory",
     "Polynomial",
+    "Segment",
+    "Sphere",
+    "Subspace",
 ]

@@ -17,6 +17,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
@@ -57,10 +58,15 @@ class Denoiser(eqx.Module):
         """
         return None, None
 
-    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State]:
-        """The memory asked through the entries `known` of x alone, and its first guess at noise σ."""
-        kind = type(self).__name__
-        raise InputError("known", f"got a mask for a {kind}", "pattern memories and networks accept one")
+    def sampling(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State, Scalar]:
+        """Where random dynamics start once the entries `known` of x were seen: memory, state and noise level."""
+        source = self.given(x, known, sigma)
+        start, widest = source.uninformed()
+        return source, jnp.where(known, x, start), jnp.maximum(sigma, widest)
+
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State, Scalar]:
+        """Where deterministic dynamics start once the entries `known` of x were seen."""
+        return self.sampling(x, known, sigma)
 
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
         """The memory after the entries `known` of one state x were observed with noise σ."""
@@ -98,10 +104,28 @@ class Memory(Denoiser):
         """D_σ(x) = E[y | x] = x − ∇E_σ(x), by Tweedie's formula. `x`: (..., d), `sigma` > 0."""
         return x - jax.grad(self.energy)(x, sigma)
 
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """An anchor p of one state x, and log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π).
+
+        A `Mixture` compares its components by their anchors, since differences of squared distances keep
+        digits that differences of log densities lose. Without a better one the anchor is x itself.
+        """
+        return x, self.log_density(x, sigma) + gaussian_normaliser(self.dimension, sigma)
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest state of the memory, for memories that are places."""
+        raise InputError("memory", f"a {type(self).__name__} has no nearest point", "extended memories have one")
+
     @per_state
     def hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """∇²E_σ(x) = I − ∂D_σ/∂x, (..., d, d)."""
         return jnp.eye(x.shape[-1], dtype=x.dtype) - self.jacobian(x, sigma)
+
+
+def gaussian_normaliser(dimension: int, sigma: Scalar) -> Scalar:
+    """D log(σ√2π), minus the log density of N(0, σ²I) at its centre."""
+    return dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
 
 
 class Held(Network):

@@ -32,9 +32,9 @@ class Network(eqx.Module):
     def nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """Index of the nearest stored pattern and its responsibility for the state."""
 
-    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Network", State]:
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Network", State, Scalar]:
         """The network with the units `known` clamped to those of one state x, the others at rest, 0."""
-        return Clamped(self, x, known), jnp.where(known, x, 0)
+        return Clamped(self, x, known), jnp.where(known, x, 0), sigma
 
     def at(self, sigma: ArrayLike | None) -> "Network":
         """The network itself: it holds its own temperature."""

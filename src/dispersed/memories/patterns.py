@@ -101,6 +101,16 @@ class PatternMemory(Memory):
         normaliser = self.dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
         return jax.nn.logsumexp(logits) + self.log_weights[c] - residual @ residual / 2 - normaliser
 
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """The leading pattern, and the log-sum of all relative to it."""
+        c, logits = self._logits(x, sigma)
+        return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The stored pattern nearest to x."""
+        return self.patterns[jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))]
+
     @per_state
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)), (..., n) (Eq. 29)."""
@@ -124,11 +134,11 @@ class PatternMemory(Memory):
         index = jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))
         return index, self.responsibilities(x, sigma)[index]
 
-    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Observed", State]:
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Observed", State, Scalar]:
         """The memory asked through the entries `known` of one state x alone, and its first guess at noise σ."""
         seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
         source = Observed(self.patterns, seen, x, known)
-        return source, source.denoise(x, sigma)
+        return source, source.denoise(x, sigma), sigma
 
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "PatternMemory":
         r"""The memory after the entries `known` of one state were observed with noise σ.

@@ -1,0 +1,203 @@
+"""Flat memories: segments, boxes and affine subspaces, bounded or not (Eq. 23)."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.memories.batching import per_state
+from dispersed.memories.extended import Extended, spread_of_uniform
+from dispersed.memories.interval import interval, product
+from dispersed.types import Array, ArrayLike, Float, Scalar, State
+from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
+
+
+class Segment(Extended):
+    """All states between two: y = start + u (end − start)/L, u uniform on [0, L] (Eq. 23).
+
+    **Arguments**: `start`, `end`: states (d,), finite. Equal ends make a point memory.
+
+    **Raises** `InputError` for ends of different lengths or with NaN or inf.
+    """
+
+    start: State
+    direction: State
+    length: Scalar
+
+    def __init__(self, start: ArrayLike, end: ArrayLike) -> None:
+        self.start = vector("start", start)
+        step = vector("end", end, self.start.shape[0]).astype(self.start.dtype) - self.start
+        largest = jnp.abs(step).max()
+        scaled = step / jnp.where(largest > 0, largest, 1)
+        norm = jnp.linalg.norm(scaled)
+        self.direction = scaled / jnp.where(largest > 0, norm, 1)
+        self.length = largest * norm
+
+    def __repr__(self) -> str:
+        return f"Segment({self.dimension} units, {self.start.dtype})"
+
+    @property
+    def dimension(self) -> int:
+        return self.start.shape[-1]
+
+    @property
+    def volume(self) -> Scalar:
+        """The length L."""
+        return self.length
+
+    def _interval(self, x: State, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        u = self.direction @ (x - self.start)
+        return interval(u, jnp.zeros_like(self.length), self.length, sigma)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        nearest, excess, _ = self._interval(x, sigma)
+        return self.start + nearest * self.direction, excess
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x): the mean of a Gaussian truncated to the segment."""
+        return self.start + self._interval(x, sigma)[2] * self.direction
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest point of the segment."""
+        u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
+        return self.start + u * self.direction
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The midpoint, at ten times the root-mean-square distance from it."""
+        return self.start + self.length / 2 * self.direction, 10 * self.length / np.sqrt(12)
+
+
+class Box(Extended):
+    """All states between `low` and `high`, unit by unit: a product of intervals (Eq. 23).
+
+    **Arguments**: `low`, `high`: (d,), with low ≤ high. Equal limits fix a unit; infinite ones leave it free,
+    with a density of one per unit of length, which is improper: the weight of such a memory in a mixture then
+    depends on the units of x.
+
+    **Raises** `InputError` for limits in the wrong order, NaN, or a unit fixed at infinity.
+    """
+
+    low: State
+    high: State
+
+    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
+        self.low, self.high = limits(low, high, None)
+
+    def __repr__(self) -> str:
+        return f"Box({self.dimension} units, {self.low.dtype})"
+
+    @property
+    def dimension(self) -> int:
+        return self.low.shape[-1]
+
+    @property
+    def volume(self) -> Scalar:
+        """The product of the sides that are not zero; infinite if one is unbounded."""
+        return side_product(self.low, self.high)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        nearest, excess, _ = product(x, self.low, self.high, sigma)
+        return nearest, excess
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x): unit by unit the mean of a truncated Gaussian."""
+        return product(x, self.low, self.high, sigma)[2]
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest point of the box."""
+        return jnp.clip(x, self.low, self.high)
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The centre, at ten times the root-mean-square distance from it; unbounded units do not count."""
+        mean, variance = spread_of_uniform(self.low, self.high)
+        return mean, 10 * jnp.sqrt(variance.sum())
+
+
+class Subspace(Extended):
+    """An affine subspace, or a box in it: y = origin + Σ_k u_k v_k with low_k ≤ u_k ≤ high_k (Eq. 23).
+
+    **Arguments**
+
+    - `origin`: (d,).
+    - `directions`: (k, d), linearly independent, k ≤ d; made orthonormal here one after the other, so that
+      orthonormal ones stay as given. Coordinates u are lengths along the v_k.
+    - `low`, `high`: limits of the coordinates, numbers or (k,). Without limits the density is one per unit of
+      volume, which is improper: see `Box`.
+
+    **Raises** `InputError` for dependent directions and unusable limits.
+    """
+
+    origin: State
+    directions: Float[Array, "k d"]
+    low: Float[Array, " k"]
+    high: Float[Array, " k"]
+
+    def __init__(
+        self, origin: ArrayLike, directions: ArrayLike, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
+    ) -> None:
+        self.origin = vector("origin", origin)
+        self.directions = orthonormal_rows("directions", directions, self.origin.shape[0]).astype(self.origin.dtype)
+        low, high = limits(low, high, self.directions.shape[0])
+        self.low, self.high = low.astype(self.origin.dtype), high.astype(self.origin.dtype)
+
+    def __repr__(self) -> str:
+        return f"Subspace({self.directions.shape[0]} directions in {self.dimension} units, {self.origin.dtype})"
+
+    @property
+    def dimension(self) -> int:
+        return self.origin.shape[-1]
+
+    @property
+    def volume(self) -> Scalar:
+        """The product of the sides that are not zero; infinite if one is unbounded."""
+        return side_product(self.low, self.high)
+
+    def _product(self, x: State, sigma: Scalar) -> tuple[Array, Scalar, Array]:
+        return product(self.directions @ (x - self.origin), self.low, self.high, sigma)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        nearest, excess, _ = self._product(x, sigma)
+        return self.origin + nearest @ self.directions, excess
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x): the orthogonal projection, with truncated-Gaussian means for its coordinates."""
+        return self.origin + self._product(x, sigma)[2] @ self.directions
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest point of the subspace within its limits."""
+        u = jnp.clip(self.directions @ (x - self.origin), self.low, self.high)
+        return self.origin + u @ self.directions
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""
+        mean, variance = spread_of_uniform(self.low, self.high)
+        return self.origin + mean @ self.directions, 10 * jnp.sqrt(variance.sum())
+
+
+def limits(low: ArrayLike, high: ArrayLike, k: int | None) -> tuple[Array, Array]:
+    """Limits (k,) of k coordinates, infinite ones included; k is that of `low` if None."""
+    low, high = real_array("low", low), real_array("high", high)
+    if k is None:
+        k = low.shape[0] if low.ndim == 1 else 0
+        if k == 0 or high.shape != (k,):
+            raise InputError("low, high", f"got shapes {low.shape} and {high.shape}", "two states (d,) are accepted")
+    try:
+        low, high = jnp.broadcast_to(low, (k,)), jnp.broadcast_to(high, (k,))
+    except ValueError:
+        given = f"got shapes {low.shape} and {high.shape}"
+        raise InputError("low, high", given, f"a number or one per direction, ({k},), is accepted") from None
+    if is_known(low, high):
+        if bool((jnp.isnan(low) | jnp.isnan(high) | (low > high)).any()):
+            at = int(jnp.argmax(jnp.isnan(low) | jnp.isnan(high) | (low > high)))
+            raise InputError("low, high", f"got {low[at]:g} and {high[at]:g} at entry {at}", "low ≤ high is accepted")
+        check_finite("low, high", jnp.where(low == high, low, 0))
+    return low, high
+
+
+def side_product(low: Array, high: Array) -> Scalar:
+    sides = jnp.where(low == high, 0, high - low)
+    return jnp.prod(jnp.where(sides > 0, sides, 1))

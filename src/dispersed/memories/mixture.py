@@ -1,0 +1,168 @@
+r"""Memories of different kinds and dimensions in one (Eq. 23, 24).
+
+    p_σ(x) = Σ_k w_k p_σ^k(x),   p(k | x) = w_k p_σ^k(x)/p_σ(x),   D_σ(x) = Σ_k p(k | x) D_σ^k(x)
+
+Points, segments, spheres, Gaussians and other mixtures can be components. Those of one kind and shape are
+stacked and evaluated together. As in `PatternMemory`, responsibilities come from differences: every component
+gives its anchor p_k, and ‖x − p_c‖² − ‖x − p_k‖² relative to a leading component c is formed from p_k − p_c.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.memories.batching import per_state
+from dispersed.memories.extended import Extended
+from dispersed.memories.gaussian import GaussianMemory
+from dispersed.memories.memory import Memory
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
+from dispersed.validation import InputError, is_known, weight_array
+
+
+class Mixture(Extended):
+    """Several memories in one, each a normalised density with an explicit weight.
+
+    **Arguments**
+
+    - `components`: memories of one dimension: `PatternMemory`, `Segment`, `Sphere`, `GaussianMemory`, another
+      `Mixture`, any `Memory`.
+    - `weights`: prior probabilities of the components; normalised here, uniform by default. Eq. 23 integrates
+      without dividing by volume: that is `weights=[s.volume for s in shapes]`, for shapes of one dimension.
+
+    **Raises** `InputError` for no components, different dimensions, unusable weights, or a component without a
+    density (a trained network).
+    """
+
+    groups: tuple[Memory, ...]
+    """Components of one kind and shape, stacked along a new leading axis."""
+    order: Int[Array, " n"]
+    """Where the j-th component stands in the concatenated groups."""
+    log_weights: Float[Array, " n"]
+    units: int = eqx.field(static=True)
+
+    def __init__(self, components: Sequence[Any], weights: ArrayLike | None = None) -> None:
+        components = list(components)
+        if not components:
+            raise InputError("components", "got none", "at least one memory is accepted")
+        for number, component in enumerate(components):
+            if not isinstance(component, Memory):
+                given = f"got {type(component).__name__} as component {number}"
+                raise InputError("components", given, "memories with a density are accepted")
+        dimensions = sorted({component.dimension for component in components})
+        if len(dimensions) > 1:
+            given = f"got memories of {', '.join(map(str, dimensions))} units"
+            raise InputError("components", given, "memories of one dimension are accepted")
+        self.units = dimensions[0]
+        self.groups, order = _stacked(components)
+        self.order = jnp.asarray(order)
+        dtype = jnp.result_type(*jax.tree.leaves(self.groups))
+        n = len(components)
+        array = jnp.ones(n, dtype) if weights is None else weight_array(weights, n, "component").astype(dtype)
+        scaled = array / array.max()
+        self.log_weights = jnp.log(scaled) - jnp.log(scaled.sum())
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{_size(group)} {type(group).__name__}" for group in self.groups)
+        return f"Mixture({kinds}; {self.dimension} units)"
+
+    @property
+    def dimension(self) -> int:
+        return self.units
+
+    @property
+    def weights(self) -> Float[Array, " n"]:
+        """Prior probabilities of the components, (n,), summing to one."""
+        return jnp.exp(self.log_weights)
+
+    def each(self, function: Callable[[Any], Any]) -> Any:
+        """`function` of every component, stacked in their order."""
+        parts = [eqx.filter_vmap(function)(group) for group in self.groups]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays)[self.order], *parts)
+
+    def _logits(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], State, Scalar, Float[Array, " n"]]:
+        """A leading component c, its anchor and weighted excess, and log p(k | x) − log p(c | x)."""
+        largest = np.finfo(x.dtype).max
+        reach = np.sqrt(largest / self.dimension) / 4
+        x = jnp.clip(x, -reach, reach)
+        anchors, excess = self.each(lambda component: component.anchored(x, sigma))
+        excess = excess + self.log_weights
+        # Compared at the scale of squared distances, which do not overflow for small σ.
+        c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
+        step = anchors - anchors[c]
+        gap = jnp.sum(step * (2 * (x - anchors[c]) - step), axis=1) / 2
+        precision = jnp.minimum(1 / sigma / sigma, largest)
+        logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + excess - excess[c]
+        negligible = np.log(np.finfo(x.dtype).tiny) + 10
+        return c, anchors[c], excess[c], jnp.where(logits < negligible, -largest / 4, logits)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        _, anchor, excess, logits = self._logits(x, sigma)
+        return anchor, excess + jax.nn.logsumexp(logits)
+
+    @per_state
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """p(k | x) of every component, (..., n)."""
+        return jax.nn.softmax(self._logits(x, sigma)[-1])
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) = Σ_k p(k | x) D_σ^k(x)."""
+        return self.responsibilities(x, sigma) @ self.each(lambda component: component.denoise(x, sigma))
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest point of the nearest component."""
+        points = self.each(lambda component: component.project(x))
+        return points[jnp.argmin(jnp.sum((points - x) ** 2, axis=1))]
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """Index of the component most responsible for x at σ, and its responsibility p(k | x).
+
+        Not the one whose closest point is nearest: a Gaussian of full rank reaches every state.
+        """
+        r = self.responsibilities(x, sigma)
+        index = jnp.argmax(r)
+        return index, r[index]
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Mixture":
+        """The mixture after the entries `known` of one state were observed with noise σ; for Gaussians."""
+        if not all(isinstance(group, GaussianMemory) for group in self.groups):
+            raise InputError("known", "got a mask for a mixture of shapes", "mixtures of Gaussians use one")
+        evidence = self.each(lambda component: component.evidence(x, known, sigma))
+        groups = tuple(eqx.filter_vmap(lambda part: part.given(x, known, sigma))(group) for group in self.groups)
+        log_weights = jax.nn.log_softmax(self.log_weights + evidence)
+        return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, (groups, log_weights))
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The mean, at ten times the root-mean-square distance from it."""
+        means, levels = self.each(lambda component: component.uninformed())
+        mean = self.weights @ means
+        squares = (levels / 10) ** 2 + jnp.sum((means - mean) ** 2, axis=1)
+        return mean, 10 * jnp.sqrt(self.weights @ squares)
+
+
+def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], np.ndarray]:
+    """Components of one structure stacked, and where each of them went."""
+    groups: dict[Any, list[int]] = {}
+    flat = [jax.tree.flatten(component) for component in components]
+    for number, (leaves, structure) in enumerate(flat):
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        groups.setdefault((structure, shapes), []).append(number)
+    order = np.empty(len(components), dtype=int)
+    order[[number for group in groups.values() for number in group]] = np.arange(len(components))
+
+    def stack(*leaves: Array) -> Array:
+        # NumPy stacks thousands of arrays without compiling a program for them.
+        return jnp.asarray(np.stack(leaves)) if is_known(*leaves) else jnp.stack(leaves)
+
+    stacked = tuple(jax.tree.map(stack, *(components[number] for number in group)) for group in groups.values())
+    return stacked, order
+
+
+def _size(group: Memory) -> int:
+    return jax.tree.leaves(group)[0].shape[0]

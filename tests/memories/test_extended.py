@@ -1,0 +1,283 @@
+"""Every extended memory against autodiff, against quadrature in double precision, and at its degenerate ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from dispersed import ExponentialIntegrator, PatternMemory, recall
+from dispersed.memories import Box, GaussianMemory, Segment, Sphere, Subspace
+from dispersed.validation import InputError
+
+SIGMAS = (1e-4, 1e-2, 0.3, 1.0, 30.0, 1e3)
+inf = np.inf
+
+
+def kinds():
+    """One memory of every kind, in four units."""
+    tilted = np.array([[1.0, 2, 0, 0], [0, 1, 1, -1]])
+    return {
+        "segment": Segment([0.1, 0.2, -0.3, 0.4], [1.1, -0.4, 0.5, 0.7]),
+        "box": Box([-1.0, 0.2, -0.5, 0.0], [1.0, 0.2, 2.0, 0.001]),
+        "open box": Box([-inf, 0.0, -inf, 0.3], [inf, inf, 0.5, 0.3]),
+        "subspace": Subspace([0.1, 0.2, -0.3, 0.4], tilted, -0.5, [1.0, 2.0]),
+        "open subspace": Subspace([0.1, 0.2, -0.3, 0.4], tilted),
+        "sphere": Sphere([0.1, 0.2, -0.3, 0.4], 0.9),
+        "circle": Sphere([0.1, 0.2, -0.3, 0.4], 0.9, tilted),
+        "pair": Sphere([0.1, 0.2, -0.3, 0.4], 0.9, tilted[:1]),
+        "blob": GaussianMemory([0.1, 0.2, -0.3, 0.4], np.array([[1.0, 0], [0.5, 1e-3], [0, 2e-3], [0.2, 0]])),
+    }
+
+
+def near_and_far(memory, sigma, rng):
+    """States within the noise of the memory, on it, and a few units away."""
+    start = np.array(memory.project(jnp.zeros(4)))
+    return np.stack([start + sigma * rng.normal(size=4), start, rng.normal(size=4), 3 * rng.normal(size=4)])
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_score_and_denoiser_are_the_slope_of_the_density(x64, rng, kind):
+    memory = kinds()[kind]
+    slope = jax.jit(jax.vmap(jax.grad(memory.log_density), in_axes=(0, None)))
+    for sigma in SIGMAS:
+        x = near_and_far(memory, sigma, rng)
+        # A slope of rounded squares ‖x−p‖²/σ² holds to about 1e-16 of the distance in units of σ².
+        noise = 1e-13 * (1 + np.abs(x).max()) / sigma**2
+        np.testing.assert_allclose(memory.score(x, sigma), slope(x, sigma), rtol=1e-6, atol=noise)
+        np.testing.assert_allclose(memory.denoise(x, sigma), x + sigma**2 * slope(x, sigma), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(memory.denoise(x, sigma), x + sigma**2 * memory.score(x, sigma), atol=1e-12)
+        np.testing.assert_allclose(memory.energy(x, sigma), -(sigma**2) * memory.log_density(x, sigma), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_jacobian_is_symmetric_positive_and_the_slope_of_the_denoiser(x64, rng, kind):
+    memory = kinds()[kind]
+    for sigma in (0.01, 0.3, 30.0):
+        x = near_and_far(memory, sigma, rng)[[0, 2]]
+        jacobian = np.array(memory.jacobian(x, sigma))
+        size = 1e-4 * sigma
+        numeric = [
+            (memory.denoise(x + size * unit, sigma) - memory.denoise(x - size * unit, sigma)) / (2 * size)
+            for unit in np.eye(4)
+        ]
+        np.testing.assert_allclose(jacobian, np.stack(numeric, axis=-1), atol=3e-6)
+        np.testing.assert_allclose(jacobian, np.swapaxes(jacobian, 1, 2), atol=1e-9)
+        assert np.linalg.eigvalsh(jacobian).min() > -1e-9
+
+
+def flat_oracle(memory, x, sigma, nodes):
+    """log p_σ and D_σ of a flat shape, coordinate by coordinate by quadrature."""
+    if isinstance(memory, Box):
+        origin, directions, low, high = np.zeros(4), np.eye(4), memory.low, memory.high
+    elif isinstance(memory, Subspace):
+        origin, directions, low, high = memory.origin, memory.directions, memory.low, memory.high
+    else:
+        origin, directions = memory.start, memory.direction[None]
+        low, high = np.zeros(1), memory.length[None]
+    origin, directions, low, high = map(np.asarray, (origin, directions, low, high))
+    u = directions @ (x - origin)
+    rest = x - origin - u @ directions
+    log_p = -rest @ rest / (2 * sigma**2) - (4 - len(u)) * np.log(sigma * np.sqrt(2 * np.pi))
+    mean = origin.copy()
+    for k in range(len(u)):
+        anchor = np.clip(u[k], low[k], high[k])
+        away = u[k] - anchor
+        s, weight = nodes(max(low[k] - anchor, -40 * sigma), min(high[k] - anchor, 40 * sigma), away, sigma)
+        volume = 1 if np.isinf(high[k] - low[k]) or high[k] == low[k] else high[k] - low[k]
+        heights = weight / volume * np.exp(-s * (s - 2 * away) / (2 * sigma**2))
+        log_p += np.log(heights.sum()) - away**2 / (2 * sigma**2) - np.log(sigma * np.sqrt(2 * np.pi))
+        mean += (anchor + heights @ s / heights.sum()) * directions[k]
+    return log_p, mean
+
+
+@pytest.mark.parametrize("kind", ["segment", "box", "open box", "subspace", "open subspace"])
+def test_flat_memories_are_their_integrals(x64, rng, nodes, kind):
+    memory = kinds()[kind]
+    for sigma in SIGMAS:
+        for x in near_and_far(memory, sigma, rng):
+            log_p, mean = flat_oracle(memory, x, sigma, nodes)
+            np.testing.assert_allclose(memory.log_density(x, sigma), log_p, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(memory.denoise(x, sigma), mean, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 7, 40])
+def test_spheres_are_their_integrals(x64, rng, m):
+    d = m + 1
+    directions = rng.normal(size=(m, d))
+    memory = Sphere(rng.normal(size=d), 0.8, directions)
+    q = np.asarray(memory.directions)
+    at, half = np.polynomial.legendre.leggauss(400)
+    for sigma in SIGMAS:
+        for scale in (sigma, 0.01, 1.0, 5.0):
+            x = np.asarray(memory.centre) + 0.8 * q[0] + scale * rng.normal(size=d)
+            v = q @ (x - np.asarray(memory.centre))
+            rho = np.linalg.norm(v)
+            off = np.linalg.norm(x - np.asarray(memory.centre) - v @ q)
+            # The mean of e^{κ(cos − 1)} over the sphere, by the angle; steep for large κ.
+            kappa = rho * 0.8 / sigma**2
+            if m == 1:
+                mass, cosine = 0.5 * (1 + np.exp(-2 * kappa)), np.tanh(kappa)
+            else:
+                top = min(np.pi, 60 / np.sqrt(max(kappa, 1e-9)))
+                angle, weight = (at + 1) / 2 * top, half / 2 * top
+                heights = weight * np.exp(-kappa * 2 * np.sin(angle / 2) ** 2) * np.sin(angle) ** (m - 2)
+                area = np.sqrt(np.pi) * np.exp(scipy.special.gammaln((m - 1) / 2) - scipy.special.gammaln(m / 2))
+                mass = heights.sum() / area
+                cosine = 1 - heights @ (2 * np.sin(angle / 2) ** 2) / heights.sum()
+            expected = np.log(mass) - ((rho - 0.8) ** 2 + off**2) / (2 * sigma**2)
+            expected -= d * np.log(sigma * np.sqrt(2 * np.pi))
+            np.testing.assert_allclose(memory.log_density(x, sigma), expected, rtol=1e-9, atol=1e-9)
+            mean = np.asarray(memory.centre) + 0.8 * cosine * (v / rho) @ q
+            np.testing.assert_allclose(memory.denoise(x, sigma), mean, rtol=1e-8, atol=1e-10)
+
+
+def test_blob_is_its_dense_gaussian(x64, rng):
+    factor = rng.normal(size=(6, 3)) * np.array([1.0, 1e-3, 10.0])
+    mean = rng.normal(size=6)
+    memory = GaussianMemory(mean, factor)
+    for sigma in (1e-2, 0.3, 1.0, 30.0, 1e3):
+        x = mean + rng.normal(size=6)
+        covariance = factor @ factor.T + sigma**2 * np.eye(6)
+        solved = np.linalg.solve(covariance, x - mean)
+        log_p = -(x - mean) @ solved / 2 - np.linalg.slogdet(2 * np.pi * covariance)[1] / 2
+        np.testing.assert_allclose(memory.log_density(x, sigma), log_p, rtol=1e-8)
+        np.testing.assert_allclose(memory.denoise(x, sigma), x - sigma**2 * solved, rtol=1e-6, atol=1e-9)
+    full = GaussianMemory.from_covariance(mean, factor @ factor.T)
+    np.testing.assert_allclose(full.log_density(x, 1.0), memory.log_density(x, 1.0), rtol=1e-10)
+    low = GaussianMemory.from_covariance(mean, factor @ factor.T, rank=2)
+    assert low.variances.shape == (2,)
+
+
+def degenerate(y):
+    still = np.zeros((4, 2))
+    return {
+        "segment": Segment(y, y),
+        "box": Box(y, y),
+        "subspace": Subspace(y, np.eye(4)[:2], 0.0, 0.0),
+        "sphere": Sphere(y, 0.0),
+        "circle": Sphere(y, 0.0, np.eye(4)[:2]),
+        "blob": GaussianMemory(y, still),
+        "rank zero": GaussianMemory(y, np.zeros((4, 0))),
+    }
+
+
+@pytest.mark.parametrize("kind", degenerate(np.zeros(4)))
+def test_a_place_without_extent_is_the_point_memory(x64, rng, kind):
+    y = rng.normal(size=4)
+    memory, point = degenerate(y)[kind], PatternMemory(y[None])
+    for sigma in SIGMAS:
+        x = np.stack([y, y + sigma * rng.normal(size=4), rng.normal(size=4), 100 * rng.normal(size=4)])
+        np.testing.assert_allclose(memory.log_density(x, sigma), point.log_density(x, sigma), rtol=1e-12)
+        np.testing.assert_allclose(memory.denoise(x, sigma), point.denoise(x, sigma), rtol=1e-12)
+        np.testing.assert_allclose(memory.energy(x, sigma), point.energy(x, sigma), rtol=1e-12)
+        np.testing.assert_allclose(memory.score(x, sigma), point.score(x, sigma), rtol=1e-12)
+    np.testing.assert_allclose(memory.project(x), np.broadcast_to(y, x.shape), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_single_precision_follows_double_from_the_smallest_noise_to_the_largest(rng, kind):
+    for sigma in SIGMAS:
+        states = near_and_far(kinds()[kind], sigma, rng)
+        far = states[0] + 1e15
+        memory = kinds()[kind]
+        values = memory.log_density(states, sigma), memory.denoise(states, sigma), memory.score(states, sigma)
+        assert all(np.isfinite(value).all() for value in values)
+        assert not np.isnan(memory.denoise(far, sigma)).any()
+        with jax.enable_x64(True):
+            precise = kinds()[kind]
+            exact = np.asarray(precise.denoise(states.astype(np.float32).astype(float), sigma))
+        # Cues of size max(|x|, σ) are only known to 6e-8 of themselves.
+        np.testing.assert_allclose(values[1], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_no_noise_leads_to_the_nearest_point(x64, rng, kind):
+    memory = kinds()[kind]
+    x = rng.normal(size=(5, 4))
+    np.testing.assert_allclose(memory.denoise(x, 1e-6), memory.project(x), atol=1e-5)
+    np.testing.assert_allclose(memory.project(memory.project(x)), memory.project(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["segment", "box", "subspace", "sphere", "circle", "blob"])
+def test_recall_ends_on_the_memory(x64, rng, kind):
+    memory = kinds()[kind]
+    mean, level = memory.uninformed()
+    dynamics = ExponentialIntegrator(20, sigma_min=0.01)
+    result = recall(memory, mean + 0.5 * rng.normal(size=(20, 4)), dynamics, sigma=0.5)
+    np.testing.assert_allclose(result.x, memory.project(result.x), atol=1e-3)
+    assert float(level) > 1
+
+
+def test_sphere_directions_are_made_orthonormal(x64):
+    circle = Sphere(np.zeros(3), 1.0, [[2.0, 0, 0], [5.0, 3.0, 0]])
+    np.testing.assert_allclose(circle.directions, np.eye(3)[:2], atol=1e-14)
+
+
+def test_volumes(x64):
+    np.testing.assert_allclose(Segment([0.0, 0], [3.0, 4.0]).volume, 5)
+    np.testing.assert_allclose(Box([0.0, 1, 2], [2.0, 1, 5]).volume, 6)
+    np.testing.assert_allclose(Sphere(np.zeros(3), 2.0).volume, 16 * np.pi)
+    np.testing.assert_allclose(Sphere(np.zeros(3), 2.0, np.eye(3)[:2]).volume, 4 * np.pi)
+    assert np.isinf(Subspace(np.zeros(3), np.eye(3)[:1]).volume)
+
+
+def test_a_blob_given_some_units_is_the_conditional_gaussian(x64, rng):
+    factor = rng.normal(size=(5, 5))
+    mean, x = rng.normal(size=5), rng.normal(size=5)
+    known = np.array([True, False, True, False, False])
+    sigma = 0.2
+    conditional = GaussianMemory(mean, factor).given(jnp.asarray(x), jnp.asarray(known), jnp.asarray(sigma))
+    covariance = factor @ factor.T
+    seen = covariance[np.ix_(known, known)] + sigma**2 * np.eye(2)
+    cross = covariance[np.ix_(~known, known)]
+    np.testing.assert_allclose(
+        conditional.mean[~known], mean[~known] + cross @ np.linalg.solve(seen, (x - mean)[known]), rtol=1e-9
+    )
+    np.testing.assert_allclose(conditional.mean[known], x[known])
+    full = np.asarray(conditional.factor @ conditional.factor.T)
+    expected = covariance[np.ix_(~known, ~known)] - cross @ np.linalg.solve(seen, cross.T)
+    np.testing.assert_allclose(full[np.ix_(~known, ~known)], expected, atol=1e-9)
+    assert np.abs(full[known]).max() < 1e-9
+    evidence = GaussianMemory(mean, factor).evidence(jnp.asarray(x), jnp.asarray(known), jnp.asarray(sigma))
+    other = GaussianMemory(mean, factor).evidence(jnp.asarray(x + 1), jnp.asarray(known), jnp.asarray(sigma))
+
+    def log_density(v):
+        return -(v - mean)[known] @ np.linalg.solve(seen, (v - mean)[known]) / 2
+
+    np.testing.assert_allclose(evidence - other, log_density(x) - log_density(x + 1), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Segment([0.0, 1], [0.0]), r"end: got shape \(1,\); one state, shape \(2,\)"),
+        (lambda: Segment([0.0, np.nan], [0.0, 1]), "start: got 1 NaN"),
+        (lambda: Box([0.0, 2], [1.0, 1]), "low, high: got 2 and 1 at entry 1; low ≤ high"),
+        (lambda: Box([inf], [inf]), "low, high: got 1 NaN or infinite"),
+        (lambda: Box([0.0], [1.0, 2]), "low, high: got shapes"),
+        (lambda: Subspace([0.0, 0], [[1.0, 0], [2.0, 0]]), "directions: direction 1 depends on those before it"),
+        (lambda: Subspace([0.0, 0], [[1.0, 0]], [0.0, 1], 1.0), "low, high: got shapes"),
+        (lambda: Sphere([0.0, 0], -1.0), "radius: got -1; one number from 0"),
+        (lambda: Sphere([0.0, 0], [1.0]), r"radius: got shape \(1,\)"),
+        (lambda: Sphere([0.0, 0], 1.0, [[0.0, 0]]), "directions: direction 0 depends"),
+        (lambda: GaussianMemory([0.0, 0], [[1.0, 0]]), r"factor: got shape \(1, 2\)"),
+        (lambda: GaussianMemory([0.0, 0], [[inf], [0.0]]), "factor: got 1 NaN"),
+        (
+            lambda: GaussianMemory.from_covariance([0.0, 0], [[1.0, 0], [0, -1]]),
+            "covariance: got an eigenvalue of -1; no negative",
+        ),
+        (
+            lambda: GaussianMemory.from_covariance([0.0, 0], [[1.0, 1], [0, 1]]),
+            "covariance: got a matrix that differs from its transpose",
+        ),
+        (
+            lambda: GaussianMemory.from_covariance([0.0, 0], np.eye(2), rank=3),
+            "rank: got 3; whole numbers from 0 to 2",
+        ),
+        (lambda: Segment(0.0, 1.0), r"start: got shape \(\)"),
+    ],
+)
+def test_bad_shapes_get_one_line(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
