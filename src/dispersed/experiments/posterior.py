@@ -123,8 +123,8 @@ def _steps(memory, cue, sigma, method: str, samples: int, repeats: int, key) -> 
     rows: list[Row] = []
 
     def run(intervals: int, label: int):
-        label = jax.random.fold_in(jax.random.fold_in(key, intervals), label)
-        found = _recall(memory, cue, sigma, method, intervals, samples, label, repeats)
+        own = jax.random.fold_in(jax.random.fold_in(key, intervals), label)
+        found = _recall(memory, cue, sigma, method, intervals, samples, own, repeats)
         return found, found.frequencies.mean(axis=0) - found.exact[0]
 
     signs = jnp.sign(run(INTERVALS[method][0], 1)[1]) / 2

@@ -168,7 +168,7 @@ def _paths(seed: int, count: int, pictures: dict[str, np.ndarray]) -> Row:
     ends = np.asarray(process.corrupt(np.broadcast_to(start[0], (count, 2)), t=t, key=jax.random.key(seed), steps=100))
     blocks = 24
     edges = np.linspace(-3, 3, blocks + 1)
-    counts = np.histogram2d(*ends.T, bins=[edges, edges])[0].ravel()
+    counts = np.histogram2d(ends[:, 0], ends[:, 1], bins=edges)[0].ravel()
     mass = density.reshape(blocks, 5, blocks, 5).sum(axis=(1, 3)).ravel() * solver.width.prod()
     expected = count * mass
     common = expected >= 5

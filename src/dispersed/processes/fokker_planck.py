@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from jax.typing import ArrayLike
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy.stats import poisson
 
 from dispersed.processes.potential import PotentialProcess
@@ -79,7 +79,7 @@ class FokkerPlanck:
 
         Raises `InputError` for patterns outside the box and t ≤ 0.
         """
-        p = self._start(np.asarray(pattern_array(patterns), dtype=float))
+        p = self._start(np.asarray(pattern_array(np.asarray(patterns)), dtype=float))
         h = positive_number("t", t) / at_least("steps", steps, 1)
         for step in range(steps):
             p = self._advance(p, h, float(self._sigma((step + 0.5) * h)))

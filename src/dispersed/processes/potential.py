@@ -104,11 +104,13 @@ class PotentialProcess(eqx.Module):
     @eqx.filter_jit
     def _simulate(self, y: Patterns, end: Scalar, keys: Key[Array, " n"], steps: int) -> Patterns:
         def path(start: State, key: Key[Array, ""]) -> State:
-            def noise(t: Scalar, x: State, _: None) -> lx.AbstractLinearOperator:
+            def noise(t: Any, x: State, _: Any) -> lx.AbstractLinearOperator:
                 return lx.DiagonalLinearOperator(jnp.full_like(x, self.sigma(jnp.asarray(t, x.dtype))))
 
             wiener = dfx.UnsafeBrownianPath(start.shape, key)
-            terms = dfx.MultiTerm(dfx.ODETerm(lambda t, x, _: self.drift(x)), dfx.ControlTerm(noise, wiener))
+            terms: dfx.AbstractTerm = dfx.MultiTerm(
+                dfx.ODETerm(lambda t, x, _: self.drift(x)), dfx.ControlTerm(noise, wiener)
+            )
             solution = dfx.diffeqsolve(
                 terms,
                 dfx.Heun(),
@@ -146,7 +148,7 @@ class PotentialProcess(eqx.Module):
     def log_kernel(self, x: State, t: Scalar, y: State) -> Scalar:
         """ψ(x, t; y), the log-density at x of the linearised kernel from y (Eq. 19), in nats."""
         mean, covariance = self.linearised(y, t)
-        return jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance)
+        return jnp.asarray(jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance))
 
     def energy(
         self, x: ArrayLike, t: ArrayLike, patterns: ArrayLike, weights: ArrayLike | None = None
@@ -171,7 +173,7 @@ class PotentialProcess(eqx.Module):
 
         def one(state: State) -> Scalar:
             kernels = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(state, m, c))(means, covariances)
-            return energy_from_kernels(kernels + log_w, self.sigma(t), self.potential(state))
+            return energy_from_kernels(jnp.asarray(kernels) + log_w, self.sigma(t), self.potential(state))
 
         return jax.vmap(one)(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
 
