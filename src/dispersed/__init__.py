@@ -4,14 +4,18 @@ A memory is a distribution of states; noise disperses it; recall gathers it agai
 """
 
 from dispersed.dynamics import (
+    AncestralSampling,
     Asynchronous,
     ExponentialIntegrator,
     Iteration,
     OneStep,
+    Posterior,
     ProbabilityFlow,
     Recall,
     ReverseSDE,
     recall,
+    recall_many,
+    reliability,
 )
 from dispersed.memories import (
     ClassicalHopfield,
@@ -25,7 +29,7 @@ from dispersed.memories import (
     Polynomial,
 )
 from dispersed.noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
-from dispersed.processes import VE, VP, Cosine, Linear
+from dispersed.processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
 from dispersed.validation import InputError
 
 __version__ = "0.1.0"
@@ -33,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "VE",
     "VP",
+    "AncestralSampling",
     "Asynchronous",
     "ClassicalHopfield",
     "Cosine",
@@ -40,6 +45,7 @@ __all__ = [
     "DenseHopfield",
     "Exponential",
     "ExponentialIntegrator",
+    "FokkerPlanck",
     "InputError",
     "Iteration",
     "Linear",
@@ -49,12 +55,16 @@ __all__ = [
     "OneStep",
     "PatternMemory",
     "Polynomial",
+    "Posterior",
+    "PotentialProcess",
     "ProbabilityFlow",
     "Recall",
     "ReverseSDE",
     "alpha_from_sigma",
     "beta_from_sigma",
     "recall",
+    "recall_many",
+    "reliability",
     "sigma_from_alpha",
     "sigma_from_beta",
 ]

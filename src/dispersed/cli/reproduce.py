@@ -61,8 +61,52 @@ def digits(seed: Seed = 0, out: Out = Path("results")) -> None:
     )
 
 
+@reproduce_app.command("posterior")
+def posterior(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Probabilistic recall (Sec. 5.1): recalls of one cue against the exact posterior, and calibration."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.posterior import posterior, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.posterior import plot_posterior
+
+    folder = output_folder(out)
+    rows = posterior(repeats=10 if quick else 50, seed=seed)
+    report(
+        folder,
+        "posterior",
+        "Probabilistic recall: the recalled distribution beside the exact posterior",
+        rows,
+        plot_posterior(rows),
+        sentences(rows),
+        f"dispersed reproduce posterior --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
+@reproduce_app.command("potential")
+def potential(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """The theorem of Sec. 3.2: for any conservative noise the energy (Eq. 18) converges to Eq. 21."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.potential import potential, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.potential import plot_potential
+
+    folder = output_folder(out)
+    rows, pictures = potential(seed, **({"finest": 4, "paths": 5000} if quick else {}))
+    report(
+        folder,
+        "potential",
+        "Any conservative noise: convergence of the energy of Eq. 18 to Eq. 21",
+        rows,
+        plot_potential(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce potential --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
     table1(repeats=20 if quick else 100, seed=seed, out=out)
     digits(seed=seed, out=out)
+    posterior(seed=seed, out=out, quick=quick)
+    potential(seed=seed, out=out, quick=quick)

@@ -1,20 +1,28 @@
 """Dynamics: ways to gather a memory that noise has dispersed, and the one `recall` that runs them all."""
 
+from dispersed.dynamics.ancestral import AncestralSampling
+from dispersed.dynamics.calibration import Reliability, reliability
 from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.dynamics.exponential import ExponentialIntegrator, OneStep
 from dispersed.dynamics.flow import ProbabilityFlow, ReverseSDE
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.dynamics.posterior import Posterior, recall_many
 from dispersed.dynamics.recall import Recall, recall
 
 __all__ = [
+    "AncestralSampling",
     "Asynchronous",
     "Dynamics",
     "ExponentialIntegrator",
     "Iteration",
     "OneStep",
     "Outcome",
+    "Posterior",
     "ProbabilityFlow",
     "Recall",
+    "Reliability",
     "ReverseSDE",
     "recall",
+    "recall_many",
+    "reliability",
 ]

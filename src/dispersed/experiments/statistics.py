@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 
 def bootstrap_mean(
@@ -13,6 +14,25 @@ def bootstrap_mean(
     means = values[rng.integers(values.size, size=(resamples, values.size))].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(values.mean()), float(low), float(high)
+
+
+def power_law(
+    x: ArrayLike, y: ArrayLike, error: ArrayLike | None = None, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The exponent k of y = c xᵏ by least squares in logarithms, and its interval.
+
+    With the standard `error` of each y the fit is weighted and the interval is the normal one; without, the
+    scatter about the line sets it, by Student's t. Values of y must be positive.
+    """
+    log_x, log_y = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
+    if error is None:
+        fit = stats.linregress(log_x, log_y)
+        slope, half = fit.slope, fit.stderr * stats.t.ppf((1 + level) / 2, log_x.size - 2)
+    else:
+        weights = np.asarray(y, dtype=float) / np.asarray(error, dtype=float)
+        (slope, _), covariance = np.polyfit(log_x, log_y, 1, w=weights, cov="unscaled")
+        half = np.sqrt(covariance[0, 0]) * stats.norm.ppf((1 + level) / 2)
+    return float(slope), float(slope - half), float(slope + half)
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> np.ndarray:

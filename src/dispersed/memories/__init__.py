@@ -5,6 +5,7 @@ from dispersed.memories.extended import Extended
 from dispersed.memories.flat import Box, Segment, Subspace
 from dispersed.memories.gaussian import GaussianMemory
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
+from dispersed.memories.learned import LearnedMemory
 from dispersed.memories.memory import Denoiser, Held, Memory
 from dispersed.memories.mixture import Mixture
 from dispersed.memories.modern import ModernHopfield
@@ -23,6 +24,7 @@ __all__ = [
     "GaussianMemory",
     "Held",
     "Interaction",
+    "LearnedMemory",
     "Memory",
     "Mixture",
     "ModernHopfield",

@@ -1,0 +1,76 @@
+r"""The reverse SDE with the inverse temperature β = 1/σ² as its clock: each recall samples the posterior.
+
+In z = x/s the reverse SDE (Eq. 7, 16) of every Gaussian process is the same equation in σ. Multiplied by β it
+loses its singularity at σ → 0 and becomes, for m = βz,
+
+    dm = D_σ(m/β) dβ + dW_β:
+
+evidence for the memories, D, accumulates at unit rate with unit noise. Its Euler–Maruyama step is exact while
+the denoiser stays at D. In z, with r = (σ'/σ)²,
+
+    z' = r z + (1 − r) D_σ(z) + σ' √(1 − r) ε,   ε ~ N(0, I),
+
+which is ancestral sampling (Ho et al. 2020) or first-order SDE-DPM-Solver++ (Lu et al. 2022): weak order 1.
+Taking the mean of D at both ends of that step, with the same noise, is Heun's method: the noise is additive,
+so its weak order is 2 (Kloeden & Platen 1992, Sec. 15.1). β as a clock is the stochastic localisation of
+Eldan (2013).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
+from dispersed.memories import Denoiser
+from dispersed.processes import Process
+from dispersed.types import Array, Int, Key, Scalar, State
+from dispersed.validation import InputError, at_least, positive_number
+
+
+class AncestralSampling(Dynamics):
+    """The reverse SDE in steps of log σ; the result does not depend on the clock of the process.
+
+    **Arguments**
+
+    - `steps`: intervals of a grid even in log σ, from the cue's level to `sigma_min` and, the last, to 0. That
+      one is a Tweedie step. Order 1 costs `steps` denoiser evaluations, order 2 nearly twice as many.
+    - `order`: the weak order, 1 (ancestral sampling) or 2 (Heun).
+    - `sigma_min`: the last noise level asked, well below the distance between memories.
+
+    **Source**: Ho et al. (2020) DDPM; Lu et al. (2022) DPM-Solver++, SDE version; Kloeden & Platen (1992).
+    """
+
+    steps: int
+    order: int
+    sigma_min: float
+    random = True
+
+    def __init__(self, steps: int = 30, order: int = 2, sigma_min: float = 0.05) -> None:
+        self.steps = at_least("steps", steps, 2)
+        if order not in (1, 2):
+            raise InputError("order", f"got {order!r}", "weak orders 1 and 2 are accepted")
+        self.order = order
+        self.sigma_min = positive_number("sigma_min", sigma_min)
+
+    def run(
+        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+    ) -> Outcome:
+        last = jnp.minimum(self.sigma_min, sigma / 2)
+        h = jnp.log(sigma / last) / (self.steps - 1)
+        sigmas = sigma * jnp.exp(-h * jnp.arange(self.steps, dtype=z.dtype))
+        kept, replaced = jnp.exp(-2 * h), -jnp.expm1(-2 * h)
+
+        def advance(z: State, i: Int[Array, ""]) -> tuple[State, State | None]:
+            noise = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
+            d = memory.denoise(z, sigmas[i])
+            new = kept * z + replaced * d + sigmas[i + 1] * jnp.sqrt(replaced) * noise
+            if self.order == 2:
+                new += replaced / 2 * (memory.denoise(new, sigmas[i + 1]) - d)
+            return new, (z if trajectory else None)
+
+        end, states = jax.lax.scan(advance, z, jnp.arange(self.steps - 1))
+        x, period = gather(memory, end, sigmas[-1])
+        cost = whole(self.order * (self.steps - 1) + 1)
+        if states is not None:
+            states = with_end(with_end(states, end), x)
+            return Outcome(x, sigmas[-1], period, whole(self.steps), cost, states, jnp.append(sigmas, 0))
+        return Outcome(x, sigmas[-1], period, whole(self.steps), cost)

@@ -1,0 +1,258 @@
+r"""Probabilistic recall (Sec. 5.1): which memories may lie behind a cue, and how sure is that?
+
+Each run of the reverse SDE from one cue x is one sample of the posterior over stored patterns
+
+    p(j | x) = softmax_j( log w_j − ‖x − y_j‖²/(2σ²) )                 (Eq. 29)
+
+so many runs of the same cue recall a distribution. It is returned beside the exact one, with intervals, its
+entropy and the leading alternatives: what a memory needs to say "I don't know".
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaincc
+from jax.scipy.stats import binom, norm
+from jax.typing import ArrayLike
+
+from dispersed.dynamics.ancestral import AncestralSampling
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.recall import recall
+from dispersed.keys import state_keys
+from dispersed.memories import Denoiser, Network, PatternMemory
+from dispersed.noise import sigma_of
+from dispersed.processes import VE, VP, Process
+from dispersed.types import Array, Float, Int, Key
+from dispersed.validation import InputError, at_least, check_finite, state_array
+
+
+class Alternatives(eqx.Module):
+    """The leading memories behind each cue of a batch (...), most probable first."""
+
+    index: Int[Array, "... k"]
+    """Which stored patterns."""
+    exact: Float[Array, "... k"]
+    """p(j | cue)."""
+    frequency: Float[Array, "... k"]
+    """The share of recalls that ended there."""
+    low: Float[Array, "... k"]
+    """Wilson interval of the frequency, lower end."""
+    high: Float[Array, "... k"]
+    """Upper end."""
+
+
+class ChiSquared(NamedTuple):
+    """Pearson's test that counts are a sample of given probabilities."""
+
+    statistic: Float[Array, "..."]
+    freedom: Int[Array, "..."]
+    p_value: Float[Array, "..."]
+
+
+class Posterior(eqx.Module):
+    """What many recalls of each cue of a batch (...) say, beside the exact posterior."""
+
+    x: Float[Array, "... samples d"]
+    """The recalled states."""
+    counts: Int[Array, "... n"]
+    """How many recalls ended nearest to each stored pattern."""
+    exact: Float[Array, "... n"]
+    """p(j | cue) (Eq. 29)."""
+    converged: Float[Array, "..."]
+    """The share of recalls that ended in a fixed point."""
+
+    def __repr__(self) -> str:
+        *batch, samples, d = self.x.shape
+        cues = " × ".join(map(str, batch)) or "one"
+        return f"Posterior({cues} cues of {d} units, {samples} recalls each of {self.counts.shape[-1]} patterns)"
+
+    @property
+    def samples(self) -> int:
+        """Recalls of each cue."""
+        return self.x.shape[-2]
+
+    @property
+    def frequencies(self) -> Float[Array, "... n"]:
+        """The recalled distribution: the share of recalls that ended at each stored pattern."""
+        return self.counts / self.samples
+
+    @property
+    def entropy(self) -> Float[Array, "..."]:
+        """Entropy of the exact posterior, in nats: 0 where the cue says all, log n where it says nothing."""
+        return jax.scipy.special.entr(self.exact).sum(axis=-1)
+
+    @property
+    def recalled_entropy(self) -> Float[Array, "..."]:
+        """Entropy of the recalled distribution, in nats; for few samples an underestimate."""
+        return jax.scipy.special.entr(self.frequencies).sum(axis=-1)
+
+    @property
+    def effective_number(self) -> Float[Array, "..."]:
+        """exp(entropy): how many memories, were they equally likely, would leave the same doubt."""
+        return jnp.exp(self.entropy)
+
+    @property
+    def total_variation(self) -> Float[Array, "..."]:
+        """½ Σ_j |frequency_j − p(j | cue)|, in [0, 1]."""
+        return jnp.abs(self.frequencies - self.exact).sum(axis=-1) / 2
+
+    @property
+    def expected_total_variation(self) -> Float[Array, "..."]:
+        """The total variation that as many independent draws of the exact posterior have on average.
+
+        De Moivre's mean absolute deviation of a binomial count: E|K − mp| = 2k(1−p) P(K = k), k = ⌊mp⌋ + 1.
+        """
+        k = jnp.floor(self.samples * self.exact) + 1
+        # For p = 1 the probability of k = m + 1 is 0, and 0 · log 0 is not wanted.
+        p = jnp.clip(self.exact, 1e-30, 1 - jnp.finfo(self.exact.dtype).epsneg)
+        deviation = 2 * k * (1 - p) * binom.pmf(k, self.samples, p)
+        return deviation.sum(axis=-1) / self.samples / 2
+
+    def intervals(self, level: float = 0.95) -> tuple[Float[Array, "... n"], Float[Array, "... n"]]:
+        """Wilson's interval of each frequency: it holds p(j | cue) with probability `level`."""
+        return wilson(self.counts, self.samples, level)
+
+    def top(self, k: int = 3, level: float = 0.95) -> Alternatives:
+        """The `k` most probable memories behind each cue, by the exact posterior."""
+        n = self.exact.shape[-1]
+        if at_least("k", k, 1) > n:
+            raise InputError("k", f"got {k}", f"at most the {n} stored patterns are accepted")
+        index = jnp.argsort(-self.exact, axis=-1)[..., :k]
+        low, high = self.intervals(level)
+        pick = [jnp.take_along_axis(a, index, axis=-1) for a in (self.exact, self.frequencies, low, high)]
+        return Alternatives(index, *pick)
+
+    def chi_squared(self) -> ChiSquared:
+        """Pearson's test that the recalls are samples of the exact posterior.
+
+        Memories expected fewer than five times count as one cell, joined to the rarest other one if it is
+        still expected fewer than five times.
+        """
+        test = _chi_squared
+        for _ in range(self.counts.ndim - 1):
+            test = jax.vmap(test)
+        return test(self.counts, self.exact)
+
+
+def wilson(
+    counts: ArrayLike, trials: ArrayLike, level: float = 0.95
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Wilson's score interval of a probability, from `counts` successes in `trials`; inside [0, 1]."""
+    if not 0 < level < 1:
+        raise InputError("level", f"got {level!r}", "probabilities in (0, 1) are accepted")
+    q = float(norm.ppf((1 + level) / 2))
+    n = jnp.asarray(trials)
+    p = jnp.asarray(counts) / n
+    centre = (p + q**2 / (2 * n)) / (1 + q**2 / n)
+    half = q / (1 + q**2 / n) * jnp.sqrt(p * (1 - p) / n + (q / (2 * n)) ** 2)
+    return jnp.clip(centre - half, 0, 1), jnp.clip(centre + half, 0, 1)
+
+
+def recall_many(
+    memory: Denoiser | Network,
+    cue: ArrayLike,
+    dynamics: Dynamics | None = None,
+    *,
+    samples: int = 4000,
+    alpha: ArrayLike | None = None,
+    sigma: ArrayLike | None = None,
+    process: Process | None = None,
+    known: ArrayLike | None = None,
+    key: Key[Array, ""],
+) -> Posterior:
+    r"""Recall each cue many times at random: the distribution of memories that may lie behind it.
+
+    **Arguments** as for `recall`, and
+
+    - `memory`: a `PatternMemory`.
+    - `dynamics`: a random one, `AncestralSampling()` (the default) or `ReverseSDE()`.
+    - `samples`: recalls of each cue.
+    - `key`: recall s of cue i depends on `key`, i and s alone, not on how many others there are.
+
+    **Returns** a `Posterior` with the batch axes of the cue. Duplicates among the patterns count as one
+    memory, the first of them: no recall can tell them apart.
+
+    **Raises** `InputError` for a memory without a list of patterns, a dynamics that is not random, fewer than
+    one sample, and wherever `recall` does.
+
+    >>> import jax, dispersed
+    >>> memory = dispersed.PatternMemory(jax.numpy.array([[1.0, 1], [1, -1], [-1, -1]]))
+    >>> cue = jax.numpy.array([0.6, 0.0])
+    >>> posterior = dispersed.recall_many(memory, cue, alpha=0.6, samples=100, key=jax.random.key(0))
+    >>> posterior.counts
+    Array([42, 40, 18], dtype=int32)
+    """
+    if not isinstance(memory, PatternMemory):
+        raise InputError(
+            "memory", f"got {type(memory).__name__}", "the posterior is over the patterns of a PatternMemory"
+        )
+    dynamics = AncestralSampling() if dynamics is None else dynamics
+    if isinstance(dynamics, Dynamics) and not dynamics.random:
+        random = "a random dynamics such as ReverseSDE() is accepted"
+        raise InputError("dynamics", f"{type(dynamics).__name__} recalls a cue the same way every time", random)
+    at_least("samples", samples, 1)
+    x = state_array("cue", cue, memory.dimension)
+    check_finite("cue", x)
+    batch, d = x.shape[:-1], memory.dimension
+    if process is None:
+        process = VE() if alpha is None or known is not None else VP()
+    level = _over_cues("alpha, sigma", sigma_of(alpha, sigma).astype(x.dtype), batch)
+    masks = None if known is None else _over_cues("known", jnp.asarray(known), x.shape).reshape(-1, d)
+    if not x.size:
+        raise InputError("cue", f"got shape {x.shape}", "at least one cue is accepted")
+    cues = (x.reshape(-1, d), level.reshape(-1), masks, state_keys(key, x.size // d))
+    found = _recall_cues(memory, dynamics, process, cues, _first_of_duplicates(memory), samples)
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
+
+
+@eqx.filter_jit
+def _recall_cues(memory, dynamics, process, cues, first: Int[Array, " n"], samples: int) -> Posterior:
+    """All cues, one after the other: the samples of one are as large a batch as a machine wants."""
+
+    def one(cue) -> Posterior:
+        x, sigma, known, key = cue
+        many = jnp.broadcast_to(x, (samples, x.size))
+        result = recall(memory, many, dynamics, sigma=sigma, process=process, known=known, key=key)
+        z = x / process.scale(process.time(sigma))
+        exact = memory.responsibilities(z, sigma) if known is None else memory.given(z, known, sigma).weights
+        counts = jnp.zeros(first.size, int).at[first[result.index]].add(1)
+        return Posterior(result.x, counts, jnp.zeros_like(exact).at[first].add(exact), result.converged.mean())
+
+    return jax.lax.map(one, cues)
+
+
+def _over_cues(argument: str, value: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return jnp.broadcast_to(value, shape)
+    except ValueError:
+        raise InputError(
+            argument, f"got shape {value.shape}", f"one that broadcasts against {shape} is accepted"
+        ) from None
+
+
+def _first_of_duplicates(memory: PatternMemory) -> Int[Array, " n"]:
+    """For each pattern the index of the first one equal to it."""
+    _, first, inverse = np.unique(np.asarray(memory.patterns), axis=0, return_index=True, return_inverse=True)
+    return jnp.asarray(first[inverse.reshape(-1)])
+
+
+def _chi_squared(counts: Int[Array, " n"], exact: Float[Array, " n"]) -> ChiSquared:
+    expected = exact * counts.sum()
+    rare = expected < 5
+    rest, rest_counts = jnp.sum(expected * rare), jnp.sum(counts * rare)
+    # A cell for the rare ones if it is large enough, otherwise with the smallest of the others.
+    separate = (rest >= 5) | rare.all()
+    smallest = jnp.argmin(jnp.where(rare, jnp.inf, expected))
+    expected = expected.at[smallest].add(jnp.where(separate, 0, rest))
+    counts = counts.at[smallest].add(jnp.where(separate, 0, rest_counts).astype(counts.dtype))
+    terms = jnp.where(rare, 0, (counts - expected) ** 2 / jnp.where(rare, 1, expected))
+    statistic = terms.sum() + jnp.where(separate & (rest > 0), (rest_counts - rest) ** 2 / jnp.maximum(rest, 1e-30), 0)
+    freedom = jnp.sum(~rare) + separate - 1
+    p_value = jnp.where(freedom > 0, gammaincc(jnp.maximum(freedom, 1) / 2, statistic / 2), 1.0)
+    return ChiSquared(statistic, freedom, p_value)
+
+
+__all__ = ["Alternatives", "ChiSquared", "Posterior", "recall_many", "wilson"]

@@ -1,0 +1,207 @@
+r"""Any conservative noise (Sec. 3.2): the process that a potential v(x) and an amplitude σ(t) define.
+
+Time t counts how long noise has been injected (the paper's T − t). Eq. 15 and 16 are then
+
+    forward   dx = ∇v(x) dt + σ(t) dW
+    reverse   dx = [∇v(x) − σ(t)² ∇ log p_t(x)] dt + σ(t) dW̄,  t running down to 0.
+
+Noise *climbs* v: for states to stay finite v must fall outwards. The Ornstein–Uhlenbeck process of rate γ has
+v = −γ‖x‖²/4, a double well with its wells at ±1 has v = −(x² − 1)²/4.
+
+**The energy.** With ψ(x, t; y) the log-density of reaching x from y in time t, the reverse dynamics is led by
+
+    u(x, t) = −σ(t)² log Σ_j w_j e^{ψ(x, t; y_j)} + v(x)                              (Eq. 18)
+
+**Why this is no `Process`.** A `Process` is x = s(t)(y + σ(t)ε): memories are asked in z = x/s, at one noise
+level. Here noise bends: kernels are not Gaussian, differ from pattern to pattern, and no σ makes the dispersed
+memory a `PatternMemory`. So there is no scale, no time at which the noise is σ, and `recall` does not take it.
+
+**The kernel.** Around each pattern Eq. 19 linearises the drift (H is the Hessian of v; printed: of u),
+
+    dx = [∇v(y) + H(y)(x − y)] dt + σ(t) dW,
+
+whose kernel is Gaussian: mean y + ∫₀ᵗ e^{Hs} ∇v ds, covariance ∫₀ᵗ e^{2H(t−s)} σ(s)² ds. It holds at short
+times in any dimension, at all times for quadratic v. `FokkerPlanck` has the true one, in one and two dimensions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jax.typing import ArrayLike
+
+from dispersed.keys import state_keys
+from dispersed.types import Array, Float, Key, Patterns, Scalar, State
+from dispersed.validation import InputError, at_least, check_finite, pattern_array, positive, real_array, weight_array
+
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+class PotentialProcess(eqx.Module):
+    """Noise injection dx = ∇v(x) dt + σ(t) dW from a potential v and an amplitude σ (Eq. 15).
+
+    **Arguments**
+
+    - `potential`: v, a differentiable function of one state (d,) to a number. Noise climbs it.
+    - `sigma`: σ(t) > 0 of Eq. 15, a number or a function of the time t since the clean pattern. It is the
+      amplitude at one moment, not the noise accumulated until then.
+
+    **Raises** `InputError` for a potential that cannot be called and for σ ≤ 0.
+
+    **Source**: Ambrogioni (2023), In search of dispersed memories, Sec. 3.2.
+    """
+
+    potential: Callable[[State], Scalar]
+    amplitude: Callable[[Scalar], Scalar] | Float[Array, ""]
+
+    def __init__(self, potential: Any, sigma: Any = 1.0) -> None:
+        if not callable(potential):
+            raise InputError("potential", f"got {type(potential).__name__}", "a function of one state is accepted")
+        self.potential = potential
+        self.amplitude = sigma if callable(sigma) else _one(positive("sigma", sigma))
+
+    def sigma(self, t: Scalar) -> Scalar:
+        """σ(t), the noise amplitude at time t."""
+        return self.amplitude(t) if callable(self.amplitude) else self.amplitude.astype(t.dtype)
+
+    def drift(self, x: State) -> State:
+        """∇v(x), where noise drives one state."""
+        return jax.grad(self.potential)(x)
+
+    def reverse_drift(self, x: State, t: Scalar, score: State) -> State:
+        """∇v(x) − σ(t)² score, the drift of the reverse SDE as t runs down (Eq. 16). `score` = ∇ log p_t(x)."""
+        return self.drift(x) - self.sigma(t) ** 2 * score
+
+    def corrupt(self, patterns: ArrayLike, *, t: float, key: Key[Array, ""], steps: int = 500) -> Float[Array, "... d"]:
+        """Patterns (..., d) after noise was injected for a time t > 0: one path each, by diffrax.
+
+        Heun's method in `steps` even steps, of weak order 2 for this additive noise. The noise of the i-th
+        pattern depends on `key` and i alone.
+
+        Raises `InputError` for a bad `t`, and where paths leave all bounds: v must fall outwards, and stiff
+        potentials need more steps.
+        """
+        y = real_array("patterns", patterns)
+        check_finite("patterns", y)
+        if y.ndim == 0:
+            raise InputError("patterns", "got a single number", "states of shape (..., d) are accepted")
+        end = _one(positive("t", t)).astype(y.dtype)
+        at_least("steps", steps, 1)
+        self._check(y.reshape(-1, y.shape[-1])[0], end)
+        keys = state_keys(key, y.size // y.shape[-1])
+        x = self._simulate(y.reshape(-1, y.shape[-1]), end, keys, steps).reshape(y.shape)
+        check = jnp.isfinite(x)
+        if not bool(check.all()):
+            lost = f"{int((~check.all(axis=-1)).sum())} paths left all bounds"
+            raise InputError("potential", lost, "v must fall outwards (noise climbs it), or take more steps")
+        return x
+
+    @eqx.filter_jit
+    def _simulate(self, y: Patterns, end: Scalar, keys: Key[Array, " n"], steps: int) -> Patterns:
+        def path(start: State, key: Key[Array, ""]) -> State:
+            def noise(t: Any, x: State, _: Any) -> lx.AbstractLinearOperator:
+                return lx.DiagonalLinearOperator(jnp.full_like(x, self.sigma(jnp.asarray(t, x.dtype))))
+
+            wiener = dfx.UnsafeBrownianPath(start.shape, key)
+            terms: dfx.AbstractTerm = dfx.MultiTerm(
+                dfx.ODETerm(lambda t, x, _: self.drift(x)), dfx.ControlTerm(noise, wiener)
+            )
+            solution = dfx.diffeqsolve(
+                terms,
+                dfx.Heun(),
+                t0=0.0,
+                t1=end,
+                dt0=None,
+                y0=start,
+                stepsize_controller=dfx.StepTo(jnp.linspace(0, end, steps + 1)),
+                max_steps=steps,
+                adjoint=dfx.ForwardMode(),
+                throw=False,
+            )
+            return solution.ys[-1]
+
+        return jax.vmap(path)(y, keys)
+
+    def linearised(self, y: State, t: Scalar) -> tuple[State, Float[Array, "d d"]]:
+        """Mean (d,) and covariance (d, d) of the kernel of Eq. 19 after a time t > 0 from one pattern y.
+
+        In the eigenbasis of H both are integrals of exponentials; that over σ(s)² is taken by 16-point
+        Gauss–Legendre quadrature, exact for constant σ up to |2Ht| of about 10.
+        """
+        values, vectors = jnp.linalg.eigh(jax.hessian(self.potential)(y))
+        shift = t * _phi(values * t) * (vectors.T @ self.drift(y))
+        s = t * (jnp.asarray(_NODES, y.dtype) + 1) / 2
+        growth = jnp.exp(2 * values[:, None] * (t - s))
+        variance = (
+            t
+            / 2
+            * growth
+            @ (jnp.asarray(_NODE_WEIGHTS, y.dtype) * jnp.broadcast_to(jax.vmap(self.sigma)(s), s.shape) ** 2)
+        )
+        return y + vectors @ shift, (vectors * variance) @ vectors.T
+
+    def log_kernel(self, x: State, t: Scalar, y: State) -> Scalar:
+        """ψ(x, t; y), the log-density at x of the linearised kernel from y (Eq. 19), in nats."""
+        mean, covariance = self.linearised(y, t)
+        return jnp.asarray(jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance))
+
+    def energy(
+        self, x: ArrayLike, t: ArrayLike, patterns: ArrayLike, weights: ArrayLike | None = None
+    ) -> Float[Array, "..."]:
+        """u(x, t) of Eq. 18 over `patterns` (n, d), by the linearised kernel; `x`: (..., d), one time t > 0.
+
+        Its negative gradient is the drift of the generative dynamics (Eq. 16).
+        """
+        y = pattern_array(patterns)
+        states = real_array("x", x)
+        if states.ndim == 0 or states.shape[-1] != y.shape[-1]:
+            accepted = f"the patterns have {y.shape[-1]} units: shape (..., {y.shape[-1]}) is accepted"
+            raise InputError("x", f"got shape {states.shape}", accepted)
+        w = jnp.ones(len(y)) if weights is None else weight_array(weights, len(y))
+        time = _one(positive("t", t)).astype(y.dtype)
+        self._check(y[0], time)
+        return self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))
+
+    @eqx.filter_jit
+    def _energy(self, x: Float[Array, "... d"], t: Scalar, y: Patterns, log_w: Float[Array, " n"]) -> Array:
+        means, covariances = jax.vmap(lambda pattern: self.linearised(pattern, t))(y)
+
+        def one(state: State) -> Scalar:
+            kernels = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(state, m, c))(means, covariances)
+            return energy_from_kernels(jnp.asarray(kernels) + log_w, self.sigma(t), self.potential(state))
+
+        return jax.vmap(one)(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
+
+    def _check(self, y: State, t: Scalar) -> None:
+        """The potential must give one real number for a state, σ one positive number for a time."""
+        try:
+            shape = jax.eval_shape(self.potential, y)
+        except (TypeError, IndexError, ValueError) as error:
+            raise InputError("potential", f"fails on a state of shape {y.shape} ({error})", "see its docs") from None
+        if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
+            raise InputError("potential", f"gives {shape} for one state", "a function to one real number is accepted")
+        check_finite("potential", jnp.asarray(self.potential(y)))
+        positive("sigma", jnp.asarray(self.sigma(t)))
+
+
+def energy_from_kernels(log_kernels: Float[Array, " n"], sigma: Scalar, potential: Scalar) -> Scalar:
+    """Eq. 18 from log w_j + ψ(x, t; y_j), σ(t) and v(x)."""
+    return potential - sigma**2 * jax.nn.logsumexp(log_kernels)
+
+
+def _phi(a: Array) -> Array:
+    """(e^a − 1)/a, 1 at 0."""
+    small = jnp.abs(a) < 1e-5
+    safe = jnp.where(small, 1, a)
+    return jnp.where(small, 1 + a / 2, jnp.expm1(safe) / safe)
+
+
+def _one(value: Array) -> Scalar:
+    if value.ndim:
+        raise InputError("sigma, t", f"got shape {value.shape}", "one number is accepted")
+    return value
