@@ -12,9 +12,10 @@ import numpy as np
 
 from dispersed.learning.across import across
 from dispersed.learning.checkpoint import Checkpoint
+from dispersed.learning.probe import Probe, probes
 from dispersed.learning.progress import TrainingProgress
 from dispersed.learning.recipe import Recipe
-from dispersed.learning.state import Best, Fixed, State, Stream, advance, held_out
+from dispersed.learning.state import Best, Fixed, State, Stream, advance
 from dispersed.types import Array, Float, Int, Key, Scalar
 from dispersed.validation import InputError
 
@@ -47,29 +48,29 @@ def stretch(
     best: Best | None,
     recipe: Recipe,
     data: Fixed | Stream,
+    probe: Probe,
     keys: Key[Array, " m"],
     count: Int[Array, ""],
     most: int,
 ) -> tuple[State, Best | None, Float[Array, "m most"], Float[Array, " m"], Float[Array, " m"] | None]:
     """`count` ≤ `most` steps of every member, and a check: states, losses, held-out errors and gaps."""
 
-    def member(state: State, best: Best | None, own: Fixed | None, key: Key[Array, ""]):
+    def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]):
         source = data if own is None else own
-        for_steps, for_check = jax.random.split(key)
 
         def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
             state, losses = carry
-            state, loss = advance(eqx.combine(state, rest), recipe, source, for_steps)
+            state, loss = advance(eqx.combine(state, rest), recipe, source, key)
             return eqx.filter(state, eqx.is_array), losses.at[i].set(loss)
 
         arrays, rest = eqx.partition(state, eqx.is_array)
         arrays, losses = jax.lax.fori_loop(0, count, step, (arrays, jnp.full(most, jnp.nan)))
         state = eqx.combine(arrays, rest)
-        error, gap = held_out(state.result, recipe, source, for_check)
+        error, gap = probe.measure(state.result)
         return state, better(best, state, error), losses, error, gap
 
     own = data if isinstance(data, Fixed) else None
-    return across(member, states, best, own, keys)
+    return across(member, states, best, own, probe, keys)
 
 
 def better(best: Best | None, state: State, error: Scalar) -> Best | None:
@@ -97,6 +98,7 @@ def run(
     """Train all members to the end of the recipe, or until none has improved for `patience` checks."""
     members = len(keys)
     best = None if patience is None else first_best(states, members)
+    probe = probes(data, recipe, keys)
     losses = np.zeros((members, 0), dtype=np.float32)
     checks: list[dict] = []
     if checkpoint is not None and checkpoint.exists():
@@ -106,7 +108,7 @@ def run(
         while done < recipe.steps and not (best is not None and bool((best.waited >= patience).all())):
             count = min(check_every, recipe.steps - done)
             states, best, new, error, gap = stretch(
-                states, best, recipe, data, keys, jnp.asarray(count, dtype=int), check_every
+                states, best, recipe, data, probe, keys, jnp.asarray(count, dtype=int), check_every
             )
             fresh = np.asarray(new)[:, :count]
             if not np.isfinite(fresh).all():

@@ -17,14 +17,18 @@ from dispersed.memories import LearnedMemory
 from dispersed.types import Array, Float, Key, Patterns, Scalar
 
 
-def draw_levels(levels: Levels, key: Key[Array, ""], count: int, draws: int) -> Float[Array, "count draws"]:
-    """Noise levels for `draws` cues of each of `count` patterns, stratified.
+def draw_noise(
+    levels: Levels, key: Key[Array, ""], n: int, d: int, draws: int
+) -> tuple[Float[Array, "n draws"], Float[Array, "n draws d"]]:
+    """Noise levels σ, stratified, and unit noise ε for `draws` cues of each of n patterns of d units.
 
-    The k-th draw of a pattern falls in the k-th of `draws` equally probable intervals: each is distributed as
-    `levels` on average over k, and their mean varies less than that of independent draws.
+    The k-th level of a pattern falls in the k-th of `draws` equally probable intervals: all together they are
+    distributed as `levels`, and their mean varies less than that of independent draws.
     """
-    u = jax.random.uniform(key, (count, draws))
-    return levels.quantile((u + jnp.arange(draws)) / draws)
+    # One call for both: random numbers are what takes longest to compile.
+    drawn = jax.random.normal(key, (n, draws, d + 1))
+    u = jax.scipy.special.ndtr(drawn[..., 0])
+    return levels.quantile((u + jnp.arange(draws)) / draws), drawn[..., 1:]
 
 
 def squared_errors(

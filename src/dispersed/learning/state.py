@@ -8,13 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dispersed.learning.loss import denoising_loss, draw_levels, squared_errors
+from dispersed.learning.loss import denoising_loss, draw_noise
 from dispersed.learning.recipe import Recipe
-from dispersed.memories import LearnedMemory, PatternMemory
+from dispersed.memories import LearnedMemory
 from dispersed.types import Array, Float, Int, Key, Patterns, Scalar
-
-HELD_OUT = 32
-"""Noisy cues of each pattern on which the held-out error is measured."""
 
 
 class Fixed(eqx.Module):
@@ -26,10 +23,6 @@ class Fixed(eqx.Module):
     def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
         return self.patterns, self.weights
 
-    def exact(self) -> PatternMemory | None:
-        """The exact memory that the network is to become."""
-        return PatternMemory(self.patterns, self.weights)
-
 
 class Stream(eqx.Module):
     """The data when every step draws its own batch, `sample(key) -> (b, d)`."""
@@ -39,9 +32,6 @@ class Stream(eqx.Module):
     def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
         patterns = self.sample(key)
         return patterns, jnp.full(len(patterns), 1 / len(patterns), patterns.dtype)
-
-    def exact(self) -> PatternMemory | None:
-        return None
 
 
 class State(eqx.Module):
@@ -75,10 +65,9 @@ def start(memory: LearnedMemory, recipe: Recipe) -> State:
 
 def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""]) -> tuple[State, Scalar]:
     """One step, with randomness that depends on `key` and the step's number alone; and the loss before it."""
-    for_batch, for_levels, for_noise = jax.random.split(jax.random.fold_in(key, state.step), 3)
+    for_batch, for_noise = jax.random.split(jax.random.fold_in(key, state.step))
     patterns, weights = data.batch(for_batch)
-    sigma = draw_levels(recipe.levels, for_levels, len(patterns), recipe.draws).astype(patterns.dtype)
-    noise = jax.random.normal(for_noise, (*sigma.shape, patterns.shape[1]), patterns.dtype)
+    sigma, noise = draw_noise(recipe.levels, for_noise, *patterns.shape, recipe.draws)
     loss, gradient = eqx.filter_value_and_grad(denoising_loss)(
         state.memory, patterns, weights, noise, sigma, recipe.weighting
     )
@@ -94,29 +83,3 @@ def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, 
         )
         average = eqx.combine(mixed, average)
     return State(memory, optimiser, average, state.step + 1), loss
-
-
-def held_out(
-    memory: LearnedMemory, recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""]
-) -> tuple[Scalar, Scalar | None]:
-    """The denoising error on cues that depend on `key` alone, and the distance from the exact denoiser.
-
-    Both are root mean squares over units and cues, the levels drawn as in training: of D_σ(z) − y, and of
-    D_σ(z) − E[y | z]; None instead of the second where the data is a stream.
-    """
-    for_batch, for_levels, for_noise = jax.random.split(key, 3)
-    patterns, weights = data.batch(for_batch)
-    n, d = patterns.shape
-    sigma = draw_levels(recipe.levels, for_levels, n, HELD_OUT).astype(patterns.dtype)
-    noise = jax.random.normal(for_noise, (n, HELD_OUT, d), patterns.dtype)
-
-    def rms(squares: Float[Array, "n draws"]) -> Scalar:
-        return jnp.sqrt(weights @ squares.mean(axis=1) / d)
-
-    error = rms(squared_errors(memory, patterns, noise, sigma))
-    exact = data.exact()
-    if exact is None:
-        return error, None
-    z = patterns[:, None] + sigma[..., None] * noise
-    gap = memory.denoise(z, sigma) - exact.denoise(z, sigma)
-    return error, rms(jnp.sum(gap**2, axis=-1))
