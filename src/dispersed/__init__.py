@@ -3,6 +3,7 @@
 A memory is a distribution of states; noise disperses it; recall gathers it again.
 """
 
+from dispersed.capacity import Capacity, CellFile, capacity
 from dispersed.dynamics import (
     Asynchronous,
     ExponentialIntegrator,
@@ -34,6 +35,8 @@ __all__ = [
     "VE",
     "VP",
     "Asynchronous",
+    "Capacity",
+    "CellFile",
     "ClassicalHopfield",
     "Cosine",
     "Denoiser",
@@ -54,6 +57,7 @@ __all__ = [
     "ReverseSDE",
     "alpha_from_sigma",
     "beta_from_sigma",
+    "capacity",
     "recall",
     "sigma_from_alpha",
     "sigma_from_beta",

@@ -61,8 +61,38 @@ def digits(seed: Seed = 0, out: Out = Path("results")) -> None:
     )
 
 
+@reproduce_app.command("figure3")
+def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Figure 3: error of exact diffusion and capacity of every memory over dimensions.
+
+    Finished cells are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
+    """
+    from dispersed.cli.report import report
+    from dispersed.experiments.figure3 import N_PATTERNS, euler_agreement, figure3, labels, sentences, theories
+    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.plots.capacity import plot_figure3
+
+    folder = output_folder(out)
+    cells = output_folder(folder / "cells") / "figure3.jsonl"
+    rows, errors = figure3(seed, quick, cells)
+    agreement = euler_agreement(rows, seed)
+    write_rows(folder, "figure3_errors", errors)
+    write_rows(folder, "figure3_agreement", agreement)
+    curves = [row for row in errors if row["method"] == "diffusion" and row["n_patterns"] in N_PATTERNS]
+    report(
+        folder,
+        "figure3",
+        "Figure 3: capacity at 3 % mean Hamming error, α = 0.68",
+        rows,
+        plot_figure3(rows, curves, labels(), theories()),
+        sentences(rows, agreement),
+        f"dispersed reproduce figure3{' --quick' if quick else ''} --seed {seed}",
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
     table1(repeats=20 if quick else 100, seed=seed, out=out)
     digits(seed=seed, out=out)
+    figure3(seed=seed, out=out, quick=quick)
