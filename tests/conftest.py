@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests compile hundreds of small programs; the compiler's full effort is not worth its time here.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 from jaxtyping import install_import_hook
 

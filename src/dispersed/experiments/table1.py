@@ -85,7 +85,7 @@ def _recall_repeats(keys: Key[Array, " repeats"], n: int) -> dict[str, Float[Arr
             return recall(memory, cues, dynamics, alpha=ALPHA, process=process, key=for_recall).x
 
         return {
-            "modern_hopfield": recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0)).x,
+            "modern_hopfield": recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0.0)).x,
             "diffusion": diffusion(ProbabilityFlow()),
             "diffusion_2m": diffusion(ExponentialIntegrator(10)),
             "diffusion_sde": diffusion(ReverseSDE()),
