@@ -1,18 +1,14 @@
 """How many random patterns can a memory hold? The search for the number at which recall begins to fail."""
 
-from typing import Literal
-
 import equinox as eqx
 import numpy as np
 
 from dispersed.capacity.cell import Cell, Family, measure_cell
 from dispersed.capacity.cell_file import CellFile, Values
 from dispersed.capacity.corruption import Corruption, Mask, Noise
-from dispersed.capacity.estimate import Statistic, bootstrap_crossings, estimate
+from dispersed.capacity.estimate import bootstrap_crossings, estimate
 from dispersed.dynamics import Dynamics
 from dispersed.validation import InputError, at_least
-
-Measure = Literal["hamming", "pattern"]
 
 
 class Capacity(eqx.Module):
@@ -70,8 +66,8 @@ def capacity(
     alpha: float = 0.68,
     mask_rate: float | None = None,
     threshold: float = 0.03,
-    measure: Measure = "hamming",
-    statistic: Statistic = "mean",
+    measure: str = "hamming",
+    statistic: str = "mean",
     sets: int = 140,
     max_patterns: int = 4096,
     max_cues: int = 256,
@@ -197,7 +193,7 @@ class Grid:
         return [self._cells[n] for n in sorted(self._cells) if most is None or n <= most]
 
 
-def _search(grid: Grid, rungs: list[int], threshold: float, kind: Measure, statistic: Statistic) -> None:
+def _search(grid: Grid, rungs: list[int], threshold: float, kind: str, statistic: str) -> None:
     """Measure the rungs around every place where a resampled error curve may cross the threshold."""
     wanted = [rungs[0]]
     while wanted:

@@ -6,6 +6,7 @@ bootstrap over sets resamples whole curves.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -105,26 +106,38 @@ def recall_cell(
     patterns, noise, chance = random_sets(seed, dimension, n, sets)
     damaged = corruption.cues(patterns[:, :cues], noise[:, :cues], chance[:, :cues]).astype(patterns.dtype)
     keys = np.random.default_rng([seed, dimension, n]).integers(2**32, size=(sets, 2), dtype=np.uint32)
-    together = int(np.clip(BLOCK // (cues * n * dimension), 1, sets))
-    # Every shape is a new program. On a CPU the compiler's full effort costs more than it saves here.
-    options: dict[str, Any] | None = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    program = functools.partial(_recall_sets, family, dynamics, corruption.alpha, together)
-    recalled = np.asarray(jax.jit(program, compiler_options=options)((patterns, damaged, keys)))
+    blocks = min(sets, math.ceil(sets * cues * n * dimension / BLOCK))
+    # Every shape is a new program, and on a CPU small cells take longer to compile than to compute.
+    options: dict[str, Any] | None = None
+    if jax.default_backend() == "cpu":
+        options = {"xla_backend_optimization_level": 0 if blocks == 1 else 1}
+    program = jax.jit(
+        functools.partial(_recall_blocks, family, dynamics, corruption.alpha, blocks), compiler_options=options
+    )
+    recalled = np.asarray(program((patterns, damaged, keys)))
     signs = np.where(np.abs(recalled) < UNDECIDED, 0, np.sign(recalled))
     return signs.astype(int), patterns[:, :cues].astype(int)
 
 
-def _recall_sets(
+def _recall_blocks(
     family: Family,
     dynamics: Dynamics | None,
     alpha: float,
-    together: int,
+    blocks: int,
     sets: tuple[Float[Array, "sets n d"], Float[Array, "sets m d"], UInt32[Array, "sets 2"]],
 ) -> Float[Array, "sets m d"]:
+    """What each memory makes of its cues, block of sets after block."""
+
     def one(patterns: Array, cues: Array, key: Array) -> Array:
         memory = family(patterns)
         # A network holds its own temperature; a memory is told how noisy the cue is.
         level = None if isinstance(memory, Network) else alpha
         return recall(memory, cues, dynamics, alpha=level, key=jax.random.wrap_key_data(key)).x
 
-    return jax.lax.map(lambda args: one(*args), sets, batch_size=together)
+    if blocks == 1:
+        return jax.vmap(one)(*sets)
+    count = len(sets[0])
+    # The last block is filled up with first sets: a shorter one would be a second program.
+    rows = np.resize(np.arange(count), (blocks, math.ceil(count / blocks)))
+    recalled = jax.lax.map(lambda block: jax.vmap(one)(*block), tuple(array[rows] for array in sets))
+    return recalled.reshape(rows.size, *recalled.shape[2:])[:count]

@@ -32,7 +32,9 @@ class CellFile:
         try:
             lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
         except OSError as error:
-            raise InputError("cells", f"{str(path)!r} cannot be read ({error.strerror})", "a file is accepted") from None
+            raise InputError(
+                "cells", f"{str(path)!r} cannot be read ({error.strerror})", "a file is accepted"
+            ) from None
         # After a cut line the next cell must start on a line of its own.
         self._cut = bool(lines) and lines[-1] != b""
         for line in filter(None, lines):

@@ -11,13 +11,11 @@ An empty memory makes no error: the curve starts at N = 0, e = 0, so a capacity 
 pattern is recalled well enough. The interval is the percentile bootstrap over pattern sets.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
-
-Statistic = Literal["mean", "median"]
 
 
 class Estimate(NamedTuple):
@@ -56,10 +54,10 @@ def crossing(
 
 
 def bootstrap_crossings(
-    n_patterns: ArrayLike,
+    n_patterns: Sequence[int] | np.ndarray,
     errors: Float[np.ndarray, "n sets"],
     threshold: float,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
     seed: int = 0,
     resamples: int = 2000,
 ) -> tuple[float, Float[np.ndarray, " resamples"]]:
@@ -70,14 +68,14 @@ def bootstrap_crossings(
     """
     n_patterns, errors = np.asarray(n_patterns, dtype=float), np.asarray(errors, dtype=float)
     sets = errors.shape[1]
-    chosen = np.random.default_rng(seed).integers(sets, size=(resamples, sets))
+    rng = np.random.default_rng(seed)
     if statistic == "mean":
-        times = np.zeros((resamples, sets))
-        np.add.at(times, (np.arange(resamples)[:, None], chosen), 1)
-        curves = times @ errors.T / sets
+        times_drawn = rng.multinomial(sets, np.full(sets, 1 / sets), size=resamples)
+        curves = times_drawn @ errors.T / sets
         curve = errors.mean(axis=1)
     else:
-        curves = np.stack([np.median(row[chosen], axis=1) for row in errors], axis=1)
+        drawn = rng.integers(sets, size=(resamples, sets))
+        curves = np.stack([np.median(row[drawn], axis=1) for row in errors], axis=1)
         curve = np.median(errors, axis=1)
     return (
         float(crossing(n_patterns, isotonic(curve), threshold)),
@@ -86,10 +84,10 @@ def bootstrap_crossings(
 
 
 def estimate(
-    n_patterns: ArrayLike,
+    n_patterns: Sequence[int] | np.ndarray,
     errors: Float[np.ndarray, "n sets"],
     threshold: float,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -100,7 +98,9 @@ def estimate(
     return Estimate(value, float(low), float(high))
 
 
-def smooth(dimensions: ArrayLike, values: ArrayLike, width: float = 1.5) -> Float[np.ndarray, " n"]:
+def smooth(
+    dimensions: Sequence[int] | np.ndarray, values: Sequence[float] | np.ndarray, width: float = 1.5
+) -> Float[np.ndarray, " n"]:
     """Values over dimensions convolved with a Gaussian kernel of standard deviation `width` (Supp. A).
 
     The kernel is normalised over the dimensions there are, so the ends are averages of what lies inside.

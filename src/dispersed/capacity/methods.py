@@ -37,7 +37,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
         "modern_hopfield": Method(
             f"modern Hopfield, β = {beta:g}",
             lambda patterns: ModernHopfield(patterns, beta),
-            Iteration(150, tol=0),
+            Iteration(150, tol=0.0),
             {},
         ),
         "classical": Method(
@@ -53,12 +53,12 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             {"d/(4 ln d)": theory.classical_all, "d/(2 ln d)": theory.classical_typical},
         ),
         f"dense_polynomial_{degree}": Method(
-            f"dense, F(a) = a^{degree}",
+            f"dense, F(a) = a{_raised(degree)}",
             lambda patterns: DenseHopfield(patterns, Polynomial(degree)),
             Iteration(),
             {
-                f"d^{degree - 1}/({2 * theory.double_factorial(2 * degree - 3)} ln d)": lambda d: theory.polynomial(
-                    d, degree
+                f"d{_raised(degree - 1)}/({2 * theory.double_factorial(2 * degree - 3)} ln d)": (
+                    lambda d: theory.polynomial(d, degree)
                 )
             },
         ),
@@ -69,3 +69,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             {"2^(d/2)": theory.exponential},
         ),
     }
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -13,16 +13,15 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
-from scipy.special import gammaln, log_ndtr
+from scipy.special import comb, ndtr
 
 
-def classical_all(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
+def classical_all(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
     """d/(4 ln d): all stored patterns are fixed points of the classical network (McEliece et al. 1987)."""
     return classical_typical(dimension) / 2
 
 
-def classical_typical(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
+def classical_typical(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
     """d/(2 ln d): a typical stored pattern is a fixed point of the classical network (McEliece et al. 1987).
 
     Sec. 2.1 of the paper prints D/4 log₂ D.
@@ -30,18 +29,17 @@ def classical_typical(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
     return polynomial(dimension, 2)
 
 
-def polynomial(dimension: ArrayLike, degree: int) -> Float[np.ndarray, "..."]:
+def polynomial(dimension: np.ndarray, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
-    d = np.asarray(dimension, dtype=float)
-    return d ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(d))
+    return 1.0 * dimension ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(dimension))
 
 
-def exponential(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
+def exponential(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
     """2^{d/2} for F(a) = e^a (Demircigil et al. 2017)."""
-    return 2 ** (np.asarray(dimension, dtype=float) / 2)
+    return 2 ** (dimension / 2)
 
 
-def nearest_pattern(dimension: ArrayLike, alpha: float, threshold: float) -> Float[np.ndarray, "..."]:
+def nearest_pattern(dimension: np.ndarray, alpha: float, threshold: float) -> Float[np.ndarray, "..."]:
     r"""A lower bound for recall of the nearest pattern from a noisy cue, at any d and to a tolerance.
 
     A cue y + σε is nearer to a pattern that differs from y in k units with probability Φ(−√k/σ), and recalling
@@ -54,12 +52,10 @@ def nearest_pattern(dimension: ArrayLike, alpha: float, threshold: float) -> Flo
     """
     sigma = math.sqrt(1 - alpha**2) / alpha
 
-    def one(d: float) -> float:
-        k = np.arange(1, int(d) + 1)
-        log_share = gammaln(d + 1) - gammaln(k + 1) - gammaln(d - k + 1) - d * math.log(2)
-        return 1 + threshold / np.sum(np.exp(log_share + log_ndtr(-np.sqrt(k) / sigma)) * k / d)
-
-    return np.vectorize(one, otypes=[float])(dimension)
+    d = np.asarray(dimension)[..., None]
+    k = np.arange(1, np.max(dimension) + 1)
+    share = comb(d, k) / 2.0**d  # zero for k > d
+    return 1 + threshold / np.sum(share * ndtr(-np.sqrt(k) / sigma) * k / d, axis=-1)
 
 
 def double_factorial(n: int) -> int:

@@ -68,7 +68,16 @@ def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) ->
     Finished cells are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
     """
     from dispersed.cli.report import report
-    from dispersed.experiments.figure3 import N_PATTERNS, euler_agreement, figure3, labels, sentences, theories
+    from dispersed.experiments.capacities import theories
+    from dispersed.experiments.figure3 import (
+        ALPHA,
+        N_PATTERNS,
+        THRESHOLD,
+        compared,
+        euler_agreement,
+        figure3,
+        sentences,
+    )
     from dispersed.experiments.results import output_folder, write_rows
     from dispersed.plots.capacity import plot_figure3
 
@@ -78,13 +87,14 @@ def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) ->
     agreement = euler_agreement(rows, seed)
     write_rows(folder, "figure3_errors", errors)
     write_rows(folder, "figure3_agreement", agreement)
+    labels = {**{name: method.label for name, method in compared().items()}, "learned": "learned networks"}
     curves = [row for row in errors if row["method"] == "diffusion" and row["n_patterns"] in N_PATTERNS]
     report(
         folder,
         "figure3",
         "Figure 3: capacity at 3 % mean Hamming error, α = 0.68",
         rows,
-        plot_figure3(rows, curves, labels(), theories()),
+        plot_figure3(rows, curves, labels, theories(compared(), ALPHA, THRESHOLD)),
         sentences(rows, agreement),
         f"dispersed reproduce figure3{' --quick' if quick else ''} --seed {seed}",
     )

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dispersed.capacity import Capacity, CellFile, capacity, error_row, smooth
+from dispersed.capacity import CellFile
 from dispersed.capacity.cell import recall_cell
 from dispersed.capacity.corruption import Noise
-from dispersed.capacity.methods import methods
-from dispersed.capacity.theory import nearest_pattern
+from dispersed.capacity.methods import Method, methods
 from dispersed.dynamics import ProbabilityFlow
+from dispersed.experiments.capacities import capacities
 from dispersed.experiments.parallel import in_parallel
 from dispersed.experiments.results import Row
 from dispersed.validation import at_least
@@ -39,67 +39,28 @@ FULL = Scale(tuple(range(4, 25)), 140)
 QUICK = Scale((4, 7, 10, 13, 16), 60)
 
 
-def figure3(seed: int = 0, quick: bool = False, cells: str | Path | None = None) -> tuple[list[Row], list[Row]]:
-    """The capacity of every method at every dimension, and the error grid from which it was estimated.
-
-    Capacity rows have `method`, `dimension`, `capacity`, `ci_low`, `ci_high` (95 % bootstrap over sets),
-    `smoothed`, `smoothed_low`, `smoothed_high` (Gaussian kernel of σ = 1.5 over dimensions) and `sets`. Error rows
-    have `method`, `dimension`, `n_patterns`, mean and median over sets of the Hamming and the whole-pattern
-    error, `sets` and `cues`. `cells` names the file of finished cells; nothing is kept without.
-    """
-    at_least("seed", seed, 0)
-    scale = QUICK if quick else FULL
-    kept = None if cells is None else CellFile(cells)
+def compared() -> dict[str, Method]:
+    """The exact methods of Fig. 3b by name."""
     available = methods()
-    # The dearest first, so that no core is left with a long job at the end.
-    jobs = [(method, d) for d in reversed(scale.dimensions) for method in METHODS]
-
-    def one(job: tuple[str, int]) -> Capacity:
-        method, d = job
-        _, family, dynamics, _ = available[method]
-        return capacity(
-            family,
-            d,
-            dynamics,
-            alpha=ALPHA,
-            threshold=THRESHOLD,
-            sets=scale.sets,
-            seed=seed,
-            also=N_PATTERNS if method == "diffusion" else (),
-            cells=kept,
-            name=method,
-        )
-
-    results = dict(zip(jobs, in_parallel(one, jobs, "Figure 3, exact"), strict=True))
-    rows, errors = [], []
-    for method in METHODS:
-        found = [results[method, d] for d in scale.dimensions]
-        rows += capacity_rows(method, found, scale.sets)
-        errors += [{"method": method, **error_row(cell)} for result in found for cell in result.cells]
-    return rows, errors
+    return {name: available[name] for name in METHODS}
 
 
-def capacity_rows(method: str, found: Sequence[Capacity], sets: int) -> list[Row]:
-    """Capacities of one method over dimensions as rows, raw and smoothed."""
-    dimensions = [result.dimension for result in found]
-    smoothed = [
-        smooth(dimensions, [getattr(result, field) for result in found]) for field in ("capacity", "ci_low", "ci_high")
-    ]
-    return [
-        {
-            "method": method,
-            "dimension": result.dimension,
-            "capacity": result.capacity,
-            "ci_low": result.ci_low,
-            "ci_high": result.ci_high,
-            "smoothed": float(middle),
-            "smoothed_low": float(low),
-            "smoothed_high": float(high),
-            "beyond": result.beyond,
-            "sets": sets,
-        }
-        for result, middle, low, high in zip(found, *smoothed, strict=True)
-    ]
+def figure3(seed: int = 0, quick: bool = False, cells: str | Path | None = None) -> tuple[list[Row], list[Row]]:
+    """The capacity of every exact method at every dimension, and the error grid behind it; see `capacities`.
+
+    `cells` names the file in which finished cells are kept; nothing is kept without.
+    """
+    scale = QUICK if quick else FULL
+    return capacities(
+        compared(),
+        scale.dimensions,
+        also={"diffusion": N_PATTERNS},
+        alpha=ALPHA,
+        threshold=THRESHOLD,
+        sets=scale.sets,
+        seed=at_least("seed", seed, 0),
+        cells=None if cells is None else CellFile(cells),
+    )
 
 
 def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[Row]:
@@ -128,18 +89,6 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[
         }
 
     return in_parallel(one, jobs, "Figure 3, agreement of integrators")[::-1]
-
-
-def theories() -> dict[str, dict]:
-    """Closed forms to draw over the capacity of each method, by what they are called."""
-    known = {name: method.theories for name, method in methods().items()}
-    bound = {"nearest-pattern union bound (lower)": lambda d: nearest_pattern(d, ALPHA, THRESHOLD)}
-    return {**known, "diffusion": bound}
-
-
-def labels() -> dict[str, str]:
-    """What each method is called in a legend."""
-    return {**{name: method.label for name, method in methods().items()}, "learned": "learned networks"}
 
 
 def sentences(rows: Sequence[Row], agreement: Sequence[Row]) -> list[str]:

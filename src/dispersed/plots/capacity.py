@@ -7,12 +7,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from dispersed.plots.style import COLOURS, house_style
 
 Row = Mapping[str, Any]
 Theories = Mapping[str, Mapping[str, Callable[[np.ndarray], np.ndarray]]]
+
+OVERLAID: dict[str, tuple[float, Any]] = {"diffusion": (3.2, "-"), "modern_hopfield": (1.6, (0, (4, 3)))}
+"""Width and dashes of the lines of methods that do almost the same."""
 
 
 def plot_figure3(rows: Sequence[Row], errors: Sequence[Row], labels: Mapping[str, str], theories: Theories) -> Figure:
@@ -40,9 +43,14 @@ def plot_figure3(rows: Sequence[Row], errors: Sequence[Row], labels: Mapping[str
 
 
 def plot_capacity(
-    rows: Sequence[Row], errors: Sequence[Row], labels: Mapping[str, str], theories: Theories, of: str
+    rows: Sequence[Row],
+    errors: Sequence[Row],
+    labels: Mapping[str, str],
+    theories: Theories,
+    of: str,
+    threshold: float,
 ) -> Figure:
-    """Capacity over dimensions, and the error curves of one measure `of` over N that it was estimated from."""
+    """Capacity over dimensions, and the error `of` over N where it crosses the threshold."""
     with house_style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), width_ratios=(2, 3))
         dimensions = sorted({row["dimension"] for row in errors})
@@ -52,8 +60,9 @@ def plot_capacity(
             x, y = [row["n_patterns"] for row in cells], [row[of] for row in cells]
             left.plot(x, y, ".-", color=COLOURS.get(method, "#444444"), alpha=styles[d], lw=1)
             left.annotate(f"{d}", (x[-1], y[-1]), fontsize=7, xytext=(2, 0), textcoords="offset points")
+        left.axhline(threshold, color="0.5", lw=0.8, ls=":")
         left.set_xscale("log", base=2)
-        left.xaxis.set_major_formatter(ScalarFormatter())
+        left.xaxis.set_major_formatter("{x:g}")
         left.set_xlabel("stored patterns N (numbers: units d)")
         left.set_ylabel(of.replace("_", " error, ").replace("pattern", "whole-pattern").replace("hamming", "Hamming"))
         left.set_title("a) error", loc="left")
@@ -66,7 +75,6 @@ def plot_capacity(
 
 def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], theories: Theories) -> None:
     """Smoothed capacities with 95 % bands, unsmoothed estimates as points, theory dotted, learned as dots."""
-    highest = max(row["ci_high"] for row in rows)
     for method in dict.fromkeys(row["method"] for row in rows):
         found = sorted((row for row in rows if row["method"] == method), key=lambda row: row["dimension"])
         colour = COLOURS.get(method, "#444444")
@@ -82,14 +90,17 @@ def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], 
             np.array([row[field] for row in found]) for field in ("smoothed_low", "smoothed", "smoothed_high")
         )
         axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        axis.plot(x, middle, color=colour, label=label)
+        # Where two methods agree, the lower line must show beneath the upper one.
+        thick, dashes = OVERLAID.get(method, (1.6, "-"))
+        axis.plot(x, middle, color=colour, lw=thick, ls=dashes, label=label)
         axis.plot(x, raw, "o", ms=3, color=colour, alpha=0.6)
         fine = np.linspace(x.min(), x.max(), x.max() - x.min() + 1)
-        for name, theory in theories.get(method, {}).items():
-            axis.plot(fine, theory(fine), ":", lw=1.2, color=colour, label=f"theory: {name}")
+        for (name, theory), dashes in zip(theories.get(method, {}).items(), (":", "-."), strict=False):
+            axis.plot(fine, theory(fine), dashes, lw=1.2, color=colour, label=f"theory: {name}")
     axis.set_yscale("log")
-    axis.set_ylim(0.4, 2 * highest)
-    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.set_ylim(bottom=max(0.2, axis.get_ylim()[0]))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("units d")
