@@ -2,14 +2,14 @@
 
 import csv
 import json
-import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from dispersed.atomic import write_atomically
 from dispersed.validation import InputError
 
 Row = dict[str, Any]
@@ -25,21 +25,6 @@ def output_folder(out: str | Path) -> Path:
     except OSError as error:
         raise InputError("out", f"got {str(out)!r} ({error.strerror})", "a folder that can be written") from None
     return folder
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a file beside `path`, then put it in place at once."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
 
 
 def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> list[Path]:
@@ -64,3 +49,6 @@ def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> list[Path]:
 def write_figure(folder: Path, name: str, figure: Figure) -> Path:
     """A figure as `name`.png."""
     return write_atomically(folder / f"{name}.png", lambda path: figure.savefig(path, dpi=160))
+
+
+__all__ = ["Row", "output_folder", "write_atomically", "write_figure", "write_rows"]

@@ -2,6 +2,7 @@
 
 from dispersed.memories.binary import BinaryNetwork, ClassicalHopfield, DenseHopfield
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
+from dispersed.memories.learned import LearnedMemory
 from dispersed.memories.memory import Denoiser, Held, Memory
 from dispersed.memories.modern import ModernHopfield
 from dispersed.memories.network import Network
@@ -15,6 +16,7 @@ __all__ = [
     "Exponential",
     "Held",
     "Interaction",
+    "LearnedMemory",
     "Memory",
     "ModernHopfield",
     "Network",

@@ -1,0 +1,30 @@
+"""Learning: memories that live in the weights of a network instead of in a list of patterns (Sec. 4)."""
+
+from dispersed.learning.checkpoint import load, save
+from dispersed.learning.ensemble import Ensemble, train_ensemble
+from dispersed.learning.levels import Levels, LogNormal, LogUniform, UniformTime, UnitOutput, total_noise, unit_noise
+from dispersed.learning.loop import Curve, DivergedError
+from dispersed.learning.networks import noise_network, preconditioned_network
+from dispersed.learning.recipe import Recipe
+from dispersed.learning.training import Trained, train
+
+__all__ = [
+    "Curve",
+    "DivergedError",
+    "Ensemble",
+    "Levels",
+    "LogNormal",
+    "LogUniform",
+    "Recipe",
+    "Trained",
+    "UniformTime",
+    "UnitOutput",
+    "load",
+    "noise_network",
+    "preconditioned_network",
+    "save",
+    "total_noise",
+    "train",
+    "train_ensemble",
+    "unit_noise",
+]

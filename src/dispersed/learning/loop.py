@@ -1,0 +1,152 @@
+"""The training loop: compiled stretches of steps, and between them checks, checkpoints and news for whoever waits.
+
+It trains m networks at once, one network being the case m = 1. The steps of a stretch run inside one compiled
+program. Everything random depends on the member's key and the number of the step, so a training that was
+interrupted goes on exactly as it would have.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.learning.across import across
+from dispersed.learning.checkpoint import Checkpoint
+from dispersed.learning.probe import Probe, probes
+from dispersed.learning.progress import TrainingProgress
+from dispersed.learning.recipe import Recipe
+from dispersed.learning.state import Best, Fixed, State, Stream, advance
+from dispersed.types import Array, Float, Int, Key, Scalar
+from dispersed.validation import InputError
+
+
+class DivergedError(InputError):
+    """The loss of a training stopped being a finite number."""
+
+    def __init__(self, step: int, loss: float, member: int | None, kept: str) -> None:
+        of = "" if member is None else f" of network {member}"
+        super().__init__("training", f"the loss{of} is {loss} at step {step}", kept)
+        self.step = step
+
+
+class Curve(eqx.Module):
+    """How a training went; for an ensemble every array has the members as first axis."""
+
+    loss: Float[Array, "*m steps"]
+    """The training loss before every step."""
+    checked: Int[Array, " *m checks"]
+    """The steps after which the held-out error was measured."""
+    error: Float[Array, "*m checks"]
+    """Held-out denoising error per unit, root mean square of D_σ(z) − y over the trained levels."""
+    gap: Float[Array, "*m checks"] | None
+    """Distance from the exact denoiser per unit, root mean square of D_σ(z) − E[y | z]; None for streams."""
+
+
+@eqx.filter_jit
+def stretch(
+    states: State,
+    best: Best | None,
+    recipe: Recipe,
+    data: Fixed | Stream,
+    probe: Probe,
+    keys: Key[Array, " m"],
+    count: Int[Array, ""],
+    most: int,
+) -> tuple[State, Best | None, Float[Array, "m most"], Float[Array, " m"], Float[Array, " m"] | None]:
+    """`count` ≤ `most` steps of every member, and a check: states, losses, held-out errors and gaps."""
+
+    def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]):
+        source = data if own is None else own
+
+        def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
+            state, losses = carry
+            state, loss = advance(eqx.combine(state, rest), recipe, source, key)
+            return eqx.filter(state, eqx.is_array), losses.at[i].set(loss)
+
+        arrays, rest = eqx.partition(state, eqx.is_array)
+        arrays, losses = jax.lax.fori_loop(0, count, step, (arrays, jnp.full(most, jnp.nan)))
+        state = eqx.combine(arrays, rest)
+        error, gap = probe.measure(state.result)
+        return state, better(best, state, error), losses, error, gap
+
+    own = data if isinstance(data, Fixed) else None
+    return across(member, states, best, own, probe, keys)
+
+
+def better(best: Best | None, state: State, error: Scalar) -> Best | None:
+    """The better of the best network so far and the present one."""
+    if best is None:
+        return None
+    improved = error < best.error
+    memory = jax.tree.map(
+        lambda new, old: jnp.where(improved, new, old) if eqx.is_array(new) else new, state.result, best.memory
+    )
+    return Best(memory, jnp.where(improved, error, best.error), jnp.where(improved, 0, best.waited + 1))
+
+
+def run(
+    states: State,
+    recipe: Recipe,
+    data: Fixed | Stream,
+    keys: Key[Array, " m"],
+    *,
+    check_every: int,
+    patience: int | None,
+    checkpoint: Checkpoint | None,
+    title: str,
+) -> tuple[State, Best | None, Curve]:
+    """Train all members to the end of the recipe, or until none has improved for `patience` checks."""
+    members = len(keys)
+    best = None if patience is None else first_best(states, members)
+    probe = probes(data, recipe, keys)
+    losses = np.zeros((members, 0), dtype=np.float32)
+    checks: list[dict] = []
+    if checkpoint is not None and checkpoint.exists():
+        states, best, losses, checks = checkpoint.load(states, best)
+    done = losses.shape[1]
+    with TrainingProgress(title, recipe.steps, members, done) as progress:
+        while done < recipe.steps and not (best is not None and bool((best.waited >= patience).all())):
+            count = min(check_every, recipe.steps - done)
+            states, best, new, error, gap = stretch(
+                states, best, recipe, data, probe, keys, jnp.asarray(count, dtype=int), check_every
+            )
+            fresh = np.asarray(new)[:, :count]
+            if not np.isfinite(fresh).all():
+                raise diverged(fresh, done, checkpoint)
+            losses = np.concatenate([losses, fresh], axis=1)
+            done += count
+            shown = None if gap is None else np.asarray(gap).tolist()
+            checks.append({"step": done, "error": np.asarray(error).tolist(), "gap": shown})
+            progress.show(done, float(fresh.mean()), None if gap is None else float(np.mean(np.asarray(gap))))
+            if checkpoint is not None:
+                checkpoint.save_if_due(states, best, losses, checks)
+    if checkpoint is not None:
+        checkpoint.save(states, best, losses, checks)
+    return states, best, curve(losses, checks, members)
+
+
+def first_best(states: State, members: int) -> Best:
+    return Best(states.result, jnp.full(members, jnp.inf), jnp.zeros(members, dtype=int))
+
+
+def curve(losses: np.ndarray, checks: list[dict], members: int) -> Curve:
+    steps = jnp.asarray([check["step"] for check in checks], dtype=int)
+    error = jnp.asarray([check["error"] for check in checks]).reshape(len(checks), members).T
+    gap = None
+    if checks and checks[0]["gap"] is not None:
+        gap = jnp.asarray([check["gap"] for check in checks]).T
+    return Curve(jnp.asarray(losses), jnp.broadcast_to(steps, (members, len(checks))), error, gap)
+
+
+def diverged(fresh: np.ndarray, done: int, checkpoint: Checkpoint | None) -> DivergedError:
+    """The error that names the first step at which a loss was not finite, and what can be resumed from."""
+    at = int(np.argmax(~np.isfinite(fresh).all(axis=0)))
+    member = int(np.argmax(~np.isfinite(fresh[:, at])))
+    if checkpoint is None:
+        kept = "no checkpoint was kept"
+    elif checkpoint.last is None:
+        kept = f"no checkpoint was written to {str(checkpoint.path)!r} yet"
+    else:
+        kept = f"the last good checkpoint is {str(checkpoint.path)!r}, step {checkpoint.last}"
+    advice = "; lower the learning rate or clip the gradient"
+    return DivergedError(done + at, float(fresh[member, at]), member if len(fresh) > 1 else None, kept + advice)

@@ -1,0 +1,85 @@
+"""The state of a training between two steps, and the step. Written for one network; ensembles vmap it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from dispersed.learning.loss import denoising_loss, draw_noise
+from dispersed.learning.recipe import Recipe
+from dispersed.memories import LearnedMemory
+from dispersed.types import Array, Float, Int, Key, Patterns, Scalar
+
+
+class Fixed(eqx.Module):
+    """The data when it is a list of patterns: every step sees all of them."""
+
+    patterns: Patterns
+    weights: Float[Array, " n"]
+
+    def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
+        return self.patterns, self.weights
+
+
+class Stream(eqx.Module):
+    """The data when every step draws its own batch, `sample(key) -> (b, d)`."""
+
+    sample: Callable[[Key[Array, ""]], Patterns]
+
+    def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
+        patterns = self.sample(key)
+        return patterns, jnp.full(len(patterns), 1 / len(patterns), patterns.dtype)
+
+
+class State(eqx.Module):
+    """What must persist from one step to the next."""
+
+    memory: LearnedMemory
+    optimiser: Any
+    average: LearnedMemory | None
+    step: Int[Array, ""]
+
+    @property
+    def result(self) -> LearnedMemory:
+        """The averaged network if an average is kept, or the latest."""
+        return self.memory if self.average is None else self.average
+
+
+class Best(eqx.Module):
+    """The network with the lowest held-out error so far, kept where training may stop early."""
+
+    memory: LearnedMemory
+    error: Scalar
+    waited: Int[Array, ""]
+    """Checks since then."""
+
+
+def start(memory: LearnedMemory, recipe: Recipe) -> State:
+    weights = eqx.filter(memory, eqx.is_inexact_array)
+    average = None if recipe.average is None else memory
+    return State(memory, recipe.optimiser.init(weights), average, jnp.zeros((), dtype=int))
+
+
+def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""]) -> tuple[State, Scalar]:
+    """One step, with randomness that depends on `key` and the step's number alone; and the loss before it."""
+    for_batch, for_noise = jax.random.split(jax.random.fold_in(key, state.step))
+    patterns, weights = data.batch(for_batch)
+    sigma, noise = draw_noise(recipe.levels, for_noise, *patterns.shape, recipe.draws)
+    loss, gradient = eqx.filter_value_and_grad(denoising_loss)(
+        state.memory, patterns, weights, noise, sigma, recipe.weighting
+    )
+    current = eqx.filter(state.memory, eqx.is_inexact_array)
+    updates, optimiser = recipe.optimiser.update(gradient, state.optimiser, current)
+    memory = eqx.apply_updates(state.memory, updates)
+    average = state.average
+    if average is not None:
+        # Early on the decay is shorter, or the average would remember where training began.
+        decay = jnp.minimum(recipe.average, (1 + state.step) / (10 + state.step))
+        mixed = optax.incremental_update(
+            eqx.filter(memory, eqx.is_inexact_array), eqx.filter(average, eqx.is_inexact_array), 1 - decay
+        )
+        average = eqx.combine(mixed, average)
+    return State(memory, optimiser, average, state.step + 1), loss

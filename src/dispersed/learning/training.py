@@ -1,0 +1,128 @@
+"""`train`: one network, from its key to a memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dispersed.learning.checkpoint import Checkpoint, fingerprint
+from dispersed.learning.loop import Curve, run
+from dispersed.learning.recipe import Recipe
+from dispersed.learning.state import Fixed, Stream, start
+from dispersed.memories import LearnedMemory
+from dispersed.types import Array, Key, Patterns
+from dispersed.validation import InputError, at_least, pattern_array, weight_array
+
+
+class Trained(eqx.Module):
+    """A trained memory and how it got there."""
+
+    memory: LearnedMemory
+    curve: Curve
+
+    def __repr__(self) -> str:
+        steps = self.curve.loss.shape[-1]
+        return f"Trained({self.memory}, {steps} steps, held-out error {float(self.curve.error[-1]):.3g} per unit)"
+
+
+def train(
+    memory: LearnedMemory,
+    patterns: ArrayLike | Callable[[Key[Array, ""]], Patterns],
+    recipe: Recipe | None = None,
+    *,
+    key: Key[Array, ""],
+    weights: ArrayLike | None = None,
+    check_every: int = 100,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> Trained:
+    """Train a score network to denoise (Eq. 9), so that it becomes a memory of the patterns.
+
+    **Arguments**
+
+    - `memory`: the network, with its first weights: `noise_network(...)`, `preconditioned_network(...)` or any
+      `LearnedMemory` around an equinox module.
+    - `patterns`: (n, d), all of which are in every step; or a function `key -> (b, d)` that draws each step's
+      batch (a stream), in JAX.
+    - `recipe`: steps, draws, levels, weighting, optimiser, averaging.
+    - `key`: decides every random number of the training; the network's own came from another key.
+    - `weights`: prior probabilities of the patterns, (n,); uniform by default.
+    - `check_every`: steps between measurements of the held-out error.
+    - `patience`: stop after so many checks without a lower held-out error, and return the best network.
+    - `checkpoint`: a file. If it exists the training goes on from it, exactly as if it had never stopped;
+      it is written every `checkpoint_seconds` and at the end.
+
+    **Returns** the trained memory and its `Curve`.
+
+    **Raises** `InputError` for unusable arguments, a checkpoint of another training, one of other shapes or
+    damaged; `DivergedError` naming the step and the last good checkpoint when the loss is not finite.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    check_network(memory)
+    data = as_data(patterns, weights, memory.dimension)
+    stacked = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, (start(memory, recipe), data))
+    states, best, curve = run(
+        stacked[0],
+        recipe,
+        stacked[1] if isinstance(data, Fixed) else data,
+        key[None],
+        check_every=at_least("check_every", check_every, 1),
+        patience=None if patience is None else at_least("patience", patience, 1),
+        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, recipe, data, key[None], check_every),
+        title="Training",
+    )
+    result = states.result if best is None else best.memory
+    memory, curve = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, (result, curve))
+    return Trained(memory, curve)
+
+
+def check_network(memory: Any) -> None:
+    if not isinstance(memory, LearnedMemory):
+        raise InputError("memory", f"got {type(memory).__name__}", "a LearnedMemory around a network is accepted")
+    if not jax.tree.leaves(eqx.filter(memory, eqx.is_inexact_array)):
+        raise InputError("memory", f"{memory} has no weights", "a model with arrays to train is accepted")
+
+
+def as_data(patterns: Any, weights: ArrayLike | None, dimension: int) -> Fixed | Stream:
+    """What `train` was given to learn from, checked."""
+    if callable(patterns):
+        if weights is not None:
+            raise InputError("weights", "got weights for a stream", "a stream draws its patterns as often as it wants")
+        shape = eqx.filter_eval_shape(patterns, jax.random.key(0)).shape
+        if len(shape) != 2 or shape[1] != dimension or 0 in shape:
+            raise InputError("patterns", f"draws batches of shape {shape}", f"shape (b, {dimension}) is accepted")
+        return Stream(patterns)
+    array = pattern_array(patterns)
+    n, d = array.shape
+    if d != dimension:
+        raise InputError("patterns", f"got shape {array.shape}", f"the network has {dimension} units")
+    prior = jnp.ones(n) if weights is None else weight_array(weights, n)
+    return Fixed(array, (prior / prior.sum()).astype(array.dtype))
+
+
+def as_checkpoint(
+    path: str | Path | None,
+    seconds: float,
+    recipe: Recipe,
+    data: Fixed | Stream,
+    keys: Key[Array, " m"],
+    check_every: int,
+) -> Checkpoint | None:
+    if path is None:
+        return None
+    source = "a stream" if isinstance(data, Stream) else fingerprint(data.patterns, data.weights)
+    identity = {
+        "key": fingerprint(jax.random.key_data(keys)),
+        "patterns": source,
+        "draws": recipe.draws,
+        "levels": repr(recipe.levels),
+        "weighting": getattr(recipe.weighting, "__name__", repr(recipe.weighting)),
+        "average": recipe.average,
+        "check_every": check_every,
+    }
+    return Checkpoint(path, identity, seconds)
