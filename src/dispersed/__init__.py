@@ -3,6 +3,7 @@
 A memory is a distribution of states; noise disperses it; recall gathers it again.
 """
 
+from dispersed.capacity import Capacity, CellFile, capacity
 from dispersed.dynamics import (
     AncestralSampling,
     Asynchronous,
@@ -39,6 +40,8 @@ __all__ = [
     "VP",
     "AncestralSampling",
     "Asynchronous",
+    "Capacity",
+    "CellFile",
     "ClassicalHopfield",
     "Cosine",
     "Denoiser",
@@ -62,6 +65,7 @@ __all__ = [
     "ReverseSDE",
     "alpha_from_sigma",
     "beta_from_sigma",
+    "capacity",
     "recall",
     "recall_many",
     "reliability",

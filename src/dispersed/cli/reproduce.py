@@ -103,6 +103,45 @@ def potential(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) 
     )
 
 
+@reproduce_app.command("figure3")
+def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Figure 3: error of exact diffusion and capacity of every memory over dimensions.
+
+    Finished cells are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
+    """
+    from dispersed.cli.report import report
+    from dispersed.experiments.capacities import theories
+    from dispersed.experiments.figure3 import (
+        ALPHA,
+        N_PATTERNS,
+        THRESHOLD,
+        compared,
+        euler_agreement,
+        figure3,
+        sentences,
+    )
+    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.plots.capacity import plot_figure3
+
+    folder = output_folder(out)
+    cells = output_folder(folder / "cells") / "figure3.jsonl"
+    rows, errors = figure3(seed, quick, cells)
+    agreement = euler_agreement(rows, seed)
+    write_rows(folder, "figure3_errors", errors)
+    write_rows(folder, "figure3_agreement", agreement)
+    labels = {**{name: method.label for name, method in compared().items()}, "learned": "learned networks"}
+    curves = [row for row in errors if row["method"] == "diffusion" and row["n_patterns"] in N_PATTERNS]
+    report(
+        folder,
+        "figure3",
+        "Figure 3: capacity at 3 % mean Hamming error, α = 0.68",
+        rows,
+        plot_figure3(rows, curves, labels, theories(compared(), ALPHA, THRESHOLD)),
+        sentences(rows, agreement),
+        f"dispersed reproduce figure3{' --quick' if quick else ''} --seed {seed}",
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
@@ -110,3 +149,4 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     digits(seed=seed, out=out)
     posterior(seed=seed, out=out, quick=quick)
     potential(seed=seed, out=out, quick=quick)
+    figure3(seed=seed, out=out, quick=quick)

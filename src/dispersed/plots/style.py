@@ -13,6 +13,8 @@ COLOURS = {
     "modern_hopfield": "#2a9d5c",
     "classical": "#c8422f",
     "classical_null_diagonal": "#e8a08f",
+    "dense_polynomial_3": "#e39a1c",
+    "dense_exponential": "#b0578d",
     "true_patterns": "#555555",
     "learned": "#000000",
 }

@@ -1,0 +1,75 @@
+"""The memories whose capacity is known in theory or was measured by the paper, by name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from dispersed.capacity import theory
+from dispersed.capacity.cell import Family
+from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration
+from dispersed.memories import ClassicalHopfield, DenseHopfield, Exponential, ModernHopfield, PatternMemory, Polynomial
+from dispersed.validation import at_least, positive_number
+
+
+class Method(NamedTuple):
+    """A memory family, the dynamics that recalls it, and what theory says of its capacity."""
+
+    label: str
+    family: Family
+    dynamics: Dynamics
+    theories: dict[str, Callable[[np.ndarray], np.ndarray]]
+    """Closed forms of the capacity over dimensions, by what they are called."""
+
+
+def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
+    """Every method by its name in results.
+
+    `beta` is the modern Hopfield network's inverse temperature, `degree` the polynomial network's. The modern
+    Hopfield network makes 150 updates and the others iterate to a fixed point or 2-cycle (Supp. A). The exact
+    diffusion memory is recalled by DPM-Solver++ 2M in 20 evaluations: its signs are those of the paper's 300
+    Euler steps, which `experiments/figure3.py` measures.
+    """
+    positive_number("beta", beta)
+    at_least("degree", degree, 2)
+    return {
+        "diffusion": Method("exact diffusion", PatternMemory, ExponentialIntegrator(20), {}),
+        "modern_hopfield": Method(
+            f"modern Hopfield, β = {beta:g}",
+            lambda patterns: ModernHopfield(patterns, beta),
+            Iteration(150, tol=0.0),
+            {},
+        ),
+        "classical": Method(
+            "classical Hopfield, self-coupling kept",
+            lambda patterns: ClassicalHopfield(patterns, self_coupling=True),
+            Iteration(),
+            {},
+        ),
+        "classical_null_diagonal": Method(
+            "classical Hopfield, null diagonal",
+            ClassicalHopfield,
+            Iteration(),
+            {"d/(4 ln d)": theory.classical_all, "d/(2 ln d)": theory.classical_typical},
+        ),
+        f"dense_polynomial_{degree}": Method(
+            f"dense, F(a) = a{_raised(degree)}",
+            lambda patterns: DenseHopfield(patterns, Polynomial(degree)),
+            Iteration(),
+            {
+                f"d{_raised(degree - 1)}/({2 * theory.double_factorial(2 * degree - 3)} ln d)": (
+                    lambda d: theory.polynomial(d, degree)
+                )
+            },
+        ),
+        "dense_exponential": Method(
+            "dense, F(a) = exp(a)",
+            lambda patterns: DenseHopfield(patterns, Exponential()),
+            Iteration(),
+            {"2^(d/2)": theory.exponential},
+        ),
+    }
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,0 +1,116 @@
+"""`dispersed capacity`: how many patterns a kind of memory holds."""
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dispersed.validation import InputError
+
+MethodName = enum.StrEnum(
+    "MethodName",
+    {
+        name.replace("-", "_"): name
+        for name in (
+            "diffusion",
+            "modern-hopfield",
+            "classical",
+            "classical-null-diagonal",
+            "dense-polynomial",
+            "dense-exponential",
+        )
+    },
+)
+Measure = enum.StrEnum("Measure", ("hamming", "pattern"))
+Statistic = enum.StrEnum("Statistic", ("mean", "median"))
+
+
+def capacity_command(
+    method: Annotated[list[MethodName], typer.Option(help="Kind of memory; may be given several times.")] = [  # noqa: B006
+        MethodName("diffusion")
+    ],
+    dimensions: Annotated[str, typer.Option(help="Units: one number, a list 8,12,16 or a range 4:24.")] = "10",
+    alpha: Annotated[float, typer.Option(help="Signal level of the cues, in (0, 1].")] = 0.68,
+    mask_rate: Annotated[
+        float | None,
+        typer.Option(help="Instead of noise, set each entry to zero at this rate; recall is then told --alpha."),
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Tolerated error, in (0, 1).")] = 0.03,
+    measure: Annotated[
+        Measure, typer.Option(help="hamming: share of wrong units. pattern: share of cues with any wrong unit.")
+    ] = Measure("hamming"),
+    statistic: Annotated[Statistic, typer.Option(help="Average over pattern sets.")] = Statistic("mean"),
+    sets: Annotated[int, typer.Option(help="Random pattern sets per cell.")] = 140,
+    max_patterns: Annotated[int, typer.Option(help="Where to stop; a larger capacity is reported as a bound.")] = 4096,
+    beta: Annotated[float, typer.Option(help="Inverse temperature of modern-hopfield.")] = 5.0,
+    degree: Annotated[int, typer.Option(help="Degree of dense-polynomial.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for results; made if missing.")] = Path("results"),
+) -> None:
+    """Estimate how many random ±1 patterns a memory holds before its recall error crosses a threshold.
+
+    Writes capacity.json/.csv/.md/.png with 95 % intervals and capacity_errors.json/.csv, the error grid: mean and
+    median, Hamming and whole-pattern error. Finished cells are kept in OUT/cells/capacity.jsonl: a run that was
+    stopped goes on where it was.
+    """
+    from dispersed.capacity import CellFile
+    from dispersed.capacity.methods import methods
+    from dispersed.cli.report import report
+    from dispersed.experiments.capacities import capacities, sentences, theories
+    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.plots.capacity import plot_capacity
+
+    wanted = _dimensions(dimensions)
+    available = methods(beta, degree)
+    names = [f"dense_polynomial_{degree}" if name == "dense-polynomial" else name.replace("-", "_") for name in method]
+    chosen = {name: available[name] for name in names}
+    folder = output_folder(out)
+    rows, errors = capacities(
+        chosen,
+        wanted,
+        alpha=alpha,
+        mask_rate=mask_rate,
+        threshold=threshold,
+        measure=measure.value,
+        statistic=statistic.value,
+        sets=sets,
+        max_patterns=max_patterns,
+        seed=seed,
+        cells=CellFile(output_folder(folder / "cells") / "capacity.jsonl"),
+    )
+    write_rows(folder, "capacity_errors", errors)
+    cue = f"α = {alpha:g}" if mask_rate is None else f"entries masked at rate {mask_rate:g}"
+    comparable = mask_rate is None and measure is Measure("hamming") and statistic is Statistic("mean")
+    labels = {name: kind.label for name, kind in chosen.items()}
+    curves = theories(chosen, alpha if comparable else 1.0, threshold)
+    flags = "".join(f" --method {name}" for name in method) + f" --dimensions {dimensions} --alpha {alpha}"
+    if mask_rate is not None:
+        flags += f" --mask-rate {mask_rate}"
+    flags += f" --threshold {threshold} --measure {measure} --statistic {statistic} --sets {sets}"
+    flags += f" --max-patterns {max_patterns} --beta {beta} --degree {degree} --seed {seed}"
+    report(
+        folder,
+        "capacity",
+        f"Capacity at {threshold:.3g} {statistic} {measure} error, {cue}",
+        rows,
+        plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", threshold),
+        sentences(rows, labels),
+        f"dispersed capacity{flags}",
+    )
+
+
+def _dimensions(text: str) -> list[int]:
+    """The numbers that `text` names."""
+    accepted = "one number, a list such as 8,12,16 or a range such as 4:24 is accepted"
+    try:
+        if ":" in text:
+            first, last = map(int, text.split(":"))
+            found = list(range(first, last + 1))
+        else:
+            found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError("dimensions", f"got {text!r}", accepted) from None
+    if not found or found[0] < 1:
+        raise InputError("dimensions", f"got {text!r}", accepted + ", from 1 up")
+    return found
