@@ -1,4 +1,4 @@
-"""Imports run one way: types ← memories, processes ← dynamics ← experiments ← plots ← CLI."""
+"""Imports run one way: types ← memories, processes ← dynamics ← learning ← capacity ← experiments ← plots ← CLI."""
 
 import ast
 from pathlib import Path
@@ -8,9 +8,11 @@ import dispersed
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
-    {"noise", "keys", "files"},
+    {"atomic", "files", "keys", "noise"},
     {"memories", "processes"},
     {"dynamics"},
+    {"learning"},
+    {"capacity"},
     {"experiments"},
     {"plots"},
     {"cli"},
