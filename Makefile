@@ -12,7 +12,7 @@ test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: .venv/ready ## Speed and error side by side; keep the machine quiet
 	$(BIN)/python -m benchmarks
