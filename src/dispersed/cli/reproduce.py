@@ -61,8 +61,30 @@ def digits(seed: Seed = 0, out: Out = Path("results")) -> None:
     )
 
 
+@reproduce_app.command("figure1")
+def figure1(seed: Seed = 0, out: Out = Path("results")) -> None:
+    """Figure 1: energy landscapes of point, extended and semantic memories with their gradient fields."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.figure1 import figure1, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.figure1 import plot_figure1
+
+    folder = output_folder(out)
+    rows, panels = figure1(seed)
+    report(
+        folder,
+        "figure1",
+        "Figure 1: three kinds of memory in two dimensions",
+        rows,
+        plot_figure1(panels),
+        sentences(rows),
+        f"dispersed reproduce figure1 --seed {seed}",
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
     table1(repeats=20 if quick else 100, seed=seed, out=out)
     digits(seed=seed, out=out)
+    figure1(seed=seed, out=out)
