@@ -82,9 +82,53 @@ def figure1(seed: Seed = 0, out: Out = Path("results")) -> None:
     )
 
 
+@reproduce_app.command("reconstruction")
+def reconstruction(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Reconstructive memory (Eq. 25): digits recalled from a stored core, with the rest made up."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.reconstruction import reconstruction, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.reconstruction import plot_reconstruction
+
+    folder = output_folder(out)
+    rows, pictures = reconstruction(seed, events=40 if quick else 200)
+    report(
+        folder,
+        "reconstruction",
+        "Reconstructive memory: the core is recalled, the rest made up",
+        rows,
+        plot_reconstruction(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce reconstruction --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
+@reproduce_app.command("continuum")
+def continuum(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """One continuum: digits recalled from cues that carry less and less, down to pure noise."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.continuum import continuum, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.continuum import plot_continuum
+
+    folder = output_folder(out)
+    rows, pictures = continuum(seed, cues=60 if quick else 300)
+    report(
+        folder,
+        "continuum",
+        "From recall through reconstruction to generation",
+        rows,
+        plot_continuum(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce continuum --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
     table1(repeats=20 if quick else 100, seed=seed, out=out)
     digits(seed=seed, out=out)
     figure1(seed=seed, out=out)
+    reconstruction(seed=seed, out=out, quick=quick)
+    continuum(seed=seed, out=out, quick=quick)
