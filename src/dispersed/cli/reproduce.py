@@ -142,6 +142,69 @@ def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) ->
     )
 
 
+@reproduce_app.command("figure1")
+def figure1(seed: Seed = 0, out: Out = Path("results")) -> None:
+    """Figure 1: energy landscapes of point, extended and semantic memories with their gradient fields."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.figure1 import figure1, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.figure1 import plot_figure1
+
+    folder = output_folder(out)
+    rows, panels = figure1(seed)
+    report(
+        folder,
+        "figure1",
+        "Figure 1: three kinds of memory in two dimensions",
+        rows,
+        plot_figure1(panels),
+        sentences(rows),
+        f"dispersed reproduce figure1 --seed {seed}",
+    )
+
+
+@reproduce_app.command("reconstruction")
+def reconstruction(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Reconstructive memory (Eq. 25): digits recalled from a stored core, with the rest made up."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.reconstruction import reconstruction, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.reconstruction import plot_reconstruction
+
+    folder = output_folder(out)
+    rows, pictures = reconstruction(seed, events=40 if quick else 200)
+    report(
+        folder,
+        "reconstruction",
+        "Reconstructive memory: the core is recalled, the rest made up",
+        rows,
+        plot_reconstruction(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce reconstruction --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
+@reproduce_app.command("continuum")
+def continuum(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """One continuum: digits recalled from cues that carry less and less, down to pure noise."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.continuum import continuum, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.continuum import plot_continuum
+
+    folder = output_folder(out)
+    rows, pictures = continuum(seed, cues=60 if quick else 300)
+    report(
+        folder,
+        "continuum",
+        "From recall through reconstruction to generation",
+        rows,
+        plot_continuum(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce continuum --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
@@ -150,3 +213,6 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     posterior(seed=seed, out=out, quick=quick)
     potential(seed=seed, out=out, quick=quick)
     figure3(seed=seed, out=out, quick=quick)
+    figure1(seed=seed, out=out)
+    reconstruction(seed=seed, out=out, quick=quick)
+    continuum(seed=seed, out=out, quick=quick)

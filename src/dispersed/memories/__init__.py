@@ -6,11 +6,14 @@ from dispersed.memories.flat import Box, Segment, Subspace
 from dispersed.memories.gaussian import GaussianMemory
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.learned import LearnedMemory
+from dispersed.memories.manifold import manifold
 from dispersed.memories.memory import Denoiser, Held, Memory
 from dispersed.memories.mixture import Mixture
 from dispersed.memories.modern import ModernHopfield
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
+from dispersed.memories.reconstructive import ReconstructiveMemory, SumOfCores
+from dispersed.memories.smoothed import Smoothed
 from dispersed.memories.sphere import Sphere
 
 __all__ = [
@@ -31,7 +34,11 @@ __all__ = [
     "Network",
     "PatternMemory",
     "Polynomial",
+    "ReconstructiveMemory",
     "Segment",
+    "Smoothed",
     "Sphere",
     "Subspace",
+    "SumOfCores",
+    "manifold",
 ]

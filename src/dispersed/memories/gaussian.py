@@ -39,7 +39,7 @@ class GaussianMemory(Extended):
         if factor.ndim != 2 or factor.shape[0] != d:
             raise InputError("factor", f"got shape {factor.shape}", f"the mean has {d} units: ({d}, k) is accepted")
         check_finite("factor", factor)
-        self.directions, self.variances = _eigen(factor.astype(self.mean.dtype))
+        self.directions, self.variances = eigen(factor.astype(self.mean.dtype))
 
     @classmethod
     def from_covariance(cls, mean: ArrayLike, covariance: ArrayLike, rank: int | None = None) -> "GaussianMemory":
@@ -121,7 +121,7 @@ class GaussianMemory(Extended):
         conditional, _ = self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)
         factor = jnp.where(known[:, None], 0, conditional.factor)
         mean = jnp.where(known, x, conditional.mean)
-        return self._with(mean, *_eigen(factor))
+        return self._with(mean, *eigen(factor))
 
     def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log density of the entries `known` of x seen with noise σ, up to a constant of σ alone."""
@@ -143,7 +143,7 @@ class GaussianMemory(Extended):
         log_evidence = -jnp.sum(seen**2 / scale + jnp.log(scale)) / 2 - rest @ rest / 2 / jnp.maximum(
             noise**2, jnp.finfo(offset.dtype).tiny
         )
-        return self._with(mean, *_eigen(self.factor @ reduction)), log_evidence
+        return self._with(mean, *eigen(self.factor @ reduction)), log_evidence
 
     def _with(self, mean: State, directions: Array, variances: Array) -> "GaussianMemory":
         return eqx.tree_at(lambda m: (m.mean, m.directions, m.variances), self, (mean, directions, variances))
@@ -162,7 +162,7 @@ def observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple[Array,
     return gain, reduction, left, safe
 
 
-def _eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
+def eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
     """Orthonormal directions (k, d) and variances (k,), k ≤ d, of factor factorᵀ."""
     if is_known(factor):  # without compiling anything
         known_vectors, known_values, _ = np.linalg.svd(np.asarray(factor), full_matrices=False)

@@ -33,9 +33,7 @@ def mills(m: Scalar) -> tuple[Scalar, Scalar]:
     near = jnp.minimum(m, 7.0)
     ratio = np.sqrt(np.pi / 2) * jnp.exp(near**2 / 2) * jax.scipy.special.erfc(near / np.sqrt(2))
     far = jnp.maximum(m, 7.0)
-    r = jnp.zeros_like(m)
-    for k in range(24, 0, -1):
-        r = k / (far + r)
+    r, _ = jax.lax.scan(lambda r, k: (k / (far + r), None), jnp.zeros_like(m), jnp.arange(24.0, 0, -1, dtype=m.dtype))
     r = jnp.where(m < 7, 1 / ratio - near, r)
     return jnp.where(m < 7, ratio, 1 / (far + r)), r
 

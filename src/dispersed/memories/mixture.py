@@ -3,8 +3,7 @@ r"""Memories of different kinds and dimensions in one (Eq. 23, 24).
     p_σ(x) = Σ_k w_k p_σ^k(x),   p(k | x) = w_k p_σ^k(x)/p_σ(x),   D_σ(x) = Σ_k p(k | x) D_σ^k(x)
 
 Points, segments, spheres, Gaussians and other mixtures can be components. Those of one kind and shape are
-stacked and evaluated together. As in `PatternMemory`, responsibilities come from differences: every component
-gives its anchor p_k, and ‖x − p_c‖² − ‖x − p_k‖² relative to a leading component c is formed from p_k − p_c.
+stacked and evaluated together.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.batching import per_state
-from dispersed.memories.extended import Extended
+from dispersed.memories.extended import Extended, compare
 from dispersed.memories.gaussian import GaussianMemory
 from dispersed.memories.memory import Memory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
@@ -83,30 +82,20 @@ class Mixture(Extended):
         parts = [eqx.filter_vmap(function)(group) for group in self.groups]
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays)[self.order], *parts)
 
-    def _logits(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], State, Scalar, Float[Array, " n"]]:
-        """A leading component c, its anchor and weighted excess, and log p(k | x) − log p(c | x)."""
-        largest = np.finfo(x.dtype).max
-        reach = np.sqrt(largest / self.dimension) / 4
-        x = jnp.clip(x, -reach, reach)
+    def _parts(self, x: State, sigma: Scalar) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+        """Anchor and weighted excess of every component."""
         anchors, excess = self.each(lambda component: component.anchored(x, sigma))
-        excess = excess + self.log_weights
-        # Compared at the scale of squared distances, which do not overflow for small σ.
-        c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
-        step = anchors - anchors[c]
-        gap = jnp.sum(step * (2 * (x - anchors[c]) - step), axis=1) / 2
-        precision = jnp.minimum(1 / sigma / sigma, largest)
-        logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + excess - excess[c]
-        negligible = np.log(np.finfo(x.dtype).tiny) + 10
-        return c, anchors[c], excess[c], jnp.where(logits < negligible, -largest / 4, logits)
+        return anchors, excess + self.log_weights
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        _, anchor, excess, logits = self._logits(x, sigma)
-        return anchor, excess + jax.nn.logsumexp(logits)
+        anchors, excess = self._parts(x, sigma)
+        c, logits = compare(x, sigma, anchors, excess)
+        return anchors[c], excess[c] + jax.nn.logsumexp(logits)
 
     @per_state
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """p(k | x) of every component, (..., n)."""
-        return jax.nn.softmax(self._logits(x, sigma)[-1])
+        return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1])
 
     @per_state
     def denoise(self, x: State, sigma: Scalar) -> State:

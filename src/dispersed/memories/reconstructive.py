@@ -1,0 +1,240 @@
+r"""Reconstructive memories (Eq. 25): a core is stored, the rest is filled in from what is generally so.
+
+What is stored of an event y_n is a core ξ_n = f(y_n) of fewer numbers than units. Two readings:
+
+**As printed**, the energy adds cores and semantic memory inside one logarithm (with the sign of its second
+exponent mended, and −1/β, ‖ξ‖²/2 and ‖x‖²/2 put back as in Eq. 5)
+
+    E_σ(x) = −σ² log( Σ_n e^{β f(x)ᵀξ_n − β‖ξ_n‖²/2} + ∫ e^{β xᵀy − β‖y‖²/2} φ(y) dy ) + ‖x‖²/2.
+
+A sum is an *or*: near a core the semantic term is negligible and ‖x‖²/2 alone acts on the other degrees of
+freedom, which shrink to 0. For f(x) = Ax with orthonormal rows it is exactly a mixture of the points Aᵀξ_n
+with φ. That is `SumOfCores`.
+
+**As the text means it**, "the other degrees of freedom are left free to evolve under the dynamics determined
+by the corpus of semantic memory", the memory is the semantic density conditioned on the core, an *and*:
+
+    φ_n(y) = φ(y | f(y) = ξ_n),    φ = Σ_n w_n φ_n.
+
+For linear cores and Gaussian mixtures it has a closed form at every σ. That is `ReconstructiveMemory`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.memories.batching import per_state
+from dispersed.memories.extended import Extended, compare
+from dispersed.memories.gaussian import GaussianMemory, eigen, observation
+from dispersed.memories.memory import Memory, gaussian_normaliser
+from dispersed.memories.mixture import Mixture
+from dispersed.types import Array, ArrayLike, Float, Int, Scalar, State
+from dispersed.validation import InputError, check_finite, real_array, weight_array
+
+
+class ReconstructiveMemory(Extended):
+    r"""Events of which only a linear core ξ_n = A y_n is stored; the rest follows from semantic memory.
+
+    With φ = Σ_k π_k N(m_k, Σ_k), each φ(y | Ay + τε = ξ_n) is again a Gaussian mixture, whose covariances do
+    not depend on n:
+
+        m_nk = m_k + Σ_k Aᵀ S_k⁻¹ (ξ_n − A m_k),   C_k = Σ_k − Σ_k Aᵀ S_k⁻¹ A Σ_k,   S_k = A Σ_k Aᵀ + τ²I,
+        π_nk ∝ π_k N(ξ_n; A m_k, S_k).
+
+    With τ = 0, recalled states carry the stored core exactly.
+
+    **Arguments**
+
+    - `semantic`: a `GaussianMemory` or a `Mixture` of them.
+    - `encoder`: A, (w, d), with independent rows, w ≤ d.
+    - `cores`: the stored ξ_n, (n, w).
+    - `weights`: prior probabilities of the events, (n,); uniform by default.
+    - `noise`: τ ≥ 0, the precision with which the core is stored.
+
+    **Raises** `InputError` for cores of another width than the encoder's, an encoder whose rows depend on each
+    other, and cores that the semantic memory rules out (τ = 0 and no variance along a row of A).
+    """
+
+    means: Float[Array, "n k d"]
+    directions: Float[Array, "k v d"]
+    variances: Float[Array, "k v"]
+    log_weights: Float[Array, "n k"]
+
+    def __init__(
+        self,
+        semantic: GaussianMemory | Mixture,
+        encoder: ArrayLike,
+        cores: ArrayLike,
+        weights: ArrayLike | None = None,
+        noise: float = 0.0,
+    ) -> None:
+        gaussians, log_prior = _gaussians(semantic)
+        dtype = gaussians.mean.dtype
+        matrix, stored = _linear_cores(encoder, cores, semantic.dimension)
+        matrix, stored = matrix.astype(dtype), stored.astype(dtype)
+        if not 0 <= noise < np.inf:
+            raise InputError("noise", f"got {noise!r}", "finite numbers from 0 are accepted")
+        tau = jnp.asarray(noise, dtype)
+
+        def condition(part: GaussianMemory) -> tuple[Array, ...]:
+            factor = part.factor
+            gain, reduction, left, scale = observation(matrix @ factor, tau)
+            offset = stored - matrix @ part.mean
+            seen = offset @ left
+            means = part.mean + seen @ gain.T @ factor.T
+            evidence = -jnp.sum(seen**2 / scale + jnp.log(scale), axis=1) / 2
+            missed = jnp.sum((offset - seen @ left.T) ** 2, axis=1) if left.shape[0] > left.shape[1] else 0
+            reachable = jnp.linalg.svd(matrix @ factor, compute_uv=False)
+            return means, *eigen(factor @ reduction), evidence - missed / 2 / jnp.maximum(tau, 1e-12) ** 2, reachable
+
+        means, self.directions, self.variances, evidence, reachable = jax.jit(jax.vmap(condition))(gaussians)
+        least = 1e-5 * float(jnp.abs(reachable).max(initial=0))
+        if noise == 0 and (reachable.shape[1] < matrix.shape[0] or bool((reachable <= least).any())):
+            given = "got a core that some Gaussian of the semantic memory leaves no freedom"
+            raise InputError("encoder", given, "noise > 0 is accepted then")
+        self.means = jnp.swapaxes(means, 0, 1)
+        n = stored.shape[0]
+        events = jnp.ones(n, dtype) if weights is None else weight_array(weights, n, "core").astype(dtype)
+        posterior = jax.nn.log_softmax(log_prior[None] + evidence.T, axis=1)
+        self.log_weights = posterior + jnp.log(events / events.sum())[:, None]
+
+    def __repr__(self) -> str:
+        n, k, d = self.means.shape
+        return f"ReconstructiveMemory({n} cores, {k} Gaussians of {d} units)"
+
+    @property
+    def dimension(self) -> int:
+        return self.means.shape[-1]
+
+    def _parts(self, x: State, sigma: Scalar) -> tuple[Float[Array, "nk d"], Float[Array, " nk"]]:
+        """Posterior mean D and weighted excess of every Gaussian of every core; see `GaussianMemory`."""
+        u = jnp.einsum("kvd,nkd->nkv", self.directions, x - self.means)
+        share = self.variances / (self.variances + sigma**2)
+        shrunk = share * (u * (u / (self.variances + sigma**2)))
+        excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma), axis=-1) / 2
+        anchors = self.means + jnp.einsum("nkv,kvd->nkd", share * u, self.directions)
+        return anchors.reshape(-1, x.size), (excess + self.log_weights).ravel()
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        anchors, excess = self._parts(x, sigma)
+        c, logits = compare(x, sigma, anchors, excess)
+        return anchors[c], excess[c] + jax.nn.logsumexp(logits)
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) = Σ_nk p(n, k | x) D_σ^nk(x)."""
+        anchors, excess = self._parts(x, sigma)
+        return jax.nn.softmax(compare(x, sigma, anchors, excess)[1]) @ anchors
+
+    @per_state
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """p(n | x) of every core, (..., n)."""
+        n, k, _ = self.means.shape
+        return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1]).reshape(n, k).sum(1)
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """Index of the core most responsible for x at σ, and its responsibility."""
+        r = self.responsibilities(x, sigma)
+        index = jnp.argmax(r)
+        return index, r[index]
+
+    @per_state
+    def project(self, x: State) -> State:
+        """The nearest state with one of the stored cores that the semantic memory allows."""
+        u = jnp.einsum("kvd,nkd->nkv", self.directions, x - self.means)
+        points = self.means + jnp.einsum("nkv,kvd->nkd", jnp.where(self._free, u, 0), self.directions)
+        points = points.reshape(-1, x.size)
+        return points[jnp.argmin(jnp.sum((points - x) ** 2, axis=1))]
+
+    @property
+    def _free(self) -> Array:
+        """Directions along which the semantic memory leaves freedom, told from round-off."""
+        return self.variances > 1e3 * jnp.finfo(self.variances.dtype).eps ** 2 * self.variances.max()
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The mean, at ten times the root-mean-square distance from it."""
+        weights = jnp.exp(self.log_weights)
+        mean = jnp.einsum("nk,nkd->d", weights, self.means)
+        squares = jnp.sum((self.means - mean) ** 2, axis=-1) + self.variances.sum(-1)
+        return mean, 10 * jnp.sqrt(jnp.sum(weights * squares))
+
+
+class SumOfCores(Memory):
+    r"""Eq. 25 as printed, its sign mended: cores *or* semantic memory, inside one logarithm.
+
+    The measure behind it is not normalised: each of the n cores counts 1, and so does the semantic memory;
+    for a nonlinear f it may have no finite integral. Energies and denoisers do not depend on that.
+
+    **Arguments**
+
+    - `semantic`: any memory with a density.
+    - `encoder`: f, a JAX function of a state (d,) to its core (w,), the same for every event.
+    - `cores`: the stored ξ_n, (n, w).
+
+    **Raises** `InputError` where f is not a function of the state with the width of the cores, w < d.
+    """
+
+    semantic: Memory
+    encoder: Callable[[State], Float[Array, " w"]]
+    cores: Float[Array, "n w"]
+
+    def __init__(self, semantic: Memory, encoder: Callable[[State], Float[Array, " w"]], cores: ArrayLike) -> None:
+        self.cores = _core_array(cores)
+        d, w = semantic.dimension, self.cores.shape[1]
+        try:
+            shape = jax.eval_shape(encoder, jax.ShapeDtypeStruct((d,), self.cores.dtype))
+        except Exception as error:  # whatever the user's function raises
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            given = f"cannot be evaluated at a state of {d} units ({first})"
+            raise InputError("encoder", given, "a function of the state is accepted") from None
+        if getattr(shape, "shape", None) != (w,) or w >= d:
+            given = f"maps {d} units to {getattr(shape, 'shape', shape)} for cores of {w} numbers"
+            raise InputError("encoder", given, f"a function to ({w},), fewer than the units, is accepted")
+        self.semantic, self.encoder = semantic, encoder
+
+    @property
+    def dimension(self) -> int:
+        return self.semantic.dimension
+
+    @per_state
+    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+        """−E_σ(x)/σ², in nats, with the normaliser of the Gaussian noise (Eq. 25)."""
+        core = self.encoder(x)
+        misfit = jnp.sum((core - self.cores) ** 2, axis=1) + x @ x - core @ core
+        cores = jax.nn.logsumexp(-misfit / 2 / sigma / sigma)
+        return jnp.logaddexp(cores - gaussian_normaliser(self.dimension, sigma), self.semantic.log_density(x, sigma))
+
+
+def _gaussians(semantic: GaussianMemory | Mixture) -> tuple[GaussianMemory, Float[Array, " k"]]:
+    """The Gaussians of a semantic memory, stacked, and their log weights."""
+    if isinstance(semantic, GaussianMemory):
+        stacked = jax.tree.map(lambda leaf: leaf[None], semantic)
+        return stacked, jnp.zeros(1, semantic.mean.dtype)
+    if isinstance(semantic, Mixture) and len(semantic.groups) == 1 and isinstance(semantic.groups[0], GaussianMemory):
+        return jax.tree.map(lambda leaf: leaf[semantic.order], semantic.groups[0]), semantic.log_weights
+    accepted = "a GaussianMemory or a Mixture of Gaussians of one rank is accepted"
+    raise InputError("semantic", f"got {semantic!r}", accepted)
+
+
+def _core_array(cores: ArrayLike) -> Float[Array, "n w"]:
+    array = real_array("cores", cores)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError("cores", f"got shape {array.shape}", "at least one core of at least one number, (n, w)")
+    check_finite("cores", array)
+    return array
+
+
+def _linear_cores(encoder: ArrayLike, cores: ArrayLike, d: int) -> tuple[Array, Array]:
+    matrix, stored = real_array("encoder", encoder), _core_array(cores)
+    w = stored.shape[1]
+    if matrix.shape != (w, d):
+        given = f"got shape {matrix.shape} for cores of {w} numbers and states of {d} units"
+        raise InputError("encoder", given, f"a matrix ({w}, {d}) is accepted")
+    check_finite("encoder", matrix)
+    values = np.linalg.svd(np.asarray(matrix), compute_uv=False)
+    if w > d or values[-1] <= 10 * d * np.finfo(values.dtype).eps * values[0]:
+        raise InputError("encoder", "got rows that depend on each other", "independent rows are accepted")
+    return matrix, stored

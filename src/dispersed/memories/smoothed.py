@@ -1,0 +1,70 @@
+"""A memory read with less detail: stored samples become a density (Eq. 24)."""
+
+import jax.numpy as jnp
+
+from dispersed.memories.batching import per_state
+from dispersed.memories.memory import Memory
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
+from dispersed.validation import InputError, positive
+
+
+class Smoothed(Memory):
+    r"""A memory whose details finer than a bandwidth h are forgotten: φ ∗ N(0, h²I) in place of φ.
+
+    Noise adds up, so with s = √(σ²+h²) everything is the memory's own, asked at s:
+
+        p_σ^h(x) = p_s(x),    D_σ^h(x) = (σ² D_s(x) + h² x)/s².
+
+    `Smoothed(PatternMemory(samples), h)` is the kernel density estimate of the samples: the semantic memory
+    of Eq. 24 with what was experienced once as its only evidence. As h → 0 it becomes episodic again.
+
+    **Arguments**: `memory`, with a density; `bandwidth` > 0, in the units of the states.
+    """
+
+    memory: Memory
+    bandwidth: Scalar
+
+    def __init__(self, memory: Memory, bandwidth: ArrayLike) -> None:
+        self.memory = memory
+        self.bandwidth = positive("bandwidth", bandwidth)
+        if self.bandwidth.shape:
+            raise InputError("bandwidth", f"got shape {self.bandwidth.shape}", "one number is accepted")
+
+    @property
+    def dimension(self) -> int:
+        return self.memory.dimension
+
+    def _level(self, sigma: Scalar) -> Scalar:
+        return jnp.hypot(sigma, self.bandwidth.astype(sigma.dtype))
+
+    @per_state
+    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+        """Log p_s(x) of the memory at s = √(σ²+h²), in nats."""
+        return self.memory.log_density(x, self._level(sigma))
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) = (σ² D_s(x) + h² x)/s²."""
+        level = self._level(sigma)
+        return (sigma / level) ** 2 * self.memory.denoise(x, level) + (self.bandwidth / level) ** 2 * x
+
+    @per_state
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """The memory's own responsibilities at s, for memories that have them."""
+        if not hasattr(self.memory, "responsibilities"):
+            raise InputError("memory", f"a {type(self.memory).__name__} has no responsibilities", "mixtures have")
+        return self.memory.responsibilities(x, self._level(sigma))
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """The memory's own nearest item, and its responsibility at s."""
+        return self.memory.nearest(x, self._level(sigma))
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Smoothed":
+        """The memory after the entries `known` were observed with noise σ: evidence at s for what it smooths."""
+        return Smoothed(self.memory.given(x, known, self._level(sigma)), self.bandwidth)  # type: ignore[arg-type]
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The memory's own, with the bandwidth added to the spread."""
+        mean, level = self.memory.uninformed()
+        return mean, jnp.hypot(level, 10 * self.bandwidth * jnp.sqrt(float(self.dimension)).astype(level.dtype))
