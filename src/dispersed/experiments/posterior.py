@@ -145,18 +145,11 @@ def _steps(memory, cue, sigma, method: str, samples: int, repeats: int, key) -> 
             }
         )
     seen = [row for row in rows if row["bias"] > 2 * row["error"]]
-    steps, bias, error = (np.array([row[name] for row in seen], dtype=float) for name in ("steps", "bias", "error"))
-    order, low, high = power_law(1 / steps, bias, error)
-    rows.append(
-        {
-            "part": "order",
-            "method": method,
-            "order": order,
-            "ci_low": low,
-            "ci_high": high,
-            "declared": DECLARED[method],
-        }
-    )
+    if len(seen) > 1:
+        steps, bias, error = (np.array([row[name] for row in seen], dtype=float) for name in ("steps", "bias", "error"))
+        order, low, high = power_law(1 / steps, bias, error)
+        label = {"part": "order", "method": method, "declared": DECLARED[method]}
+        rows.append(label | {"order": order, "ci_low": low, "ci_high": high})
     return rows
 
 
