@@ -96,7 +96,7 @@ def _feedback(key: Key[Array, ""], runs: int, seed: int, pictures: dict[str, np.
         fixed = alone[:, -1]
         time, time_low, time_high = bootstrap_mean(alone.argmax(axis=1)[fixed], seed)
         wins = int((weights[fixed, -1].argmax(axis=-1) == 0).sum())
-        low, high = wilson(wins, int(fixed.sum()))
+        wins_low, wins_high = map(float, wilson(wins, int(fixed.sum())))
         advantage = {"neutral": 0.0, "novelty": NOVELTY}.get(kind)
         rows.append(
             {
@@ -109,8 +109,8 @@ def _feedback(key: Key[Array, ""], runs: int, seed: int, pictures: dict[str, np.
                 "time_high": time_high,
                 "time_expected": mean_fixation_time(REPLAYS, EVENTS) if kind == "neutral" else None,
                 "wins": wins / int(fixed.sum()),
-                "wins_low": float(low),
-                "wins_high": float(high),
+                "wins_low": wins_low,
+                "wins_high": wins_high,
                 "wins_expected": None if advantage is None else fixation_probability(REPLAYS, 1 / EVENTS, advantage),
             }
         )
@@ -215,8 +215,7 @@ def _network(key: Key[Array, ""], networks: int, seed: int) -> list[Row]:
         for kind in NETWORKS:
             own = np.array([k == kind for k in kinds])
             found = bootstrap_mean(diversity(share[own]), seed)
-            expected = 1 - 1 / EVENTS
-            expected = expected * (1 - 1 / NETWORK_REPLAYS) ** generation if kind == "drift" else None
+            expected = (1 - 1 / EVENTS) * (1 - 1 / NETWORK_REPLAYS) ** generation if kind == "drift" else None
             row = _curve("network", kind, generation, *found, expected)
             first, first_low, first_high = bootstrap_mean(share[own, 0], seed)
             row |= {"first_event": first, "first_low": first_low, "first_high": first_high}

@@ -23,7 +23,7 @@ def diversity(weights: np.ndarray) -> np.ndarray:
     return 1 - (np.asarray(weights, dtype=float) ** 2).sum(axis=-1)
 
 
-def fixed_by(replays: int, memories: int, generations: int) -> Float[np.ndarray, " generations+1"]:
+def fixed_by(replays: int, memories: int, generations: int) -> Float[np.ndarray, " times"]:
     """The probability that one of N equal memories is alone after 0, 1, …, `generations` generations."""
     at_least("replays", replays, 1), at_least("memories", memories, 2), at_least("generations", generations, 1)
     # Row k: the distribution of the boxes that k balls fill, one ball after the other.

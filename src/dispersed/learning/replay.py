@@ -48,7 +48,7 @@ def replay(
     experiences: ArrayLike | None = None,
     replayed: float = 1.0,
     dynamics: Dynamics | None = None,
-) -> Float[Array, "generations+1 n"]:
+) -> Float[Array, "times n"]:
     """The weights of a memory through generations of training on its own replays.
 
     **Arguments**
