@@ -116,7 +116,9 @@ def test_partial_replay_keeps_the_core_and_draws_the_rest(key):
     """Semantic memory: the last two units follow the first, in two ways. The core is the first unit."""
     semantic = PatternMemory(np.array([[1.0, 1, 1], [1, -1, 1], [-1, 1, -1], [-1, -1, -1]]))
     event, core = np.array([1.0, 1.0, -1.0]), np.array([True, False, False])
-    traces = np.asarray(partial_replay(semantic, event, core, generations=4, replays=400, noise=0.05, key=key))
+    traces = np.asarray(
+        partial_replay(semantic, event, core, generations=4, replays=400, noise=0.05, tolerance=0.2, key=key)
+    )
     assert traces.shape == (4, 400, 3)
     for generation, states in enumerate(traces, start=1):
         expected = 0.05 * np.sqrt(generation)
@@ -153,6 +155,7 @@ def test_bad_cores_are_told(key):
         (np.ones(3), np.ones(2, bool), "core"),
     ):
         with pytest.raises(InputError, match=f"^{message}: "):
-            partial_replay(semantic, event, core, generations=1, replays=2, noise=0.1, key=key)
-    with pytest.raises(InputError, match="noise"):
-        partial_replay(semantic, np.ones(3), np.ones(3, bool), generations=1, replays=2, noise=0.0, key=key)
+            partial_replay(semantic, event, core, generations=1, replays=2, noise=0.1, tolerance=0.1, key=key)
+    for level in ({"noise": 0.0, "tolerance": 0.1}, {"noise": 0.1, "tolerance": 0.0}):
+        with pytest.raises(InputError, match=": got 0"):
+            partial_replay(semantic, np.ones(3), np.ones(3, bool), generations=1, replays=2, **level, key=key)

@@ -70,7 +70,7 @@ def posterior(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) 
     from dispersed.plots.posterior import plot_posterior
 
     folder = output_folder(out)
-    rows = posterior(repeats=15 if quick else 50, seed=seed)
+    rows = posterior(repeats=10 if quick else 50, seed=seed)
     report(
         folder,
         "posterior",

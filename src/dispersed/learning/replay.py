@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from dispersed.dynamics import AncestralSampling, Dynamics, recall
 from dispersed.memories import Denoiser, PatternMemory
-from dispersed.types import Array, Bool, Float, Key, Patterns, Scalar, State
+from dispersed.types import Array, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, positive, real_array, state_array
 
 
@@ -123,6 +123,7 @@ def partial_replay(
     generations: int,
     replays: int,
     noise: float,
+    tolerance: float,
     key: Key[Array, ""],
     dynamics: Dynamics | None = None,
 ) -> Float[Array, "generations replays d"]:
@@ -130,9 +131,11 @@ def partial_replay(
 
     In every generation each of `replays` traces keeps the entries `core`, blurred by `noise` > 0, of a trace
     drawn from the generation before (first: the event), and has all others drawn by semantic memory given
-    that core. Returns the traces of every generation.
+    that core: evidence with standard deviation `tolerance` > 0 an entry, which says how alike a context must
+    be to lend its details. Returns the traces of every generation.
 
-    Raises `InputError` for an event of another size, a core that is not a mask of the units, noise ≤ 0.
+    Raises `InputError` for an event of another size, a core that is not a mask of the units, noise or
+    tolerance ≤ 0.
     """
     x = state_array("event", event, semantic.dimension)
     check_finite("event", x)
@@ -143,16 +146,17 @@ def partial_replay(
     at_least("generations", generations, 1), at_least("replays", replays, 1)
     dynamics = AncestralSampling() if dynamics is None else dynamics
     keys = jax.random.split(key, generations)
-    return _partial_replay(semantic, x, mask, positive("noise", noise).astype(x.dtype), dynamics, replays, keys)
+    levels = positive("noise", noise).astype(x.dtype), positive("tolerance", tolerance).astype(x.dtype)
+    return _partial_replay(semantic, x, mask, *levels, dynamics, replays, keys)
 
 
 @eqx.filter_jit
-def _partial_replay(semantic, event, core: Bool[Array, " d"], noise, dynamics, replays: int, keys) -> Array:
+def _partial_replay(semantic, event, core, noise, tolerance, dynamics, replays: int, keys) -> Array:
     def generation(traces: Patterns, key: Key[Array, ""]) -> tuple[Patterns, Patterns]:
         for_choice, for_noise, for_recall = jax.random.split(key, 3)
         chosen = traces[jax.random.choice(for_choice, len(traces), (replays,))]
         cues = chosen + noise * jax.random.normal(for_noise, chosen.shape, chosen.dtype)
-        new = recall(semantic, cues, dynamics, sigma=noise, known=core, key=for_recall).x
+        new = recall(semantic, cues, dynamics, sigma=tolerance, known=core, key=for_recall).x
         return new, new
 
     return jax.lax.scan(generation, jnp.broadcast_to(event, (replays, event.size)), keys)[1]

@@ -79,10 +79,11 @@ def _draw_core(axis: Axes, rows: list[dict[str, Any]]) -> None:
             x, [row[f"{part}_spread"] for row in rows], "s:", color=colour, markersize=4, label=f"{label}, spread"
         )
     axis.set_yscale("log")
-    axis.set_title("partial replay of one digit")
+    axis.set_title("partial replay, mean of eight digits")
     axis.set_xlabel("generation")
     axis.set_ylabel("per unit, grey values in [−1, 1]")
-    axis.legend(fontsize=8)
+    axis.set_ylim(0.03, 2)
+    axis.legend(fontsize=8, ncols=2, loc="upper center")
 
 
 def _draw_traces(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
@@ -92,7 +93,7 @@ def _draw_traces(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
     bottom = np.hstack([part for image in images[3:] for part in (image.reshape(8, 8), gap)][:-1])
     axis.imshow(np.vstack([top, np.full((1, top.shape[1]), np.nan), bottom]), cmap="gray_r", vmin=-1, vmax=1)
     axis.add_patch(plt.Rectangle((-0.5, -0.5), 8, 8, fill=False, edgecolor="#1f6fb4", linewidth=2))
-    axis.set_title("the event (framed) and its traces, last generation")
+    axis.set_title("a 5 (framed) and what its upper half became")
     axis.axis("off")
 
 
