@@ -205,6 +205,27 @@ def continuum(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) 
     )
 
 
+@reproduce_app.command("replay")
+def replay(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Consolidation (Sec. 6.2): memories trained on their own replays, against drift."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.replay import replays, sentences
+    from dispersed.experiments.results import output_folder
+    from dispersed.plots.replay import plot_replay
+
+    folder = output_folder(out)
+    rows, pictures = replays(seed, **({"runs": 80, "networks": 3} if quick else {}))
+    report(
+        folder,
+        "replay",
+        "Consolidation and replay: memories trained on what they replay",
+        rows,
+        plot_replay(rows, pictures),
+        sentences(rows),
+        f"dispersed reproduce replay --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
@@ -216,3 +237,4 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     figure1(seed=seed, out=out)
     reconstruction(seed=seed, out=out, quick=quick)
     continuum(seed=seed, out=out, quick=quick)
+    replay(seed=seed, out=out, quick=quick)

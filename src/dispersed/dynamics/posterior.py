@@ -203,25 +203,25 @@ def recall_many(
     masks = None if known is None else _over_cues("known", jnp.asarray(known), x.shape).reshape(-1, d)
     if not x.size:
         raise InputError("cue", f"got shape {x.shape}", "at least one cue is accepted")
-    cues = (x.reshape(-1, d), level.reshape(-1), masks, state_keys(key, x.size // d))
-    found = _recall_cues(memory, dynamics, process, cues, _first_of_duplicates(memory), samples)
-    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
+    first = _first_of_duplicates(memory)
+    keys = state_keys(key, x.size // d)
+    # One cue after the other: the samples of one are as large a batch as a machine wants.
+    found = [
+        _recall_cue(memory, dynamics, process, cue, noise, None if masks is None else masks[i], keys[i], first, samples)
+        for i, (cue, noise) in enumerate(zip(x.reshape(-1, d), level.reshape(-1), strict=True))
+    ]
+    return jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
 
 
 @eqx.filter_jit
-def _recall_cues(memory, dynamics, process, cues, first: Int[Array, " n"], samples: int) -> Posterior:
-    """All cues, one after the other: the samples of one are as large a batch as a machine wants."""
-
-    def one(cue) -> Posterior:
-        x, sigma, known, key = cue
-        many = jnp.broadcast_to(x, (samples, x.size))
-        result = recall(memory, many, dynamics, sigma=sigma, process=process, known=known, key=key)
-        z = x / process.scale(process.time(sigma))
-        exact = memory.responsibilities(z, sigma) if known is None else memory.given(z, known, sigma).weights
-        counts = jnp.zeros(first.size, int).at[first[result.index]].add(1)
-        return Posterior(result.x, counts, jnp.zeros_like(exact).at[first].add(exact), result.converged.mean())
-
-    return jax.lax.map(one, cues)
+def _recall_cue(memory, dynamics, process, x, sigma, known, key, first: Int[Array, " n"], samples: int) -> Posterior:
+    # Behind the barrier the compiler does not see that all samples start alike; it tries for long to exploit it.
+    many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
+    result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)
+    z = x / process.scale(process.time(sigma))
+    exact = memory.responsibilities(z, sigma) if known is None else memory.given(z, known, sigma).weights
+    counts = jnp.zeros(first.size, int).at[first[result.index]].add(1)
+    return Posterior(result.x, counts, jnp.zeros_like(exact).at[first].add(exact), result.converged.mean())
 
 
 def _over_cues(argument: str, value: Array, shape: tuple[int, ...]) -> Array:

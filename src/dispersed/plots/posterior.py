@@ -35,7 +35,7 @@ def _draw_cue(axis: Axes, rows: list[dict[str, Any]]) -> None:
             axis.bar(
                 range(len(ranked)), [r["exact"] for r in ranked], 0.8, color="#dddddd", label="exact p(j | x), Eq. 29"
             )
-            axis.set_xticks(range(len(ranked)), [str(r["pattern"]) for r in ranked])
+            axis.set_xticks(range(len(ranked)), [_name(r) for r in ranked])
         x = np.arange(len(ranked)) + 0.17 * (position - 1.5)
         y = np.array([r["frequency"] for r in ranked])
         spread = [y - [r["ci_low"] for r in ranked], [r["ci_high"] for r in ranked] - y]
@@ -43,6 +43,11 @@ def _draw_cue(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.set_title(f"one cue (α = {ALPHA}), {rows[0]['samples']} recalls of {rows[0]['steps']} steps")
     axis.set_xlabel("stored pattern j")
     axis.set_ylabel("share of recalls, with 95 % intervals")
+
+
+def _name(row: dict[str, Any]) -> str:
+    """A pattern of which an equal one comes earlier counts with that one."""
+    return str(row["pattern"]) if row["exact"] > 0 else f"{row['pattern']}\n(twin)"
 
 
 def _draw_steps(axis: Axes, rows: list[dict[str, Any]]) -> None:

@@ -45,7 +45,8 @@ def _draw_energies(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
     axis.set_title(f"t·u(x, t) of Eq. 18, {LABELS[name]}")
     axis.set_xlabel("state x (▲ stored patterns)")
     axis.set_ylabel("t·u, least value set to 0")
-    axis.legend(loc="upper center", fontsize=8)
+    axis.set_ylim(-0.025, 0.37)
+    axis.legend(loc="upper center", fontsize=8, ncols=2)
 
 
 def _draw_rates(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
