@@ -1,5 +1,6 @@
 """Dynamics: ways to gather a memory that noise has dispersed, and the one `recall` that runs them all."""
 
+from dispersed.dynamics.circuit import Circuit
 from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.dynamics.exponential import ExponentialIntegrator, OneStep
 from dispersed.dynamics.flow import ProbabilityFlow, ReverseSDE
@@ -8,6 +9,7 @@ from dispersed.dynamics.recall import Recall, recall
 
 __all__ = [
     "Asynchronous",
+    "Circuit",
     "Dynamics",
     "ExponentialIntegrator",
     "Iteration",
