@@ -226,6 +226,49 @@ def replay(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> 
     )
 
 
+@reproduce_app.command("learned")
+def learned(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Score networks against the exact memory: gap by noise level, basins, attractors, recall."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.learned import learned, sentences
+    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.plots.learned import plot_learned
+
+    folder = output_folder(out)
+    gaps, ends = learned(2, 3200, 128, seed) if quick else learned(seed=seed)
+    write_rows(folder, "learned_recall", ends)
+    report(
+        folder,
+        "learned",
+        "Learned against exact: distance of the denoisers by noise level (Eq. 9), 8 patterns of 10 units",
+        gaps,
+        plot_learned(gaps),
+        sentences(gaps, ends),
+        f"dispersed reproduce learned --seed {seed}" + " --quick" * quick,
+    )
+
+
+@reproduce_app.command("synaptic")
+def synaptic(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Synaptic learning taken literally (Eq. 22): online, node perturbation, rhythm, two-layer circuit."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.results import output_folder
+    from dispersed.experiments.synaptic import sentences, synaptic
+    from dispersed.plots.synaptic import plot_synaptic
+
+    folder = output_folder(out)
+    rows = synaptic(3, 128_000, seed) if quick else synaptic(seed=seed)
+    report(
+        folder,
+        "synaptic",
+        "Synaptic learning (Eq. 22): agreement with the exact memory's recall at α = 0.68",
+        rows,
+        plot_synaptic(rows),
+        sentences(rows),
+        f"dispersed reproduce synaptic --seed {seed}" + " --quick" * quick,
+    )
+
+
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
@@ -238,3 +281,5 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     reconstruction(seed=seed, out=out, quick=quick)
     continuum(seed=seed, out=out, quick=quick)
     replay(seed=seed, out=out, quick=quick)
+    learned(seed=seed, out=out, quick=quick)
+    synaptic(seed=seed, out=out, quick=quick)

@@ -2,6 +2,7 @@
 
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.calibration import Reliability, reliability
+from dispersed.dynamics.circuit import Circuit
 from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.dynamics.exponential import ExponentialIntegrator, OneStep
 from dispersed.dynamics.flow import ProbabilityFlow, ReverseSDE
@@ -12,6 +13,7 @@ from dispersed.dynamics.recall import Recall, recall
 __all__ = [
     "AncestralSampling",
     "Asynchronous",
+    "Circuit",
     "Dynamics",
     "ExponentialIntegrator",
     "Iteration",

@@ -2,6 +2,7 @@
 
 from dispersed.learning.checkpoint import load, save
 from dispersed.learning.ensemble import Ensemble, train_ensemble
+from dispersed.learning.gap import Attractors, Gap, attractors, basins, score_gap
 from dispersed.learning.levels import Levels, LogNormal, LogUniform, UniformTime, UnitOutput, total_noise, unit_noise
 from dispersed.learning.loop import Curve, DivergedError
 from dispersed.learning.networks import noise_network, preconditioned_network
@@ -9,9 +10,11 @@ from dispersed.learning.recipe import Recipe
 from dispersed.learning.training import Trained, train
 
 __all__ = [
+    "Attractors",
     "Curve",
     "DivergedError",
     "Ensemble",
+    "Gap",
     "Levels",
     "LogNormal",
     "LogUniform",
@@ -19,10 +22,13 @@ __all__ = [
     "Trained",
     "UniformTime",
     "UnitOutput",
+    "attractors",
+    "basins",
     "load",
     "noise_network",
     "preconditioned_network",
     "save",
+    "score_gap",
     "total_noise",
     "train",
     "train_ensemble",

@@ -104,11 +104,12 @@ def run(
     if checkpoint is not None and checkpoint.exists():
         states, best, losses, checks = checkpoint.load(states, best)
     done = losses.shape[1]
+    program = eqx.tree_at(lambda r: r.steps, recipe, 1)  # how long it goes on is no part of what is compiled
     with TrainingProgress(title, recipe.steps, members, done) as progress:
         while done < recipe.steps and not (best is not None and bool((best.waited >= patience).all())):
             count = min(check_every, recipe.steps - done)
             states, best, new, error, gap = stretch(
-                states, best, recipe, data, probe, keys, jnp.asarray(count, dtype=int), check_every
+                states, best, program, data, probe, keys, jnp.asarray(count, dtype=int), check_every
             )
             fresh = np.asarray(new)[:, :count]
             if not np.isfinite(fresh).all():

@@ -1,0 +1,120 @@
+r"""The two-layer circuit: a modern Hopfield network, or a diffusion model, made of neurons with time constants.
+
+Visible neurons v hold the state, one hidden neuron h_j belongs to each pattern, and the synapses between the two
+layers hold the patterns (Krotov & Hopfield 2021):
+
+    τ_v dv/dt = Σ_j softmax_j(β h + b) y_j − v          τ_h dh_j/dt = y_jᵀv − θ_j − h_j
+
+At a fixed point v = Σ_j softmax_j(β y_jᵀv) y_j, with θ = b = 0: that of the modern Hopfield network (Eq. 5),
+whatever the time constants. With thresholds θ_j = ½‖y_j‖² and b_j = log w_j the drive to v is the exact denoiser
+D_σ(v) at σ² = 1/β, once the hidden layer has settled. If then β rises as
+
+    β(t) = β₀ e^{2rt/τ_v},    that is σ(t) = σ₀ e^{−rt/τ_v},
+
+the visible layer obeys dv/dλ = (D_σ(v) − v)/r in λ = −log σ: the probability flow of diffusion at r = 1. A slower
+ramp, r < 1, settles more at every level, up to the Hopfield network annealed adiabatically at r → 0. What the
+circuit needs is a hidden layer that is fast compared to the ramp, τ_h ≪ τ_v/r.
+"""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dispersed.dynamics.dynamics import Dynamics, Outcome, with_end
+from dispersed.memories import ModernHopfield, PatternMemory
+from dispersed.processes import Process
+from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.validation import at_least, positive, positive_number
+
+
+class Circuit(Dynamics):
+    """Recall by the two-layer circuit of visible and hidden neurons (Krotov & Hopfield 2021).
+
+    A `ModernHopfield` network is recalled at its own β until `duration`; a `PatternMemory` while β(t) rises from
+    1/σ² of the cue to 1/sigma_min², which at `ramp` 1 and a fast hidden layer is diffusion recall.
+
+    **Arguments**
+
+    - `hidden`: τ_h/τ_v, the hidden neurons' time constant in units of the visible ones'.
+    - `ramp`: r, how fast log σ falls, in units of 1/τ_v.
+    - `sigma_min`: where the ramp ends.
+    - `duration`: for a network without noise level, how long it runs, in units of τ_v.
+    - `points`: states kept of a trajectory.
+
+    A state counts as a fixed point if one more update would move it by less than 3σ a unit, σ the last noise level
+    (at which it still carries noise of that size), or for a network by less than a hundredth.
+
+    **Source**: Krotov & Hopfield (2021), Large associative memory problem in neurobiology and machine learning,
+    with the softmax of their model B.
+    """
+
+    hidden: Scalar
+    ramp: Scalar
+    sigma_min: float
+    duration: float
+    points: int
+    serves = (PatternMemory, ModernHopfield)
+
+    def __init__(
+        self,
+        hidden: ArrayLike = 0.1,
+        ramp: ArrayLike = 1.0,
+        sigma_min: float = 0.05,
+        duration: float = 30.0,
+        points: int = 100,
+    ) -> None:
+        self.hidden = positive("hidden", hidden)
+        self.ramp = positive("ramp", ramp)
+        self.sigma_min = positive_number("sigma_min", sigma_min)
+        self.duration = positive_number("duration", duration)
+        self.points = at_least("points", points, 2)
+
+    def run(
+        self,
+        memory: PatternMemory | ModernHopfield,
+        process: Process,
+        z: State,
+        sigma: Scalar,
+        key: Key[Array, ""],
+        trajectory: bool,
+    ) -> Outcome:
+        y = memory.patterns
+        if isinstance(memory, ModernHopfield):
+            start = last = memory.beta**-0.5
+            end, rate = jnp.asarray(self.duration, z.dtype), jnp.zeros((), z.dtype)
+            thresholds = bias = jnp.zeros(len(y), z.dtype)
+        else:
+            start, last = sigma, jnp.minimum(self.sigma_min, sigma / 2)
+            end, rate = (jnp.log(start) - jnp.log(last)) / self.ramp, self.ramp
+            thresholds, bias = jnp.sum(y**2, axis=1) / 2, memory.log_weights
+
+        log_start = jnp.log(start)
+
+        def slope(t: Scalar, state: tuple[State, Float[Array, " n"]], args: None) -> tuple[State, Float[Array, " n"]]:
+            v, h = state
+            beta = jnp.exp(2 * (rate * t - log_start))
+            drive = jax.nn.softmax(beta * h + bias) @ y - v
+            return drive, (y @ v - thresholds - h) / self.hidden
+
+        times = jnp.linspace(0, end, self.points)
+        solution = dfx.diffeqsolve(
+            dfx.ODETerm(slope),
+            dfx.Tsit5(),
+            t0=0.0,
+            t1=end,
+            dt0=None,
+            y0=(z, -thresholds),  # the cue arrives at a hidden layer at rest
+            stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-5),
+            saveat=dfx.SaveAt(ts=times) if trajectory else dfx.SaveAt(t1=True),
+            max_steps=16**4,
+            adjoint=dfx.ForwardMode(),
+            throw=False,
+        )
+        x = solution.ys[0][-1]
+        moved = jnp.sqrt(jnp.mean((memory.at(last).update(x) - x) ** 2))
+        near = 0.01 if isinstance(memory, ModernHopfield) else 3 * last
+        settled = (moved < near) & (solution.result == dfx.RESULTS.successful)
+        steps = solution.stats["num_steps"].astype(int)
+        kept = (with_end(solution.ys[0], x), jnp.append(start * jnp.exp(-rate * times), 0)) if trajectory else ()
+        return Outcome(x, last, settled.astype(int), steps, 6 * steps + 1, *kept)

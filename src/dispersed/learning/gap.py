@@ -1,0 +1,159 @@
+r"""A learned memory against the exact one it approximates.
+
+How far apart the two denoisers are, level by level and pattern by pattern; which end states the learned
+dynamics has that are no stored pattern; and how much of the noise around a pattern still leads back to it.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from scipy.optimize import nnls
+
+from dispersed.dynamics import ExponentialIntegrator, Iteration, recall
+from dispersed.keys import normal
+from dispersed.memories import Denoiser, PatternMemory
+from dispersed.types import Array, Float, Int, Key
+from dispersed.validation import InputError, at_least, positive, positive_number
+
+
+class Gap(eqx.Module):
+    """Distances per unit between two denoisers, root mean squares over cues y_j + σε."""
+
+    sigma: Float[Array, " levels"]
+    denoiser: Float[Array, "levels n"]
+    """Of D_σ, for every level and the pattern behind the cue."""
+    posterior: Float[Array, "levels n"]
+    """Of the exact D_σ from the pattern: the error that no network can avoid, and the scale of the gap."""
+
+    @property
+    def score(self) -> Float[Array, "levels n"]:
+        """Of the score, which is (D_σ − x)/σ²."""
+        return self.denoiser / self.sigma[:, None] ** 2
+
+    @property
+    def per_level(self) -> Float[Array, " levels"]:
+        """The denoiser's gap at every level, over all patterns."""
+        return jnp.sqrt(jnp.mean(self.denoiser**2, axis=1))
+
+
+def score_gap(
+    memory: Denoiser, exact: PatternMemory, sigma: ArrayLike, *, key: Key[Array, ""], draws: int = 256
+) -> Gap:
+    """How far a memory's denoiser is from the exact one, for every noise level and stored pattern.
+
+    **Arguments**: `sigma`, (levels,), the noise levels; `draws`, cues of each pattern at each level.
+    """
+    _same_units(memory, exact)
+    sigma = jnp.atleast_1d(positive("sigma", sigma))
+    return _gap(memory, exact, sigma, key, at_least("draws", draws, 1))
+
+
+@eqx.filter_jit
+def _gap(memory: Denoiser, exact: PatternMemory, sigma: Array, key: Key[Array, ""], draws: int) -> Gap:
+    n, d = exact.patterns.shape
+    y = exact.patterns[:, None]
+    noise = normal(key, (n, draws, d), y.dtype)
+
+    def at(level: Array) -> tuple[Array, Array]:
+        z = y + level * noise
+        mean = exact.denoise(z, level)
+        return tuple(jnp.sqrt(jnp.mean(e**2, axis=(1, 2))) for e in (memory.denoise(z, level) - mean, mean - y))
+
+    return Gap(sigma, *jax.lax.map(at, sigma.astype(y.dtype)))
+
+
+def basins(
+    memory: Denoiser, patterns: ArrayLike, sigma: ArrayLike, *, key: Key[Array, ""], draws: int = 64
+) -> Float[Array, "levels n"]:
+    """The share of cues y_j + σε that the flow leads back to y_j, for every level and pattern: its basin.
+
+    A cue is led back if the recalled state is nearer to y_j than to any other pattern, and within half the
+    distance to its nearest neighbour. The exact memory has basins too: noise can carry a cue past the border.
+    """
+    stored = PatternMemory(patterns).patterns
+    levels = jnp.atleast_1d(positive("sigma", sigma)).astype(stored.dtype)
+    n, d = stored.shape
+    noise = normal(key, (n, at_least("draws", draws, 1), d), stored.dtype)
+    cues = stored[:, None] + levels[:, None, None, None] * noise
+    shaped = jnp.broadcast_to(levels[:, None, None], cues.shape[:-1])
+    recalled = recall(memory, cues, ExponentialIntegrator(), sigma=shaped).x
+    distance = jnp.linalg.norm(recalled[..., None, :] - stored, axis=-1)
+    apart = jnp.linalg.norm(stored[:, None] - stored, axis=-1) + jnp.diag(jnp.full(n, jnp.inf))
+    mine = jnp.arange(n)[:, None]
+    near = jnp.take_along_axis(distance, mine[None, ..., None], axis=-1)[..., 0] < apart.min(axis=1)[:, None] / 2
+    return jnp.mean((jnp.argmin(distance, axis=-1) == mine) & near, axis=-1)
+
+
+class Attractors(eqx.Module):
+    """Where a memory's dynamics ends, most visited first."""
+
+    states: Float[Array, "k d"]
+    share: Float[Array, " k"]
+    """The share of starts that ended there."""
+    pattern: Int[Array, " k"]
+    """The stored pattern that it is, or −1: a spurious state."""
+    mixture: Float[Array, "k n"]
+    """Its best approximation Σ_j m_j y_j by non-negative m."""
+    residual: Float[Array, " k"]
+    """The distance per unit from that approximation: near 0 for a mixture of stored patterns."""
+
+    @property
+    def spurious(self) -> Float[Array, ""]:
+        """The share of starts that ended in no stored pattern."""
+        return jnp.sum(jnp.where(self.pattern < 0, self.share, 0))
+
+
+def attractors(
+    memory: Denoiser,
+    patterns: ArrayLike,
+    *,
+    key: Key[Array, ""],
+    sigma: float = 2.0,
+    held: float = 0.1,
+    starts: int = 2000,
+    tolerance: float = 0.1,
+) -> Attractors:
+    """Where the flow ends that starts from pure noise, and what those states are made of.
+
+    Starts are Gaussian states as wide as all patterns at noise σ = `sigma`. Each is recalled by the flow and
+    then iterated at noise level `held`, x ← D_held(x), so that only attractors remain. End states that lie
+    within `tolerance` of each other per unit, root mean square, count as one; so do an end state and a pattern.
+    """
+    stored = PatternMemory(patterns).patterns
+    sigma, held = positive_number("sigma", sigma), positive_number("held", held)
+    mean, spread = stored.mean(axis=0), stored.std(axis=0)
+    noise = normal(key, (at_least("starts", starts, 1), stored.shape[1]), stored.dtype)
+    ends = recall(memory, mean + jnp.sqrt(spread**2 + sigma**2) * noise, ExponentialIntegrator(), sigma=sigma).x
+    settled = np.asarray(recall(memory, ends, Iteration(200), sigma=held).x, dtype=float)
+    known = np.asarray(stored, dtype=float)
+    states, counts = _clusters(settled, tolerance)
+    distance = np.sqrt(np.mean((states[:, None] - known) ** 2, axis=-1))
+    nearest = distance.argmin(axis=1)
+    mixtures = [nnls(known.T, state) for state in states]
+    return Attractors(
+        jnp.asarray(states, stored.dtype),
+        jnp.asarray(counts / counts.sum(), stored.dtype),
+        jnp.asarray(np.where(distance.min(axis=1) < tolerance, nearest, -1)),
+        jnp.asarray(np.stack([weights for weights, _ in mixtures]), stored.dtype),
+        jnp.asarray([residual / np.sqrt(known.shape[1]) for _, residual in mixtures], stored.dtype),
+    )
+
+
+def _clusters(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means and sizes of groups of points within `tolerance` per unit of the group's first, largest first."""
+    means, counts = [], []
+    left = points
+    while len(left):
+        near = np.sqrt(np.mean((left - left[0]) ** 2, axis=1)) < tolerance
+        means.append(left[near].mean(axis=0))
+        counts.append(near.sum())
+        left = left[~near]
+    order = np.argsort(counts)[::-1]
+    return np.stack(means)[order], np.array(counts)[order]
+
+
+def _same_units(memory: Denoiser, exact: PatternMemory) -> None:
+    if memory.dimension != exact.dimension:
+        raise InputError("memory", f"has {memory.dimension} units", f"the exact memory has {exact.dimension}")
