@@ -1,5 +1,7 @@
 """Measured cells against a slow oracle in double precision, and the randomness they stand on."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def exact_flow(patterns, cue, steps=300):
     """The paper's recall, one cue at a time: Euler in t of the variance-preserving flow with γ = 1."""
     times = np.linspace(-2 * np.log(ALPHA), 0, steps + 1)
     x = cue.copy()
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in itertools.pairwise(times):
         theta = np.exp(-t / 2)
         logits = -((x - theta * patterns) ** 2).sum(axis=1) / (2 * (1 - theta**2))
         h = np.exp(logits - logits.max())

@@ -67,7 +67,7 @@ def test_a_failed_cell_leaves_nothing(tmp_path):
 
 
 def test_unreadable_file_is_one_line(tmp_path):
-    with pytest.raises(InputError, match="^cells: .*cannot be read"):
+    with pytest.raises(InputError, match=r"^cells: .*cannot be read"):
         CellFile(tmp_path)
 
 

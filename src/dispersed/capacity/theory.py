@@ -59,5 +59,5 @@ def nearest_pattern(dimension: np.ndarray, alpha: float, threshold: float) -> Fl
 
 
 def double_factorial(n: int) -> int:
-    """N!! = n(n−2)(n−4)… for odd n ≥ 1."""
+    """The product n(n−2)(n−4)…1 for odd n ≥ 1."""
     return math.prod(range(n, 0, -2))

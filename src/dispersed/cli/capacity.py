@@ -8,28 +8,34 @@ import typer
 
 from dispersed.validation import InputError
 
-MethodName = enum.StrEnum(
-    "MethodName",
-    {
-        name.replace("-", "_"): name
-        for name in (
-            "diffusion",
-            "modern-hopfield",
-            "classical",
-            "classical-null-diagonal",
-            "dense-polynomial",
-            "dense-exponential",
-        )
-    },
-)
-Measure = enum.StrEnum("Measure", ("hamming", "pattern"))
-Statistic = enum.StrEnum("Statistic", ("mean", "median"))
+
+class MethodName(enum.StrEnum):
+    """Kinds of memory by the names used on the command line."""
+
+    diffusion = "diffusion"
+    modern_hopfield = "modern-hopfield"
+    classical = "classical"
+    classical_null_diagonal = "classical-null-diagonal"
+    dense_polynomial = "dense-polynomial"
+    dense_exponential = "dense-exponential"
+
+
+class Measure(enum.StrEnum):
+    """What counts as an error."""
+
+    hamming = "hamming"
+    pattern = "pattern"
+
+
+class Statistic(enum.StrEnum):
+    """How errors of pattern sets are averaged."""
+
+    mean = "mean"
+    median = "median"
 
 
 def capacity_command(
-    method: Annotated[list[MethodName], typer.Option(help="Kind of memory; may be given several times.")] = [  # noqa: B006
-        MethodName("diffusion")
-    ],
+    method: Annotated[list[MethodName], typer.Option(help="Kind of memory; may be given several times.")],
     dimensions: Annotated[str, typer.Option(help="Units: one number, a list 8,12,16 or a range 4:24.")] = "10",
     alpha: Annotated[float, typer.Option(help="Signal level of the cues, in (0, 1].")] = 0.68,
     mask_rate: Annotated[
@@ -39,8 +45,8 @@ def capacity_command(
     threshold: Annotated[float, typer.Option(help="Tolerated error, in (0, 1).")] = 0.03,
     measure: Annotated[
         Measure, typer.Option(help="hamming: share of wrong units. pattern: share of cues with any wrong unit.")
-    ] = Measure("hamming"),
-    statistic: Annotated[Statistic, typer.Option(help="Average over pattern sets.")] = Statistic("mean"),
+    ] = Measure.hamming,
+    statistic: Annotated[Statistic, typer.Option(help="Average over pattern sets.")] = Statistic.mean,
     sets: Annotated[int, typer.Option(help="Random pattern sets per cell.")] = 140,
     max_patterns: Annotated[int, typer.Option(help="Where to stop; a larger capacity is reported as a bound.")] = 4096,
     beta: Annotated[float, typer.Option(help="Inverse temperature of modern-hopfield.")] = 5.0,
@@ -81,7 +87,7 @@ def capacity_command(
     )
     write_rows(folder, "capacity_errors", errors)
     cue = f"α = {alpha:g}" if mask_rate is None else f"entries masked at rate {mask_rate:g}"
-    comparable = mask_rate is None and measure is Measure("hamming") and statistic is Statistic("mean")
+    comparable = mask_rate is None and measure is Measure.hamming and statistic is Statistic.mean
     labels = {name: kind.label for name, kind in chosen.items()}
     curves = theories(chosen, alpha if comparable else 1.0, threshold)
     flags = "".join(f" --method {name}" for name in method) + f" --dimensions {dimensions} --alpha {alpha}"

@@ -103,12 +103,35 @@ def potential(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) 
     )
 
 
+@reproduce_app.command("figure2")
+def figure2(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """Figure 2: denoising trajectories of exact and learned diffusion beside modern Hopfield updates."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.figure2 import figure2, sentences
+    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.plots.figure2 import plot_figure2
+
+    folder = output_folder(out)
+    summary, trajectories = figure2(seed, training_steps=600 if quick else 3000)
+    write_rows(folder, "figure2_trajectories", trajectories)
+    report(
+        folder,
+        "figure2",
+        "Figure 2: recall of 4 patterns of 5 units, by trajectories",
+        summary,
+        plot_figure2(trajectories),
+        sentences(summary),
+        f"dispersed reproduce figure2{' --quick' if quick else ''} --seed {seed}",
+    )
+
+
 @reproduce_app.command("figure3")
 def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
-    """Figure 3: error of exact diffusion and capacity of every memory over dimensions.
+    """Figure 3: error of exact diffusion and capacity of every memory, learned ones too, over dimensions.
 
-    Finished cells are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
+    Finished cells and trainings are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
     """
+    from dispersed.capacity import CellFile
     from dispersed.cli.report import report
     from dispersed.experiments.capacities import theories
     from dispersed.experiments.figure3 import (
@@ -117,18 +140,22 @@ def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) ->
         THRESHOLD,
         compared,
         euler_agreement,
-        figure3,
+        exact_capacities,
+        learned_dots,
         sentences,
     )
     from dispersed.experiments.results import output_folder, write_rows
     from dispersed.plots.capacity import plot_figure3
 
     folder = output_folder(out)
-    cells = output_folder(folder / "cells") / "figure3.jsonl"
-    rows, errors = figure3(seed, quick, cells)
-    agreement = euler_agreement(rows, seed)
+    cells = CellFile(output_folder(folder / "cells") / "figure3.jsonl")
+    exact, errors = exact_capacities(seed, quick, cells)
     write_rows(folder, "figure3_errors", errors)
+    agreement = euler_agreement(exact, seed)
     write_rows(folder, "figure3_agreement", agreement)
+    learned, trainings = learned_dots(exact, seed, quick, cells)
+    write_rows(folder, "figure3_trainings", trainings)
+    rows = exact + learned
     labels = {**{name: method.label for name, method in compared().items()}, "learned": "learned networks"}
     curves = [row for row in errors if row["method"] == "diffusion" and row["n_patterns"] in N_PATTERNS]
     report(
@@ -276,6 +303,7 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     digits(seed=seed, out=out)
     posterior(seed=seed, out=out, quick=quick)
     potential(seed=seed, out=out, quick=quick)
+    figure2(seed=seed, out=out, quick=quick)
     figure3(seed=seed, out=out, quick=quick)
     figure1(seed=seed, out=out)
     reconstruction(seed=seed, out=out, quick=quick)
