@@ -299,7 +299,7 @@ def synaptic(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -
 @reproduce_app.command("all")
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False) -> None:
     """Every experiment, one after the other."""
-    table1(repeats=20 if quick else 100, seed=seed, out=out)
+    table1(repeats=100, seed=seed, out=out)
     digits(seed=seed, out=out)
     posterior(seed=seed, out=out, quick=quick)
     potential(seed=seed, out=out, quick=quick)
