@@ -211,6 +211,27 @@ def reconstruction(seed: Seed = 0, out: Out = Path("results"), quick: Quick = Fa
     )
 
 
+@reproduce_app.command("spectrum")
+def spectrum(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
+    """From samples seen once to patterns seen repeatedly: episodic or semantic, at every noise level."""
+    from dispersed.cli.report import report
+    from dispersed.experiments.results import output_folder
+    from dispersed.experiments.spectrum import sentences, spectrum
+    from dispersed.plots.spectrum import plot_spectrum
+
+    folder = output_folder(out)
+    rows = spectrum(seed, probes=16 if quick else 60)
+    report(
+        folder,
+        "spectrum",
+        "The spectrum from episodic to semantic memory",
+        rows,
+        plot_spectrum(rows),
+        sentences(rows),
+        f"dispersed reproduce spectrum --seed {seed}" + (" --quick" if quick else ""),
+    )
+
+
 @reproduce_app.command("continuum")
 def continuum(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) -> None:
     """One continuum: digits recalled from cues that carry less and less, down to pure noise."""
@@ -307,6 +328,7 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False)
     figure3(seed=seed, out=out, quick=quick)
     figure1(seed=seed, out=out)
     reconstruction(seed=seed, out=out, quick=quick)
+    spectrum(seed=seed, out=out, quick=quick)
     continuum(seed=seed, out=out, quick=quick)
     replay(seed=seed, out=out, quick=quick)
     learned(seed=seed, out=out, quick=quick)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from dispersed.memories import GaussianMemory, Mixture, PatternMemory
-from dispersed.types import Array, Float
+from dispersed.types import ArrayLike
 
 BANDWIDTHS = np.geomspace(0.1, 0.8, 22)
 
 
-def gaussian_semantics(images: Float[Array, "n d"], gaussians: int, seed: int) -> Mixture:
+def gaussian_semantics(images: ArrayLike, gaussians: int, seed: int) -> Mixture:
     """A mixture of Gaussians of full rank fitted to images by expectation maximisation.
 
     Every covariance has at least the variance 0.01: grey values come in steps of 1/8.
@@ -23,7 +23,7 @@ def gaussian_semantics(images: Float[Array, "n d"], gaussians: int, seed: int) -
     return Mixture(parts, fit.weights_.astype(np.float32))
 
 
-def best_bandwidth(images: Float[Array, "n d"], held_out: Float[Array, "m d"]) -> float:
+def best_bandwidth(images: ArrayLike, held_out: ArrayLike) -> float:
     """The bandwidth whose kernel density of `images` gives `held_out` the highest likelihood."""
     memory = PatternMemory(images)
     scores = [float(memory.log_density(held_out, float(h)).mean()) for h in BANDWIDTHS]

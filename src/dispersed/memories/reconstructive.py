@@ -21,6 +21,7 @@ For linear cores and Gaussian mixtures it has a closed form at every σ. That is
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +108,12 @@ class ReconstructiveMemory(Extended):
     @property
     def dimension(self) -> int:
         return self.means.shape[-1]
+
+    def event(self, index: ArrayLike) -> "ReconstructiveMemory":
+        """The memory of one event alone: what recall makes of it if there is no doubt which event is meant."""
+        which = jnp.asarray(index)[None]
+        one = (self.means[which], jax.nn.log_softmax(self.log_weights[which], axis=1))
+        return eqx.tree_at(lambda m: (m.means, m.log_weights), self, one)
 
     def _parts(self, x: State, sigma: Scalar) -> tuple[Float[Array, "nk d"], Float[Array, " nk"]]:
         """Posterior mean D and weighted excess of every Gaussian of every core; see `GaussianMemory`."""

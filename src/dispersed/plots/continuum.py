@@ -22,7 +22,8 @@ def plot_continuum(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.nda
     """Shares of outcomes against the signal level, novelty on top, and recalled images below."""
     with house_style():
         figure = plt.figure(figsize=(12.6, 7.6))
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+        top, bottom = parts
         panels = top.subplots(1, 3, sharey=True)
         for panel, (memory, label) in zip(panels, MEMORIES.items(), strict=True):
             mine = sorted((row for row in rows if row["memory"] == memory), key=lambda row: -row["alpha"])
@@ -32,8 +33,7 @@ def plot_continuum(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.nda
                 alphas, shares, labels=[name for name, _ in BANDS.values()], colors=[c for _, c in BANDS.values()]
             )
             panel.plot(alphas, [row["novelty"] for row in mine], "k.-", label="novelty (1: as far as a neighbour)")
-            panel.set_xscale("log")
-            panel.set_xlim(max(alphas), min(alphas))
+            panel.set_xlim(1, 0)
             panel.set_ylim(0, 1.5)
             bandwidth = mine[0].get("bandwidth")
             panel.set_title(label if bandwidth is None else f"{label}, h = {bandwidth:.2f}")

@@ -49,7 +49,7 @@ def plot_figure1(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         axes[0].set_ylabel("$x_2$")
         bar = figure.colorbar(filled, ax=axes, shrink=0.85, pad=0.01)
         bar.set_label(f"energy $-σ^2\\,\\log p_σ(x)$ above its minimum, σ = {SIGMA:g}")
-        bar.set_ticks(np.round(np.linspace(0, top, 5), 2))
+        bar.set_ticks(list(np.round(np.linspace(0, top, 5), 2)))
         handles = [
             plt.Line2D([], [], marker=r"$\rightarrow$", color="black", linestyle="none", markersize=12),
             plt.Line2D([], [], marker="o", color="#d62728", linestyle="none", markersize=4),

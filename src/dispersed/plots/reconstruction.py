@@ -32,7 +32,8 @@ def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, n
     """Strips of images on the left; errors of core and rest against the width of the core on the right."""
     with house_style():
         figure = plt.figure(figsize=(12.6, 6.4))
-        left, right = figure.subfigures(1, 2, width_ratios=[1.75, 1])
+        parts: Any = figure.subfigures(1, 2, width_ratios=[1.75, 1])
+        left, right = parts
         grid = left.subplots(len(STRIPS), 8)
         for row, (name, label) in zip(grid, STRIPS.items(), strict=True):
             for axis, state in zip(row, pictures[name], strict=True):
@@ -53,7 +54,6 @@ def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, n
         error.set_ylim(bottom=-0.05)
         error.legend(fontsize=8)
         plausible.axhline(0, color="0.6", linewidth=0.8)
-        plausible.set_yscale("symlog", linthresh=10)
         plausible.set_ylabel("log density under semantic\nmemory, less the events' (nats)")
         plausible.set_xscale("log", base=2)
         plausible.set_xticks(WIDTHS, [str(width) for width in WIDTHS])
