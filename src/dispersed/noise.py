@@ -10,9 +10,9 @@ energy (Eq. 14). Time is not here: which t belongs to which σ is the process's 
 """
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from dispersed.types import ArrayLike
 from dispersed.validation import InputError, positive, signal_level
 
 

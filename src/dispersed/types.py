@@ -4,7 +4,14 @@ Shapes are written in jaxtyping's notation: `d` units, `n` stored patterns, `...
 They are checked at run time by the test suite.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
 from jaxtyping import Array, Bool, Float, Int, Key
+
+ArrayLike = jax.typing.ArrayLike | Sequence[Any]
+"""Anything that can become an array of numbers: arrays, numbers, nested lists."""
 
 State = Float[Array, " d"]
 """One state of the units, `(d,)`."""
@@ -15,4 +22,4 @@ Patterns = Float[Array, "n d"]
 Scalar = Float[Array, ""]
 """One real number."""
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "Patterns", "Scalar", "State"]
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "Patterns", "Scalar", "State"]

@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
+
+from dispersed.types import ArrayLike
 
 
 class InputError(ValueError):
@@ -86,6 +87,16 @@ def weight_array(weights: ArrayLike, n: int) -> Float[Array, " n"]:
         raise InputError("weights", f"got {float(array.min()):g}", "weights must not be negative")
     if is_known(array) and not bool((array > 0).any()):
         raise InputError("weights", "got only zeros", "at least one weight must be positive")
+    return array
+
+
+def log_weight_array(log_weights: ArrayLike, n: int) -> Float[Array, " n"]:
+    """Logarithms of prior weights: below +∞, not all −∞."""
+    array = real_array("log_weights", log_weights)
+    if array.shape != (n,):
+        raise InputError("log_weights", f"got shape {array.shape}", f"one per pattern, shape ({n},)")
+    if is_known(array) and not bool((array < jnp.inf).all() & jnp.isfinite(array.max())):
+        raise InputError("log_weights", f"got {array.max()}", "numbers below inf, not all -inf, are accepted")
     return array
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax as dfx
+import jax
 import jax.numpy as jnp
 import lineax as lx
 
@@ -89,8 +90,7 @@ class ReverseSDE(Dynamics):
         def noise(elapsed: Any, x: State, start: Scalar) -> lx.AbstractLinearOperator:
             return lx.DiagonalLinearOperator(jnp.full_like(x, process.diffusion(start - elapsed)))
 
-        levy = getattr(self.solver, "minimal_levy_area", dfx.BrownianIncrement)
-        path = dfx.UnsafeBrownianPath(z.shape, key, levy_area=levy)
+        path = dfx.UnsafeBrownianPath(jax.ShapeDtypeStruct(z.shape, z.dtype), key, levy_area=_levy_area(self.solver))
         terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
         return _integrate(self, terms, memory, process, z, sigma, trajectory)
 
@@ -99,6 +99,13 @@ def _solver(solver: object) -> dfx.AbstractSolver:
     if not isinstance(solver, dfx.AbstractSolver):
         raise InputError("solver", f"got {solver!r}", "a diffrax solver such as diffrax.Heun() is accepted")
     return solver
+
+
+def _levy_area(solver: dfx.AbstractSolver) -> type:
+    """The least that the solver must know of the Brownian path."""
+    needed = getattr(solver, "minimal_levy_area", dfx.AbstractBrownianIncrement)
+    kinds = (dfx.BrownianIncrement, dfx.SpaceTimeLevyArea, dfx.SpaceTimeTimeLevyArea)
+    return next(kind for kind in kinds if issubclass(kind, needed))
 
 
 def _integrate(

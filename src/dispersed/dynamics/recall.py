@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.dynamics.exponential import ExponentialIntegrator
@@ -12,7 +11,7 @@ from dispersed.keys import state_keys
 from dispersed.memories import Denoiser, Network
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
-from dispersed.types import Array, Bool, Float, Int, Key
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key
 from dispersed.validation import InputError, check_finite, is_known, state_array
 
 

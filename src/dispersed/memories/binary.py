@@ -1,16 +1,15 @@
 """Networks of ±1 units: the classical and the dense associative memory (Eq. 1–4)."""
 
 import abc
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
 from dispersed.memories.network import Network
-from dispersed.types import Array, Float, Int, Patterns, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import check_binary, pattern_array
 
 
@@ -146,7 +145,7 @@ class DenseHopfield(BinaryNetwork):
     patterns: Patterns
     interaction: Interaction
 
-    def __init__(self, patterns: ArrayLike, interaction: Interaction | Callable = Polynomial(3)) -> None:
+    def __init__(self, patterns: ArrayLike, interaction: Any = Polynomial(3)) -> None:
         self.patterns = pattern_array(patterns)
         check_binary("patterns", self.patterns)
         self.interaction = as_interaction(interaction)

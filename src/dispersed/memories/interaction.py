@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -40,8 +41,9 @@ class Polynomial(Interaction):
         return (jnp.maximum(a, 0) if self.rectified else a) ** self.degree
 
     def scaled(self, overlaps: Float[Array, "..."]) -> Float[Array, "..."]:
-        largest = jnp.abs(overlaps).max()
-        return self._function(overlaps / jnp.where(largest > 0, largest, 1))
+        # A power of two scales without rounding, so that fields which cancel still cancel exactly.
+        exponent = jnp.frexp(jnp.abs(overlaps).max())[1]
+        return self._function(jnp.ldexp(overlaps, -exponent))
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
         return -jnp.sum(self._function(overlaps / d))
@@ -74,7 +76,7 @@ class UserInteraction(Interaction):
         return -jnp.sum(self.function(overlaps))
 
 
-def as_interaction(interaction: Interaction | Callable) -> Interaction:
+def as_interaction(interaction: Any) -> Interaction:
     """An interaction as it is, or a plain function F as one."""
     if isinstance(interaction, Interaction):
         return interaction

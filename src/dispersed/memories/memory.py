@@ -20,8 +20,8 @@ import jax.numpy as jnp
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
-from dispersed.types import Array, Bool, Float, Int, Scalar, State
-from dispersed.validation import InputError
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
+from dispersed.validation import InputError, positive
 
 
 class Denoiser(eqx.Module):
@@ -67,9 +67,9 @@ class Denoiser(eqx.Module):
         """A state that says nothing of which memory it came from, and its noise level."""
         raise InputError("memory", f"{type(self).__name__} does not say how far its memories reach", "give a cue")
 
-    def at(self, sigma: Float[Array, "..."]) -> Network:
+    def at(self, sigma: ArrayLike) -> Network:
         """The network that this memory is while its noise level is held at σ."""
-        return Held(self, jnp.asarray(sigma))
+        return Held(self, positive("sigma", sigma))
 
 
 class Memory(Denoiser):
@@ -112,15 +112,15 @@ class Held(Network):
     def dimension(self) -> int:
         return self.memory.dimension
 
-    def energy(self, x: Float[Array, "... d"]) -> Float[Array, "..."]:
+    def energy(self, x: ArrayLike) -> Float[Array, "..."]:
         """E_σ(x); only memories with a density have one."""
         if not isinstance(self.memory, Memory):
             raise InputError("memory", f"a {type(self.memory).__name__} has no density", "a Memory has an energy")
-        return self.memory.energy(x, self.sigma)
+        return self.memory.energy(jnp.asarray(x), self.sigma)
 
-    def update(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    def update(self, x: ArrayLike) -> Float[Array, "... d"]:
         """X ← D_σ(x) = x − ∇E_σ(x)."""
-        return self.memory.denoise(x, self.sigma)
+        return self.memory.denoise(jnp.asarray(x), self.sigma)
 
-    def nearest(self, x: Float[Array, "... d"]) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:
-        return self.memory.nearest(x, self.sigma)
+    def nearest(self, x: ArrayLike) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:
+        return self.memory.nearest(jnp.asarray(x), self.sigma)

@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
-from dispersed.types import Array, Float, Int, Patterns, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import pattern_array, positive
 
 
@@ -42,8 +41,7 @@ class ModernHopfield(Network):
     @property
     def memory(self) -> PatternMemory:
         """The exact diffusion memory whose energy at σ = 1/√β is this network's, up to a constant."""
-        half_norms = self.beta * jnp.sum(self.patterns**2, axis=1) / 2
-        return PatternMemory(self.patterns, jax.nn.softmax(half_norms))
+        return PatternMemory(self.patterns, log_weights=self.beta * jnp.sum(self.patterns**2, axis=1) / 2)
 
     def _logits(self, x: State) -> tuple[Int[Array, ""], Float[Array, " n"]]:
         """A leading pattern c and β xᵀ(y_j − c) for every j."""

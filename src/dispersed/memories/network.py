@@ -5,7 +5,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 
-from dispersed.types import Array, Bool, Float, Int, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 
 
 class Network(eqx.Module):
@@ -40,7 +40,7 @@ class Network(eqx.Module):
         """The state at rest, 0."""
         return jnp.zeros(self.dimension), jnp.ones(())
 
-    def at(self, sigma: Float[Array, ""] | None) -> "Network":
+    def at(self, sigma: ArrayLike | None) -> "Network":
         """The network itself: it holds its own temperature."""
         return self
 

@@ -16,16 +16,14 @@ which is exactly zero for duplicates, exact at near-ties and unharmed by far cue
 only to find c, for which any near-leader will do.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import Memory
-from dispersed.types import Array, Bool, Float, Int, Patterns, Scalar, State
-from dispersed.validation import pattern_array, weight_array
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
+from dispersed.validation import InputError, log_weight_array, pattern_array, weight_array
 
 
 class PatternMemory(Memory):
@@ -36,6 +34,7 @@ class PatternMemory(Memory):
     - `patterns`: (n, d), finite; duplicates and unequal norms are welcome.
     - `weights`: prior probabilities of the patterns, (n,), non-negative and not all zero; normalised here.
       Uniform by default.
+    - `log_weights`: their logarithms instead, for priors whose ratios overflow.
 
     All methods take states `x: (..., d)` and noise levels `sigma > 0`, a number or one per state.
     Float32 unless the patterns are float64 (with `jax_enable_x64`).
@@ -49,15 +48,18 @@ class PatternMemory(Memory):
     patterns: Patterns
     log_weights: Float[Array, " n"]
 
-    def __init__(self, patterns: ArrayLike, weights: ArrayLike | None = None) -> None:
+    def __init__(
+        self, patterns: ArrayLike, weights: ArrayLike | None = None, *, log_weights: ArrayLike | None = None
+    ) -> None:
         self.patterns = pattern_array(patterns)
-        n = self.patterns.shape[0]
-        if weights is None:
-            self.log_weights = jnp.full(n, -np.log(n), dtype=self.patterns.dtype)
-        else:
-            array = weight_array(weights, n).astype(self.patterns.dtype)
-            scaled = array / array.max()
-            self.log_weights = jnp.log(scaled) - jnp.log(scaled.sum())
+        n, dtype = self.patterns.shape[0], self.patterns.dtype
+        if weights is not None:
+            if log_weights is not None:
+                raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
+            log_weights = jnp.log(weight_array(weights, n))
+        elif log_weights is None:
+            log_weights = jnp.zeros(n)
+        self.log_weights = jax.nn.log_softmax(log_weight_array(log_weights, n)).astype(dtype)
 
     def __repr__(self) -> str:
         n, d = self.patterns.shape
@@ -131,9 +133,8 @@ class PatternMemory(Memory):
 
         so every dynamics applies to it unchanged, and leaves the known entries as they were given.
         """
-        masked = self._with(jnp.where(known, self.patterns, x), self.log_weights)
-        log_weights = jax.nn.log_softmax(masked._logits(x, sigma)[1])
-        return self._with(jnp.where(known, x, self.patterns), log_weights)
+        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
+        return PatternMemory(jnp.where(known, x, self.patterns), log_weights=seen._logits(x, sigma)[1])
 
     def uninformed(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level.
@@ -144,6 +145,3 @@ class PatternMemory(Memory):
         mean = self.weights @ self.patterns
         spread = jnp.sqrt(self.weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
         return mean, 10 * spread
-
-    def _with(self, patterns: Patterns, log_weights: Float[Array, " n"]) -> "PatternMemory":
-        return eqx.tree_at(lambda m: (m.patterns, m.log_weights), self, (patterns, log_weights))

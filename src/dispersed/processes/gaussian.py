@@ -1,11 +1,10 @@
 """The two Gaussian processes in common use."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.processes.process import Process
 from dispersed.processes.rates import Constant, Rate
-from dispersed.types import Array, Float
+from dispersed.types import Array, ArrayLike, Float
 from dispersed.validation import positive
 
 

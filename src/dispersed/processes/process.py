@@ -16,11 +16,10 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.keys import normal
 from dispersed.noise import sigma_of
-from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, positive, real_array
 
 

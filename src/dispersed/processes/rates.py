@@ -5,9 +5,8 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
-from dispersed.types import Array, Float, Scalar
+from dispersed.types import Array, ArrayLike, Float
 from dispersed.validation import InputError, is_known, positive
 
 
@@ -15,11 +14,11 @@ class Rate(eqx.Module):
     """γ(t) ≥ 0 through its integral B(t) = ∫₀ᵗ γ, on which everything depends, and the inverse of that."""
 
     @abc.abstractmethod
-    def integral(self, t: Scalar) -> Scalar:
+    def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """B(t) = ∫₀ᵗ γ(s) ds."""
 
     @abc.abstractmethod
-    def inverse(self, b: Scalar) -> Scalar:
+    def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
         """The time t ≥ 0 at which B(t) = b."""
 
 
@@ -31,10 +30,10 @@ class Constant(Rate):
     def __init__(self, rate: ArrayLike = 1.0) -> None:
         self.rate = positive("rate", rate)
 
-    def integral(self, t: Scalar) -> Scalar:
+    def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.rate * t
 
-    def inverse(self, b: Scalar) -> Scalar:
+    def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
         return b / self.rate
 
 
@@ -49,10 +48,10 @@ class Linear(Rate):
         if is_known(self.first, self.last) and bool(self.last < self.first):
             raise InputError("last", f"got {float(self.last):g}", f"at least first = {float(self.first):g} is accepted")
 
-    def integral(self, t: Scalar) -> Scalar:
+    def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.first * t + (self.last - self.first) * t**2 / 2
 
-    def inverse(self, b: Scalar) -> Scalar:
+    def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
         # The root of the quadratic in the form that does not cancel, and holds for last = first too.
         return 2 * b / (self.first + jnp.sqrt(self.first**2 + 2 * (self.last - self.first) * b))
 
@@ -62,20 +61,16 @@ class Cosine(Rate):
 
     offset: float = 0.008
 
-    def _angle(self, t: Scalar) -> Scalar:
-        return np.pi / 2 * (t + self.offset) / (1 + self.offset)
-
-    def integral(self, t: Scalar) -> Scalar:
+    def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
         # cos a / cos b through the sum formula: 1 − cos cancels near t = 0.
-        step = self._angle(t) - start
+        step = np.pi / 2 * t / (1 + self.offset)
         half = jnp.sin(step / 2)
         return -2 * jnp.log1p(-2 * half**2 - np.tan(start) * jnp.sin(step))
 
-    def inverse(self, b: Scalar) -> Scalar:
+    def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
-        cosine = np.cos(start) * jnp.exp(-b / 2)
-        # arccos c = atan2(√(1−c²), c), with 1 − c² = sin² start − cos² start · expm1(−b) > 0.
-        sine = jnp.sqrt(np.sin(start) ** 2 - np.cos(start) ** 2 * jnp.expm1(-b))
-        step = jnp.arctan2(sine * np.cos(start) - cosine * np.sin(start), cosine * np.cos(start) + sine * np.sin(start))
-        return step * 2 / np.pi * (1 + self.offset)
+        # cos(start) − cos(start + step) = 2k, solved for tan(step/2) in the form that does not cancel.
+        k = -np.cos(start) * jnp.expm1(-b / 2) / 2
+        tangent = 2 * k / (np.sin(start) + jnp.sqrt(np.sin(start) ** 2 + 4 * k * (np.cos(start) - k)))
+        return 2 * jnp.arctan(tangent) * 2 / np.pi * (1 + self.offset)
