@@ -66,25 +66,26 @@ class ExponentialIntegrator(Dynamics):
         m2 = 1 - 2 * m1 / h
         decay = jnp.exp(-h)
 
-        def step(z: State, first: State, second: State | float, third: State | float) -> State:
+        def step(z: State, latest: State, first: State, second: State) -> State:
             """One step, with the latest D and its first and second backward differences."""
-            return decay * z + m0 * first + m1 * second + (m2 + m1) / 2 * third
+            return decay * z + m0 * latest + m1 * first + (m2 + m1) / 2 * second
 
+        none = jnp.zeros_like(z)
         d0 = memory.denoise(z, sigmas[0])
-        z1 = step(z, d0, 0, 0)
+        z1 = step(z, d0, none, none)
         if self.order == 3:
             # A first-order start would leave an error h²: redo the first step through both its ends.
-            z1 = step(z, d0, memory.denoise(z1, sigmas[1]) - d0, 0)
+            z1 = step(z, d0, memory.denoise(z1, sigmas[1]) - d0, none)
 
         def advance(carry: tuple[State, State, State, Array], level: Scalar):
             z, before, difference, started = carry
             d = memory.denoise(z, level)
             first = d - before
             second = jnp.where(started, first - difference, 0)
-            new = step(z, d, first if self.order > 1 else 0, second if self.order > 2 else 0)
+            new = step(z, d, first if self.order > 1 else none, second if self.order > 2 else none)
             return (new, d, first, jnp.array(True)), (z if trajectory else None)
 
-        start = (z1, d0, jnp.zeros_like(z), jnp.array(False))
+        start = (z1, d0, none, jnp.array(False))
         (end, *_), states = jax.lax.scan(advance, start, sigmas[1:-1])
         x, period = gather(memory, end, sigmas[-1])
         if trajectory:
