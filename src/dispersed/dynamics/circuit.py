@@ -16,6 +16,8 @@ ramp, r < 1, settles more at every level, up to the Hopfield network annealed ad
 circuit needs is a hidden layer that is fast compared to the ramp, τ_h ≪ τ_v/r.
 """
 
+from typing import Any
+
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
@@ -91,7 +93,7 @@ class Circuit(Dynamics):
 
         log_start = jnp.log(start)
 
-        def slope(t: Scalar, state: tuple[State, Float[Array, " n"]], args: None) -> tuple[State, Float[Array, " n"]]:
+        def slope(t: Any, state: Any, args: None) -> tuple[State, Float[Array, " n"]]:
             v, h = state
             beta = jnp.exp(2 * (rate * t - log_start))
             drive = jax.nn.softmax(beta * h + bias) @ y - v

@@ -81,8 +81,8 @@ def _basins(memories: LearnedMemory, patterns: Array, key: Key[Array, ""]) -> tu
     """Basins of the learned and of the exact memory, (sets, levels)."""
 
     def one(memory: LearnedMemory, own: Array) -> tuple[Array, Array]:
-        both = (basins(m, own, jnp.array(LEVELS), key=key) for m in (memory, PatternMemory(own)))
-        return tuple(share.mean(axis=1) for share in both)
+        learned, exact = (basins(m, own, jnp.array(LEVELS), key=key) for m in (memory, PatternMemory(own)))
+        return learned.mean(axis=1), exact.mean(axis=1)
 
     return eqx.filter_vmap(one)(memories, patterns)
 

@@ -8,6 +8,9 @@ neurons. All are then asked to recall fresh cues at α = 0.68, and every unit's 
 exact memory's recall.
 """
 
+import functools
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ from dispersed.experiments.statistics import bootstrap_mean
 from dispersed.experiments.table1 import random_patterns
 from dispersed.learning.levels import LogUniform
 from dispersed.learning.networks import noise_network
-from dispersed.learning.online import doublings, learn, sgd
+from dispersed.learning.online import Rule, doublings, learn, sgd
 from dispersed.learning.perturbation import NodePerturbation, perturbable
 from dispersed.learning.rhythm import Rhythm, live
 from dispersed.memories import PatternMemory
@@ -94,11 +97,12 @@ def _recalled(memories, cues: Array) -> Array:
 
 def learned_by(bench: Bench, part: str, samples: int) -> list[Row]:
     """The agreement of one learning rule as samples go by."""
-    rule, rate = {
+    rules: dict[str, tuple[Rule, float]] = {
         "online": (sgd, 0.01),
         "node_perturbation": (NodePerturbation(), 3e-4),
         "node_perturbation_decorrelated": (NodePerturbation(decorrelation=1e-4), 3e-4),
-    }[part]
+    }
+    rule, rate = rules[part]
 
     def first(key: Array):
         network = noise_network(DIMENSION, WIDTH, 1, key=key)
@@ -183,8 +187,8 @@ def synaptic(sets: int = 8, samples: int = 512_000, seed: int = 0) -> list[Row]:
     at_least("samples", samples, BLOCK)
     at_least("seed", seed, 0)
     bench = Bench(sets, seed)
-    jobs = [lambda: [bench.row("cue", bench.cues)]]
-    jobs += [(lambda part=part: learned_by(bench, part, samples)) for part in RULES if part != "rhythm"]
+    jobs: list[Callable[[], list[Row]]] = [lambda: [bench.row("cue", bench.cues)]]
+    jobs += [functools.partial(learned_by, bench, part, samples) for part in RULES if part != "rhythm"]
     jobs += [lambda: under_rhythm(bench, samples // 4), lambda: by_circuit(bench)]
     return [row for job in track(jobs, "Synaptic learning") for row in job()]
 

@@ -10,7 +10,7 @@ import io
 import json
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -118,7 +118,7 @@ def _write(path: Path, kind: str, tree: Any, header: dict[str, Any]) -> Path:
     return write_atomically(path, lambda temporary: temporary.write_bytes(line + content))
 
 
-def _header(path: Path, kind: str) -> tuple[dict[str, Any], BinaryIO]:
+def _header(path: Path, kind: str) -> tuple[dict[str, Any], io.BytesIO]:
     accepted = f"a {kind} file written by dispersed is accepted"
     try:
         file = io.BytesIO(path.read_bytes())

@@ -59,7 +59,11 @@ def _gap(memory: Denoiser, exact: PatternMemory, sigma: Array, key: Key[Array, "
     def at(level: Array) -> tuple[Array, Array]:
         z = y + level * noise
         mean = exact.denoise(z, level)
-        return tuple(jnp.sqrt(jnp.mean(e**2, axis=(1, 2))) for e in (memory.denoise(z, level) - mean, mean - y))
+
+        def rms(distance: Array) -> Array:
+            return jnp.sqrt(jnp.mean(distance**2, axis=(1, 2)))
+
+        return rms(memory.denoise(z, level) - mean), rms(mean - y)
 
     return Gap(sigma, *jax.lax.map(at, sigma.astype(y.dtype)))
 

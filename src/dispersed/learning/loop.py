@@ -98,6 +98,10 @@ def run(
     """Train all members to the end of the recipe, or until none has improved for `patience` checks."""
     members = len(keys)
     best = None if patience is None else first_best(states, members)
+
+    def waiting() -> bool:
+        return best is None or patience is None or not bool((best.waited >= patience).all())
+
     probe = probes(data, recipe, keys)
     losses = np.zeros((members, 0), dtype=np.float32)
     checks: list[dict] = []
@@ -106,7 +110,7 @@ def run(
     done = losses.shape[1]
     program = eqx.tree_at(lambda r: r.steps, recipe, 1)  # how long it goes on is no part of what is compiled
     with TrainingProgress(title, recipe.steps, members, done) as progress:
-        while done < recipe.steps and not (best is not None and bool((best.waited >= patience).all())):
+        while done < recipe.steps and waiting():
             count = min(check_every, recipe.steps - done)
             states, best, new, error, gap = stretch(
                 states, best, program, data, probe, keys, jnp.asarray(count, dtype=int), check_every

@@ -28,7 +28,7 @@ from dispersed.learning.networks import LevelLinear, Perceptron
 from dispersed.learning.online import target
 from dispersed.memories import LearnedMemory
 from dispersed.types import Array, Float, Key, Scalar, State
-from dispersed.validation import positive_number
+from dispersed.validation import InputError, positive_number
 
 
 class Decorrelating(eqx.Module):
@@ -71,7 +71,7 @@ class NodePerturbation(eqx.Module):
         self, memory: LearnedMemory, y: State, noise: State, sigma: Scalar, key: Key[Array, ""]
     ) -> tuple[tuple[LevelLinear, ...], list[Array]]:
         """An unbiased estimate, as ν → 0, of (∂s/∂W)ᵀ(δ − s) for every layer, and the inputs x* seen."""
-        network = memory.model
+        network = _network(memory)
         z = y + sigma * noise
         level = sigma
         if memory.coordinates == "VP":
@@ -95,8 +95,8 @@ class NodePerturbation(eqx.Module):
         self, memory: LearnedMemory, y: State, noise: State, sigma: Scalar, key: Key[Array, ""], rate: Scalar
     ) -> LearnedMemory:
         steps, seen = self.direction(memory, y, noise, sigma, key)
-        layers = jax.tree.map(lambda w, step: w + rate * step, memory.model.layers, steps)
-        lateral = memory.model.lateral
+        layers = jax.tree.map(lambda w, step: w + rate * step, _network(memory).layers, steps)
+        lateral = _network(memory).lateral
         if self.decorrelation:
             lateral = tuple(decorrelate(R, x, self.decorrelation) for R, x in zip(lateral, seen, strict=True))
         return eqx.tree_at(lambda m: (m.model.layers, m.model.lateral), memory, (layers, lateral))
@@ -109,7 +109,15 @@ def decorrelate(lateral: Float[Array, "k k"], seen: Float[Array, " k"], rate: fl
 
 def perturbable(memory: LearnedMemory) -> LearnedMemory:
     """The same memory around a `Perceptron`, its network able to be perturbed and decorrelated."""
+    if not isinstance(memory.model, Perceptron):
+        raise InputError("memory", f"got a {type(memory.model).__name__}", "a memory around a Perceptron is accepted")
     return LearnedMemory(Decorrelating(memory.model), memory.dimension, memory.predicts, memory.coordinates)
+
+
+def _network(memory: LearnedMemory) -> Decorrelating:
+    if not isinstance(memory.model, Decorrelating):
+        raise InputError("network", f"got a {type(memory.model).__name__}", "perturbable(memory) makes one")
+    return memory.model
 
 
 def _step(layer: LevelLinear, error: Array, x: Array, level: Scalar) -> LevelLinear:

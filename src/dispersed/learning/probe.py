@@ -9,7 +9,7 @@ from dispersed.learning.loss import squared_errors
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream
 from dispersed.memories import LearnedMemory, PatternMemory
-from dispersed.types import Array, Float, Key, Patterns, Scalar
+from dispersed.types import Array, Float, Key, Scalar
 
 DRAWS = 32
 """Held-out cues of each pattern, one at each of so many equally probable noise levels."""
@@ -18,11 +18,11 @@ DRAWS = 32
 class Probe(eqx.Module):
     """Held-out cues z = y + σε of every pattern, and what the exact memory makes of them."""
 
-    patterns: Patterns
-    weights: Float[Array, " n"]
-    noise: Float[Array, "n draws d"]
-    sigma: Float[Array, "n draws"]
-    exact: Float[Array, "n draws d"] | None
+    patterns: Float[Array, "*m n d"]
+    weights: Float[Array, "*m n"]
+    noise: Float[Array, "*m n draws d"]
+    sigma: Float[Array, "*m n draws"]
+    exact: Float[Array, "*m n draws d"] | None
     """E[y | z]; None where the data is a stream, whose exact memory is not known."""
 
     def measure(self, memory: LearnedMemory) -> tuple[Scalar, Scalar | None]:

@@ -15,10 +15,10 @@ from dispersed.types import Array, Float, Int, Key, Patterns, Scalar
 
 
 class Fixed(eqx.Module):
-    """The data when it is a list of patterns: every step sees all of them."""
+    """The data when it is a list of patterns: every step sees all of them. In an ensemble, one list a member."""
 
-    patterns: Patterns
-    weights: Float[Array, " n"]
+    patterns: Float[Array, "*m n d"]
+    weights: Float[Array, "*m n"]
 
     def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
         return self.patterns, self.weights
@@ -40,7 +40,7 @@ class State(eqx.Module):
     memory: LearnedMemory
     optimiser: Any
     average: LearnedMemory | None
-    step: Int[Array, ""]
+    step: Int[Array, "*m"]
 
     @property
     def result(self) -> LearnedMemory:
@@ -52,8 +52,8 @@ class Best(eqx.Module):
     """The network with the lowest held-out error so far, kept where training may stop early."""
 
     memory: LearnedMemory
-    error: Scalar
-    waited: Int[Array, ""]
+    error: Float[Array, "*m"]
+    waited: Int[Array, "*m"]
     """Checks since then."""
 
 
@@ -67,7 +67,8 @@ def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, 
     """One step, with randomness that depends on `key` and the step's number alone; and the loss before it."""
     for_batch, for_noise = jax.random.split(jax.random.fold_in(key, state.step))
     patterns, weights = data.batch(for_batch)
-    sigma, noise = draw_noise(recipe.levels, for_noise, *patterns.shape, recipe.draws)
+    n, d = patterns.shape
+    sigma, noise = draw_noise(recipe.levels, for_noise, n, d, recipe.draws)
     loss, gradient = eqx.filter_value_and_grad(denoising_loss)(
         state.memory, patterns, weights, noise, sigma, recipe.weighting
     )
@@ -75,7 +76,7 @@ def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, 
     updates, optimiser = recipe.optimiser.update(gradient, state.optimiser, current)
     memory = eqx.apply_updates(state.memory, updates)
     average = state.average
-    if average is not None:
+    if average is not None and recipe.average is not None:
         # Early on the decay is shorter, or the average would remember where training began.
         decay = jnp.minimum(recipe.average, (1 + state.step) / (10 + state.step))
         mixed = optax.incremental_update(

@@ -39,8 +39,8 @@ class LearnedMemory(Denoiser):
 
     >>> import jax.numpy as jnp
     >>> memory = LearnedMemory(lambda z, sigma: jnp.tanh(z / sigma**2), 3, "pattern", "VE")  # ±1 units, independent
-    >>> memory.denoise(jnp.array([0.9, -1.2, 0.1]), 0.5).round(3)
-    Array([ 0.999, -1.   ,  0.38 ], dtype=float32)
+    >>> memory.denoise(jnp.array([3.0, -2.0, 0.0]), 0.5)
+    Array([ 1., -1.,  0.], dtype=float32)
     """
 
     model: Callable[..., Any]

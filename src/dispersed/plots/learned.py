@@ -33,10 +33,10 @@ def plot_learned(gaps: Sequence[dict[str, Any]]) -> Figure:
                 label="exact denoiser to pattern\n(posterior spread)",
             )
             panel.set_yscale("log")
-            panel.set_ylim(1e-4, 2)
+            panel.set_ylim(1e-3, 30)
             panel.set_title(title)
             panel.set_ylabel("rms of D$_σ$ − E[y | x] per unit")
-            panel.legend(fontsize=8, loc="lower right")
+            panel.legend(fontsize=8, loc="upper left")
         for network, style in zip(NETWORKS, ("o-", "s--"), strict=True):
             rows = [row for row in gaps if row["network"] == network and row["basin"] is not None]
             x = [row["sigma"] for row in rows]

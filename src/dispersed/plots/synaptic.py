@@ -22,7 +22,8 @@ def plot_synaptic(rows: Sequence[dict[str, Any]]) -> Figure:
             _band(left, own, "samples", RULE_COLOURS[part], label)
         for leak, colour in zip(LEAKS, plt.get_cmap("viridis_r")([0.15, 0.4, 0.65, 0.95]), strict=True):
             own = [r for r in rows if r["part"] == "rhythm" and r["leak"] == leak]
-            _band(middle, own, "samples", colour, f"leak {leak:g}")
+            diverged = " (diverged)" if own[-1]["distance"] is None else ""
+            _band(middle, own, "samples", colour, f"leak {leak:g}{diverged}")
         for ramp, colour in zip(RAMPS, ("#2a9d5c", "#7b5ea7"), strict=True):
             own = [r for r in rows if r["part"] == "circuit" and r["ramp"] == ramp]
             _band(right, own, "hidden", colour, f"σ(t) = σ₀ exp({-ramp:g} t/τ$_v$)")

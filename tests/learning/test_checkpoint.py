@@ -1,0 +1,182 @@
+"""Checkpoints: the same curve after any interruption, and refusal of every file that is not the one meant."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dispersed.atomic import write_atomically
+from dispersed.learning import DivergedError, Recipe, load, noise_network, save, train, train_ensemble
+from dispersed.memories import PatternMemory
+from dispersed.validation import InputError
+
+PATTERNS = np.sign(np.random.default_rng(0).standard_normal((5, 6))).astype(np.float32)
+RECIPE = Recipe(60, draws=2, average=0.9)
+
+
+def network(width=12):
+    return noise_network(6, width, 1, key=jax.random.key(0))
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_interrupted_training_goes_on_bit_for_bit(tmp_path):
+    key = jax.random.key(3)
+    whole = train(network(), PATTERNS, RECIPE, key=key, check_every=10, patience=50)
+    path = tmp_path / "run.checkpoint"
+    half = Recipe(30, draws=2, average=0.9)
+    train(network(), PATTERNS, half, key=key, check_every=10, patience=50, checkpoint=path)
+    resumed = train(network(), PATTERNS, RECIPE, key=key, check_every=10, patience=50, checkpoint=path)
+    assert same(whole, resumed)
+    # A finished training is read back, not repeated.
+    again = train(network(), PATTERNS, RECIPE, key=key, check_every=10, patience=50, checkpoint=path)
+    assert same(whole, again)
+
+
+def test_ensembles_resume_too(tmp_path):
+    sets = np.stack([PATTERNS, -PATTERNS])
+    key, path = jax.random.key(4), tmp_path / "ensemble.checkpoint"
+
+    def run(steps, checkpoint=None):
+        recipe = Recipe(steps, draws=2)
+        make = lambda k: noise_network(6, 8, 1, key=k)  # noqa: E731
+        return train_ensemble(sets, recipe, key=key, network=make, check_every=5, checkpoint=checkpoint)
+
+    whole = run(20)
+    run(10, path)
+    assert same(whole, run(20, path))
+
+
+SCRIPT = """
+import sys, numpy as np, jax
+from dispersed.learning import Recipe, noise_network, train
+patterns = np.sign(np.random.default_rng(0).standard_normal((5, 6))).astype(np.float32)
+result = train(noise_network(6, 12, 1, key=jax.random.key(0)), patterns, Recipe(int(sys.argv[2]), draws=2),
+               key=jax.random.key(5), check_every=20, checkpoint=sys.argv[1], checkpoint_seconds=0.0)
+print(len(result.curve.loss))
+"""
+
+
+def test_killed_process_resumes_to_the_same_curve(tmp_path):
+    """A real process is killed (SIGKILL) in mid-training; another goes on from its checkpoint."""
+    path = tmp_path / "killed.checkpoint"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), "100000000"], env=environment)
+    deadline = time.monotonic() + 120
+    try:
+        while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        assert process.poll() is None, "the training ended before it could be killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    key, first = jax.random.key(5), network()
+
+    def run(steps, checkpoint=None):
+        recipe = Recipe(steps, draws=2)
+        return train(first, PATTERNS, recipe, key=key, check_every=20, checkpoint=checkpoint, checkpoint_seconds=0.0)
+
+    reached = run(1, path).curve.loss.size  # asks for less than was done: the checkpoint is returned as it is
+    assert reached >= 20
+    assert reached % 20 == 0
+    steps = reached + 40
+    assert same(run(steps), run(steps, path))
+
+
+def test_killed_while_saving_keeps_the_previous_checkpoint(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("previous")
+
+    def dies(temporary):
+        temporary.write_text("half of the ne")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, dies)
+    assert path.read_text() == "previous"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    script = (
+        "import os, signal, sys; from pathlib import Path; from dispersed.atomic import write_atomically\n"
+        "def dies(p):\n    p.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_atomically(Path(sys.argv[1]), dies)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    ended = subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_text() == "previous"
+
+
+def test_divergence_names_the_last_good_checkpoint(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    # A learning rate that grows until the loss overflows.
+    rising = optax.sgd(optax.exponential_decay(1e-3, 20, 100.0))
+    recipe = Recipe(400, draws=2, optimiser=rising)
+    with pytest.raises(DivergedError, match=r"at step \d+; the last good checkpoint is '.*run.checkpoint', step \d+"):
+        train(
+            network(), PATTERNS, recipe, key=jax.random.key(0), check_every=5, checkpoint=path, checkpoint_seconds=0.0
+        )
+    assert path.exists()
+
+
+def test_other_trainings_and_shapes_are_refused(tmp_path):
+    path, key = tmp_path / "run.checkpoint", jax.random.key(3)
+    recipe = Recipe(4, draws=2)
+    train(network(), PATTERNS, recipe, key=key, check_every=2, checkpoint=path)
+
+    def resume(memory=None, patterns=PATTERNS, recipe=recipe, key=key):
+        return train(memory or network(), patterns, recipe, key=key, check_every=2, checkpoint=path)
+
+    for changed, message in (
+        ({"key": jax.random.key(1)}, "belongs to a training with key = "),
+        ({"patterns": -PATTERNS}, "with patterns = "),
+        ({"recipe": Recipe(4, draws=3)}, "with draws = 2; this one has draws = 3"),
+        ({"memory": network(13)}, r"layers\[0\].weight: file \(1, 12, 6\) float32, here \(1, 13, 6\) float32"),
+        ({"recipe": Recipe(4, draws=2, optimiser=optax.sgd(1e-3))}, r"mu.*: file .* float32, here none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            resume(**changed)
+
+
+def test_truncated_damaged_and_foreign_files_are_refused(tmp_path):
+    path = save(tmp_path / "memory", network())
+    assert same(load(path, noise_network(6, 12, 1, key=jax.random.key(8))), network())
+    whole = path.read_bytes()
+    for content, message in (
+        (whole[:-100], r"is cut short: \d+ of \d+ bytes"),
+        (whole[:40], "has no such header"),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "is damaged: its checksum differs"),
+        (b"", "has no such header"),
+        (b"\x80\x04\x95garbage", "has no such header"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            load(path, network())
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"file \(12, 6\) float32, here \(13, 6\)"):
+        load(path, network(13))
+    with pytest.raises(InputError, match="holds other arrays"):
+        load(path, PatternMemory(PATTERNS))
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "absent", network())
+    with pytest.raises(InputError, match="a path in a folder that exists"):
+        save(tmp_path / "no" / "folder", network())
+    train(network(), PATTERNS, Recipe(2, draws=1), key=jax.random.key(0), checkpoint=tmp_path / "run", check_every=2)
+    with pytest.raises(InputError, match="holds a training"):
+        load(tmp_path / "run", network())
+
+
+def test_saved_memory_recalls_the_same(tmp_path):
+    x = jnp.ones((2, 6))
+    before = network().denoise(x, 0.5)
+    np.testing.assert_array_equal(load(save(tmp_path / "m", network()), network(12)).denoise(x, 0.5), before)
