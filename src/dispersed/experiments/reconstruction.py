@@ -179,9 +179,10 @@ def sentences(rows: list[Row]) -> list[str]:
         f"off by {meant['rest_error']:.2f} of its own, where an unrelated digit is off by 1.41 and the best guess "
         f"from the core by {expected['rest_error']:.2f}; {meant['same_digit']:.0%} of the recalled images show the "
         "event's digit.",
-        f"Recalled images are as plausible as real ones: their log density under semantic memory is "
-        f"{meant['plausibility']:+.1f} nats beside the events'. Eq. 25 as printed gives {printed['plausibility']:+.1f}: "
-        "it adds core and semantics as alternatives, and recall ends on a core whose rest is zero, or forgets it.",
+        "Recalled images are as plausible as real ones: their log density under semantic memory is "
+        f"{meant['plausibility']:+.1f} nats beside the events'. Eq. 25 as printed gives "
+        f"{printed['plausibility']:+.1f}: it adds core and semantics as alternatives, and recall ends on a core whose "
+        "rest is zero, or forgets the core.",
         f"Broken glass: of events whose lower half was blank, recall from the upper half brings back "
         f"{glass['ink']:.0%} [{glass['ink_low']:.0%}, {glass['ink_high']:.0%}] of the ink that a whole digit has "
         f"there, much of it where it belongs (correlation {glass['ink_match']:.2f} with lower halves never stored); a "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dispersed.memories import GaussianMemory, Mixture, PatternMemory
-from dispersed.types import ArrayLike
+from dispersed.types import Array, ArrayLike, Float
 
 BANDWIDTHS = np.geomspace(0.1, 0.8, 22)
 
@@ -23,7 +23,7 @@ def gaussian_semantics(images: ArrayLike, gaussians: int, seed: int) -> Mixture:
     return Mixture(parts, fit.weights_.astype(np.float32))
 
 
-def best_bandwidth(images: ArrayLike, held_out: ArrayLike) -> float:
+def best_bandwidth(images: Float[Array, "n d"], held_out: Float[Array, "m d"]) -> float:
     """The bandwidth whose kernel density of `images` gives `held_out` the highest likelihood."""
     memory = PatternMemory(images)
     scores = [float(memory.log_density(held_out, float(h)).mean()) for h in BANDWIDTHS]
