@@ -62,7 +62,7 @@ TOLERANCE = 0.5
 
 
 SHOWN = 5
-"""The digit in the figure: a 5 whose upper half semantic memory completes to an 8."""
+"""The digit in the figure: a 5 whose upper half semantic memory completes to an 8 or a 1."""
 
 
 def replays(seed: int = 0, runs: int = 300, networks: int = 6) -> tuple[list[Row], dict[str, np.ndarray]]:
@@ -306,8 +306,9 @@ def sentences(rows: list[Row]) -> list[str]:
         + ").",
         f"Replayed by their upper half alone, eight digits keep that core to {core['core_rms']:.3f} rms after "
         f"{core['generation']} generations (noise 0.05 a generation), while the rest differs from the event by "
-        f"{core['rest_rms']:.2f} ({start['rest_rms']:.2f} after the first): {core['frozen']:.0f} of 64 units are frozen, "
-        f"and {core['same_digit']:.0%} of the reconstructions show the same digit; the others are false memories.",
+        f"{core['rest_rms']:.2f} ({start['rest_rms']:.2f} after the first): {core['frozen']:.0f} of 64 units are "
+        f"frozen, and {core['same_digit']:.0%} of the reconstructions show the same digit; the others are false "
+        "memories.",
         f"In score networks, after {NETWORK_GENERATIONS} generations on their own {NETWORK_REPLAYS} replays, "
         f"diversity is {drift['value']:.3f} [{drift['ci_low']:.3f}, {drift['ci_high']:.3f}] (drift alone: "
         f"{drift['expected']:.3f}) and replays lie {drift['distance']:.3f} from the nearest event, against "
