@@ -1,4 +1,4 @@
-"""Imports run one way: types ← memories, processes ← dynamics ← learning ← capacity ← experiments ← plots ← CLI."""
+"""Imports run one way: types ← memories, processes ← dynamics ← learning ← capacities ← experiments ← plots ← CLI."""
 
 import ast
 from pathlib import Path
@@ -11,8 +11,8 @@ LAYERS = [
     {"atomic", "files", "keys", "noise"},
     {"memories", "processes"},
     {"dynamics"},
-    {"learning"},
-    {"capacity"},
+    {"learning", "diagnostics"},
+    {"capacities"},
     {"experiments"},
     {"plots"},
     {"cli"},
@@ -43,4 +43,4 @@ def test_no_import_runs_up():
 
 def test_every_module_has_its_floor():
     names = {path.stem if path.is_file() else path.name for path in ROOT.iterdir() if path.suffix in (".py", "")}
-    assert names - {"__init__", "__pycache__"} <= set(FLOOR) | {"py"}
+    assert names - {"__init__", "__pycache__"} <= set(FLOOR) 

@@ -3,7 +3,7 @@
 A memory is a distribution of states; noise disperses it; recall gathers it again.
 """
 
-from dispersed.capacity import Capacity, CellFile, capacity
+from dispersed.capacities import Capacity, CellFile, capacity
 from dispersed.dynamics import (
     AncestralSampling,
     Asynchronous,

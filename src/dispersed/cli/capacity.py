@@ -60,8 +60,8 @@ def capacity_command(
     median, Hamming and whole-pattern error. Finished cells are kept in OUT/cells/capacity.jsonl: a run that was
     stopped goes on where it was.
     """
-    from dispersed.capacity import CellFile
-    from dispersed.capacity.methods import methods
+    from dispersed.capacities import CellFile
+    from dispersed.capacities.methods import methods
     from dispersed.cli.report import report
     from dispersed.experiments.capacities import capacities, sentences, theories
     from dispersed.experiments.results import output_folder, write_rows

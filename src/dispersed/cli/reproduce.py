@@ -131,7 +131,7 @@ def figure3(seed: Seed = 0, out: Out = Path("results"), quick: Quick = False) ->
 
     Finished cells and trainings are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on where it was.
     """
-    from dispersed.capacity import CellFile
+    from dispersed.capacities import CellFile
     from dispersed.cli.report import report
     from dispersed.experiments.capacities import theories
     from dispersed.experiments.figure3 import (

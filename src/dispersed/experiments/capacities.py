@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dispersed.capacity import Capacity, capacity, error_row, smooth
-from dispersed.capacity.methods import Method
-from dispersed.capacity.theory import nearest_pattern
+from dispersed.capacities import Capacity, capacity, error_row, smooth
+from dispersed.capacities.methods import Method
+from dispersed.capacities.theory import nearest_pattern
 from dispersed.experiments.parallel import in_parallel
 from dispersed.experiments.results import Row
 

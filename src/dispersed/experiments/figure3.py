@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dispersed.capacity import CellFile
-from dispersed.capacity.cell import recall_cell
-from dispersed.capacity.corruption import Noise
-from dispersed.capacity.methods import Method, methods
+from dispersed.capacities import CellFile
+from dispersed.capacities.cell import recall_cell
+from dispersed.capacities.corruption import Noise
+from dispersed.capacities.methods import Method, methods
 from dispersed.dynamics import ProbabilityFlow
 from dispersed.experiments.capacities import capacities
 from dispersed.experiments.learned_capacity import learned_capacities

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.capacity.cell import random_sets
-from dispersed.capacity.cell_file import CellFile, Values
+from dispersed.capacities.cell import random_sets
+from dispersed.capacities.cell_file import CellFile, Values
 from dispersed.dynamics import recall
 from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row

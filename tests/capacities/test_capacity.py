@@ -5,8 +5,8 @@ import pytest
 
 import dispersed
 from dispersed import CellFile, ClassicalHopfield, InputError, OneStep, PatternMemory, capacity
-from dispersed.capacity import theory
-from dispersed.capacity.capacity import ladder
+from dispersed.capacities import theory
+from dispersed.capacities.capacity import ladder
 
 
 def test_search_brackets_the_crossing_finely():

@@ -3,10 +3,10 @@
 import equinox as eqx
 import numpy as np
 
-from dispersed.capacity.cell import Cell, Family, measure_cell
-from dispersed.capacity.cell_file import CellFile, Values
-from dispersed.capacity.corruption import Corruption, Mask, Noise
-from dispersed.capacity.estimate import bootstrap_crossings, estimate
+from dispersed.capacities.cell import Cell, Family, measure_cell
+from dispersed.capacities.cell_file import CellFile, Values
+from dispersed.capacities.corruption import Corruption, Mask, Noise
+from dispersed.capacities.estimate import bootstrap_crossings, estimate
 from dispersed.dynamics import Dynamics
 from dispersed.validation import InputError, at_least
 
@@ -104,8 +104,9 @@ def capacity(
     not exceed the threshold, and do not interpolate.
 
     >>> import dispersed
-    >>> dispersed.capacity(dispersed.PatternMemory, 6, sets=20)
-    Capacity(...)
+    >>> held = dispersed.capacity(dispersed.ClassicalHopfield, 10, sets=40)
+    >>> 1 < held.ci_low < held.capacity < held.ci_high < 3
+    True
     """
     at_least("dimension", dimension, 1)
     at_least("sets", sets, 2)

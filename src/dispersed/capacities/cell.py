@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
-from dispersed.capacity.corruption import Corruption
+from dispersed.capacities.corruption import Corruption
 from dispersed.dynamics import Dynamics, recall
 from dispersed.memories import Denoiser, Network
 from dispersed.types import Array

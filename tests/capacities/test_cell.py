@@ -13,8 +13,8 @@ from dispersed import (
     PatternMemory,
     ProbabilityFlow,
 )
-from dispersed.capacity.cell import measure_cell, random_sets, recall_cell
-from dispersed.capacity.corruption import Mask, Noise
+from dispersed.capacities.cell import measure_cell, random_sets, recall_cell
+from dispersed.capacities.corruption import Mask, Noise
 
 ALPHA, SETS, SEED = 0.68, 6, 5
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dispersed.capacity import theory
-from dispersed.capacity.cell import Family
+from dispersed.capacities import theory
+from dispersed.capacities.cell import Family
 from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration
 from dispersed.memories import ClassicalHopfield, DenseHopfield, Exponential, ModernHopfield, PatternMemory, Polynomial
 from dispersed.validation import at_least, positive_number

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
 
-from dispersed.capacity.estimate import bootstrap_crossings, crossing, estimate, isotonic, smooth
+from dispersed.capacities.estimate import bootstrap_crossings, crossing, estimate, isotonic, smooth
 
 COUNTS = np.array([1, 2, 3, 4, 6, 8, 11, 16, 23, 32], dtype=float)
 
