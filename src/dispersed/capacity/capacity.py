@@ -104,8 +104,9 @@ def capacity(
     not exceed the threshold, and do not interpolate.
 
     >>> import dispersed
-    >>> dispersed.capacity(dispersed.PatternMemory, 6, sets=20)
-    Capacity(...)
+    >>> held = dispersed.capacity(dispersed.ClassicalHopfield, 10, sets=40)
+    >>> 1 < held.ci_low < held.capacity < held.ci_high < 3
+    True
     """
     at_least("dimension", dimension, 1)
     at_least("sets", sets, 2)

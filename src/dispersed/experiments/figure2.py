@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.dynamics import Dynamics, Iteration, ProbabilityFlow, Recall, ReverseSDE, recall
+from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row
 from dispersed.learning import Recipe, UniformTime, noise_network, train
 from dispersed.memories import Denoiser, ModernHopfield, Network, PatternMemory
@@ -22,6 +23,7 @@ ALPHA = 0.68
 BETA = 5.0
 UNITS, PATTERNS = 5, 4
 STEPS = 2000
+WIDTH = 750
 CUES = 10
 """Cues of each pattern in the summary."""
 METHODS = {
@@ -51,12 +53,8 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
     truth = jnp.tile(patterns, (CUES, 1))
     cues = process.corrupt(truth, alpha=ALPHA, key=for_cues)
     recipe = Recipe(training_steps, draws=32, levels=UniformTime(process))
-    network = noise_network(UNITS, 750, key=for_network)
+    network = noise_network(UNITS, WIDTH, key=for_network)
     learned = train(network, patterns, recipe, key=for_training, check_every=training_steps).memory
-
-    def gather(memory: Denoiser | Network, dynamics: Dynamics, some: slice, trajectory: bool) -> Recall:
-        alpha = None if isinstance(memory, Network) else ALPHA
-        return recall(memory, cues[some], dynamics, alpha=alpha, process=process, key=for_recall, trajectory=trajectory)
 
     exact = PatternMemory(patterns)
     pairs: dict[str, tuple[Denoiser | Network, Dynamics]] = {
@@ -65,24 +63,34 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
         "modern_hopfield": (ModernHopfield(patterns, BETA), Iteration(4, tol=0.0)),
         "learned": (learned, ProbabilityFlow(steps=STEPS)),
     }
-    ends = {name: gather(*pair, slice(None), False).x for name, pair in pairs.items()}
-    hopfield = ends["modern_hopfield"]
+    recalls = {
+        name: recall(
+            memory,
+            cues,
+            dynamics,
+            alpha=None if isinstance(memory, Network) else ALPHA,
+            process=process,
+            key=for_recall,
+            trajectory=True,
+        )
+        for name, (memory, dynamics) in track(pairs.items(), "Figure 2", total=len(pairs))
+    }
+    hopfield = recalls["modern_hopfield"].x
     summary: list[Row] = [
         {
             "method": name,
-            "same_as_hopfield": float(jnp.mean(jnp.sign(x) == jnp.sign(hopfield))),
-            "same_as_pattern": float(jnp.mean(jnp.sign(x) == truth)),
-            "rms_to_hopfield": float(jnp.sqrt(jnp.mean((x - hopfield) ** 2))),
+            "same_as_hopfield": float(jnp.mean(jnp.sign(result.x) == jnp.sign(hopfield))),
+            "same_as_pattern": float(jnp.mean(jnp.sign(result.x) == truth)),
+            "rms_to_hopfield": float(jnp.sqrt(jnp.mean((result.x - hopfield) ** 2))),
         }
-        for name, x in ends.items()
+        for name, result in recalls.items()
     ]
-    paths = {name: gather(*pair, slice(0, 1), True) for name, pair in pairs.items()}
-    return summary, [row for name, path in paths.items() for row in _trajectory(name, path, process)]
+    return summary, [row for name, result in recalls.items() for row in _trajectory(name, result, process)]
 
 
 def _trajectory(name: str, path: Recall, process: VP) -> list[Row]:
     """The states that the first cue passed through, at most 201 of them."""
-    states, sigmas = np.asarray(path.trajectory[0]), path.sigmas[0]
+    states, sigmas = np.asarray(path.trajectory)[0], jnp.asarray(path.sigmas)[0]
     timeless = name == "modern_hopfield"
     times, alphas = np.asarray(process.time(sigmas)), np.asarray(1 / jnp.hypot(1.0, sigmas))
     kept = range(0, len(states), max(1, (len(states) - 1) // 200))
