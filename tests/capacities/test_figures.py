@@ -66,7 +66,7 @@ def test_figure3_rows(small, tmp_path, monkeypatch):
 
 def check_trainings(trainings, rows):
     """Each repeat goes down from the exact capacity + 4 one by one to the first pass, or to nothing."""
-    start = round(rows[0]["capacity"]) + 4
+    start = round(rows[1]["capacity"]) + 4
     held = []
     for repeat in (0, 1):
         mine = [row for row in trainings if row["repeat"] == repeat]
