@@ -47,7 +47,7 @@ def test_basins_of_two_patterns_are_normal_tails(key):
 def test_attractors_are_found_and_mixtures_recognised(patterns, key):
     """A memory that also holds a mean of three patterns and one foreign state has two spurious attractors."""
     mixture = (patterns[0] + patterns[1] + patterns[2]) / 3
-    foreign = -patterns.sum(axis=0) * 1.3
+    foreign = -patterns[0]
     memory = PatternMemory(jnp.concatenate([patterns, mixture[None], foreign[None]]))
     found = attractors(memory, patterns, key=key, starts=600)
     assert set(np.asarray(found.pattern).tolist()) == {-1, 0, 1, 2, 3, 4}

@@ -154,7 +154,7 @@ def test_learning_without_input_errors():
 
 def test_circuit_fixed_points_are_the_modern_hopfield_networks(patterns):
     """Whatever the hidden time constant, the visible layer ends where the modern Hopfield iteration ends."""
-    network = ModernHopfield(patterns, beta=1.0)
+    network = ModernHopfield(patterns, beta=2.0)
     cues = VP().corrupt(patterns, alpha=0.9, key=jax.random.key(0))
     for hidden in (0.05, 1.0):
         found = recall(network, cues, Circuit(hidden, duration=60.0))
@@ -166,7 +166,7 @@ def test_circuit_fixed_points_are_the_modern_hopfield_networks(patterns):
 def test_circuit_with_a_fast_hidden_layer_is_diffusion(rng):
     """At ramp 1 the distance from the probability flow is of first order in τ_h, unequal norms and priors included."""
     patterns = jnp.asarray(rng.standard_normal((5, 4)), dtype=jnp.float32)
-    memory = PatternMemory(patterns, weights=[1.0, 2, 3, 1, 1])
+    memory = PatternMemory(patterns, weights=jnp.array([1.0, 2, 3, 1, 1]))
     cues = patterns + 0.8 * jnp.asarray(rng.standard_normal((5, 4)), dtype=jnp.float32)
     # Both are stopped at the same level, where the flow still carries noise, by comparing states on the way.
     last = 0.3

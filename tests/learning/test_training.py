@@ -83,9 +83,9 @@ def test_both_predictions_give_the_same_denoiser_and_loss(key, rng, x64):
     other = LearnedMemory(pattern, 4, "pattern", "VE")
     z = jnp.asarray(rng.standard_normal((5, 4)))
     np.testing.assert_allclose(net.denoise(z, 0.7), other.denoise(z, 0.7), rtol=1e-12)
-    y, eps = z[0], z[1]
-    np.testing.assert_allclose(net.error(y, eps, 0.7), other.error(y, eps, 0.7), atol=1e-12)
-    np.testing.assert_allclose(net.error(y, eps, 0.7), net.denoise(y + 0.7 * eps, 0.7) - y, atol=1e-12)
+    y, eps, s = z[0], z[1], jnp.asarray(0.7)
+    np.testing.assert_allclose(net.error(y, eps, s), other.error(y, eps, s), atol=1e-12)
+    np.testing.assert_allclose(net.error(y, eps, s), net.denoise(y + 0.7 * eps, 0.7) - y, atol=1e-12)
     np.testing.assert_allclose(net.score(z, 0.7), (net.denoise(z, 0.7) - z) / 0.49, rtol=1e-10)
 
 
@@ -93,7 +93,7 @@ def test_level_is_concatenated_to_the_input(key):
     layer = LevelLinear(3, 2, key=key)
     whole = jnp.concatenate([layer.weight, layer.level_weight[:, None]], axis=1)
     x = jnp.array([0.3, -1.0, 2.0])
-    np.testing.assert_allclose(layer(x, 0.4), whole @ jnp.append(x, 0.4) + layer.bias, rtol=1e-6)
+    np.testing.assert_allclose(layer(x, jnp.asarray(0.4)), whole @ jnp.append(x, 0.4) + layer.bias, rtol=1e-6)
 
 
 def test_preconditioning_identities(key, rng):
@@ -133,7 +133,7 @@ def test_weightings_are_those_of_equation_9():
 
 def test_training_is_plain_adam_on_the_loss(patterns, key):
     """The compiled loop takes the steps that a plain Python loop takes."""
-    recipe = Recipe(6, draws=4, levels=LogUniform(0.1, 1), average=0.5)
+    recipe = Recipe(6, draws=4, levels=LogUniform(0.1, 1.0), average=0.5)
     first = noise_network(10, 16, 1, key=key)
     trained = train(first, patterns, recipe, key=key, check_every=4)
     memory, optimiser = first, optax.adam(1e-3)
@@ -160,7 +160,8 @@ def test_trained_score_approaches_the_exact_one_and_recalls_like_it(patterns, ke
     network = preconditioned_network(10, 128, key=key)
     trained = train(network, patterns, Recipe(3000, average=0.99), key=jax.random.key(1))
     gap = np.asarray(trained.curve.gap)
-    assert gap[-1] < gap[4] * 0.6 < gap[0] * 0.6
+    assert gap[-1] < gap[9] < gap[2] < gap[0]
+    assert gap[-1] < gap[0] / 2
     cues = VP().corrupt(jnp.tile(patterns, (200, 1)), alpha=0.68, key=jax.random.key(2))
     exact = recall(PatternMemory(patterns), cues, ExponentialIntegrator(), alpha=0.68).x
     for dynamics in (ExponentialIntegrator(), ProbabilityFlow(steps=50)):
@@ -174,7 +175,7 @@ def test_loss_minimum_is_the_exact_denoiser(key):
     sigma = 0.8
     levels = LogUniform(sigma * 0.999, sigma * 1.001)
     network = preconditioned_network(1, 32, 2, key=key)
-    trained = train(network, [[1.0], [-1.0]], Recipe(3000, draws=64, levels=levels, average=0.99), key=key)
+    trained = train(network, jnp.array([[1.0], [-1.0]]), Recipe(3000, draws=64, levels=levels, average=0.99), key=key)
     z = jnp.linspace(-2, 2, 41)[:, None]
     assert float(jnp.abs(trained.memory.denoise(z, sigma) - jnp.tanh(z / sigma**2)).max()) < 0.05
     floor = np.sqrt(1 - np.mean(np.tanh((1 + sigma * np.random.default_rng(0).standard_normal(10**6)) / sigma**2)))
@@ -255,7 +256,7 @@ def test_divergence_names_the_step(patterns, key):
     [
         ({"patterns": np.ones((3, 4))}, r"patterns: got shape \(3, 4\); the network has 10 units"),
         ({"patterns": np.full((3, 10), np.nan)}, "patterns: got 30 NaN"),
-        ({"weights": [1.0, -1.0]}, "weights: got shape"),
+        ({"weights": np.array([1.0, -1.0])}, "weights: got shape"),
         ({"memory": LearnedMemory(lambda x, a: x, 10)}, "has no weights"),
         ({"patience": 0}, "patience: got 0"),
         ({"check_every": 0}, "check_every: got 0"),
@@ -278,7 +279,7 @@ def test_bad_recipes_networks_and_sets_are_named(key):
         (lambda: LearnedMemory(jnp.tanh, 10, "score"), "predicts: got 'score'"),
         (lambda: LearnedMemory(jnp.tanh, 10, "noise", "EDM"), "coordinates: got 'EDM'"),
         (lambda: train_ensemble(np.ones((2, 3)), key=key), r"patterns: got shape \(2, 3\)"),
-        (lambda: train_ensemble(np.ones((1, 2, 3)), key=key, weights=[[0, 0]]), "not all zero"),
+        (lambda: train_ensemble(np.ones((1, 2, 3)), key=key, weights=np.zeros((1, 2))), "not all zero"),
     ):
         with pytest.raises(InputError, match=message):
             make()

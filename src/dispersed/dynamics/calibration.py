@@ -8,11 +8,11 @@ beside the mean stated probability. On the diagonal the memory knows how much it
 from typing import NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 from scipy import stats
 
 from dispersed.dynamics.posterior import wilson
+from dispersed.types import ArrayLike
 from dispersed.validation import InputError, at_least
 
 

@@ -21,12 +21,11 @@ from typing import Any
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.dynamics.dynamics import Dynamics, Outcome, with_end
 from dispersed.memories import ModernHopfield, PatternMemory
 from dispersed.processes import Process
-from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import at_least, positive, positive_number
 
 

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaincc
 from jax.scipy.stats import binom, norm
-from jax.typing import ArrayLike
 
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.dynamics import Dynamics
@@ -25,7 +24,7 @@ from dispersed.keys import state_keys
 from dispersed.memories import Denoiser, Network, PatternMemory
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
-from dispersed.types import Array, Float, Int, Key
+from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, check_finite, state_array
 
 

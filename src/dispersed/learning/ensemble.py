@@ -6,7 +6,6 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.dynamics import Dynamics, Recall, recall
 from dispersed.keys import state_keys
@@ -17,7 +16,7 @@ from dispersed.learning.state import Fixed, start
 from dispersed.learning.training import Trained, as_checkpoint, check_network
 from dispersed.memories import LearnedMemory
 from dispersed.processes import Process
-from dispersed.types import Array, Key
+from dispersed.types import Array, ArrayLike, Key
 from dispersed.validation import InputError, at_least, pattern_array
 
 

@@ -8,13 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from scipy.optimize import nnls
 
 from dispersed.dynamics import ExponentialIntegrator, Iteration, recall
 from dispersed.keys import normal
 from dispersed.memories import Denoiser, PatternMemory
-from dispersed.types import Array, Float, Int, Key
+from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, positive, positive_number
 
 

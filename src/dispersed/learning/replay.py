@@ -17,11 +17,10 @@ Partial replay keeps a core of each trace and draws the rest from semantic memor
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.dynamics import AncestralSampling, Dynamics, recall
 from dispersed.memories import Denoiser, PatternMemory
-from dispersed.types import Array, Float, Key, Patterns, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, positive, real_array, state_array
 
 

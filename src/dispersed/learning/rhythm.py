@@ -17,11 +17,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.learning.online import online_update
 from dispersed.memories import LearnedMemory
-from dispersed.types import Array, Float, Key, Patterns, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number, real_array
 
 

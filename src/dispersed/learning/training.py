@@ -7,14 +7,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from dispersed.learning.checkpoint import Checkpoint, fingerprint
 from dispersed.learning.loop import Curve, run
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream, start
 from dispersed.memories import LearnedMemory
-from dispersed.types import Array, Key, Patterns
+from dispersed.types import Array, ArrayLike, Key, Patterns
 from dispersed.validation import InputError, at_least, pattern_array, weight_array
 
 

@@ -33,10 +33,9 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jax.typing import ArrayLike
 
 from dispersed.keys import state_keys
-from dispersed.types import Array, Float, Key, Patterns, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, pattern_array, positive, real_array, weight_array
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
