@@ -49,18 +49,25 @@ def measured_order(make, process, steps):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_exponential_integrators(x64, order):
-    found = measured_order(lambda n: ExponentialIntegrator(n, order=order, sigma_min=LAST), VE(), [33, 65, 129, 257])
+    found = measured_order(lambda n: ExponentialIntegrator(n, order=order, sigma_min=LAST), VE(), [33, 65, 129])
     assert found == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize("make_process", [VE, VP, lambda: VP(Linear()), lambda: VP(Cosine())])
-@pytest.mark.parametrize(("solver", "steps"), [(dfx.Euler(), [65, 129, 257]), (dfx.Heun(), [33, 65, 129])])
+@pytest.mark.parametrize(
+    ("make_process", "solver", "steps"),
+    [
+        (VE, dfx.Euler(), [65, 257]),
+        (VP, dfx.Heun(), [33, 129]),
+        (lambda: VP(Linear()), dfx.Euler(), [65, 257]),
+        (lambda: VP(Cosine()), dfx.Heun(), [33, 129]),
+    ],
+)
 def test_flow_solvers(x64, make_process, solver, steps):
     found = measured_order(lambda n: ProbabilityFlow(solver, n, sigma_min=LAST), make_process(), steps)
     assert found == pytest.approx(solver.order(None), abs=0.2)
 
 
-@pytest.mark.parametrize(("solver", "steps"), [(dfx.Bosh3(), [17, 33, 65]), (dfx.Tsit5(), [33, 65, 129])])
+@pytest.mark.parametrize(("solver", "steps"), [(dfx.Bosh3(), [17, 65]), (dfx.Tsit5(), [33, 129])])
 def test_high_order_flow_solvers(x64, solver, steps):
     found = measured_order(lambda n: ProbabilityFlow(solver, n, sigma_min=LAST), VP(), steps)
     assert found == pytest.approx(solver.order(None), abs=0.35)
