@@ -3,9 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= results
 
-.PHONY: reproduce reproduce-full test bench lint format clean
+.PHONY: reproduce reproduce-quick reproduce-full test bench lint format clean
 
-reproduce: .venv/ready ## Table 1 in full, every other experiment in quick mode, into $(OUT)/
+reproduce: .venv/ready ## Table 1 in full and the recalled digits, into $(OUT)/
+	$(BIN)/dispersed reproduce table1 --out $(OUT)
+	$(BIN)/dispersed reproduce digits --out $(OUT)
+
+reproduce-quick: .venv/ready ## Every experiment, most of them in quick mode
 	$(BIN)/dispersed reproduce all --quick --out $(OUT)
 
 reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it was stopped
