@@ -64,7 +64,7 @@ def recall_command(
     }
     if steps is not None and dynamics is DynamicsName.one_step:
         raise InputError("steps", f"got {steps} for one-step", "one-step takes none")
-    chosen = kinds[dynamics]() if steps is None else kinds[dynamics](steps)
+    chosen = kinds[dynamics]() if steps is None else kinds[dynamics](steps=steps)
     stored, given = read_states(patterns, "patterns"), read_states(cues, "cues")
     if given.shape[1] != stored.shape[1]:
         shapes = f"got {given.shape[1]} entries a cue for patterns of {stored.shape[1]}"
