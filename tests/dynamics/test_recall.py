@@ -64,6 +64,16 @@ def test_a_cue_is_recalled_alike_alone_and_in_a_batch(stored, key, name):
     assert shaped.index.shape == (4, 10)
 
 
+def test_noise_does_not_depend_on_how_a_batch_rounds_its_times(stored, key):
+    """The whole paths of random recalls, not only where they end, are those of the cue on its own."""
+    memory, patterns = stored
+    cues = VP().corrupt(patterns, alpha=0.5, key=key)
+    whole = recall(memory, cues, ReverseSDE(steps=60), alpha=0.5, key=key, trajectory=True)
+    for count in (1, 4):
+        few = recall(memory, cues[:count], ReverseSDE(steps=60), alpha=0.5, key=key, trajectory=True)
+        np.testing.assert_allclose(few.trajectory, whole.trajectory[:count], atol=1e-3)
+
+
 def test_every_cue_may_have_its_own_noise_level(stored, key):
     memory, patterns = stored
     alpha = jnp.linspace(0.6, 0.9, 40)
@@ -263,6 +273,14 @@ def test_recall_works_inside_jit_and_vmap(rng):
 
     whole = jax.vmap(recalled)(sets, sets[:, 0])
     np.testing.assert_allclose(whole[3], recalled(sets[3], sets[3, 0]), atol=1e-5)
+
+
+def test_patterns_known_outside_are_checked_inside_jit(rng):
+    patterns = jnp.asarray(np.sign(rng.standard_normal((5, 8))))
+    recalled = jax.jit(lambda cue: recall(PatternMemory(patterns, jnp.ones(5)), cue, alpha=0.7).x)
+    np.testing.assert_allclose(recalled(patterns[0]), patterns[0], atol=1e-4)
+    with pytest.raises(InputError, match="NaN"):
+        jax.jit(lambda cue: PatternMemory(patterns.at[0].set(jnp.nan)).denoise(cue, 0.5))(patterns[0])
 
 
 def test_an_empty_batch_is_recalled(stored):

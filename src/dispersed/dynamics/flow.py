@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -10,7 +11,7 @@ import lineax as lx
 from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
-from dispersed.types import Array, Int, Key, Scalar, State
+from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
 
 
@@ -50,9 +51,9 @@ class ProbabilityFlow(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        def backwards(elapsed: Any, x: State, start: Scalar) -> State:
-            t = start - elapsed
-            return -process.velocity(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+        def backwards(count: Any, x: State, grid: _Grid) -> State:
+            t = grid.time(count)
+            return -grid.step * process.velocity(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
 
         return _integrate(self, dfx.ODETerm(backwards), memory, process, z, sigma, trajectory)
 
@@ -83,16 +84,33 @@ class ReverseSDE(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        def drift(elapsed: Any, x: State, start: Scalar) -> State:
-            t = start - elapsed
-            return -process.reverse_drift(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+        def drift(count: Any, x: State, grid: _Grid) -> State:
+            t = grid.time(count)
+            return -grid.step * process.reverse_drift(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
 
-        def noise(elapsed: Any, x: State, start: Scalar) -> lx.AbstractLinearOperator:
-            return lx.DiagonalLinearOperator(jnp.full_like(x, process.diffusion(start - elapsed)))
+        def noise(count: Any, x: State, grid: _Grid) -> lx.AbstractLinearOperator:
+            amplitude = jnp.sqrt(grid.step) * process.diffusion(grid.time(count))
+            return lx.DiagonalLinearOperator(jnp.full_like(x, amplitude))
 
         path = dfx.UnsafeBrownianPath(jax.ShapeDtypeStruct(z.shape, z.dtype), key, levy_area=_levy_area(self.solver))
         terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
         return _integrate(self, terms, memory, process, z, sigma, trajectory)
+
+
+class _Grid(eqx.Module):
+    """A uniform grid of times down to `stop`, solved with the number of steps taken as the variable.
+
+    Whole numbers are free of round-off. diffrax draws noise by the times it is asked for, so noise does
+    not change with how a compiler rounds the times of another batch.
+    """
+
+    stop: Scalar
+    step: Scalar
+    last: int
+
+    def time(self, count: Any) -> Float[Array, "..."]:
+        """The time after `count` steps; `stop`, exactly, after the last."""
+        return self.stop + (self.last - count) * self.step
 
 
 def _solver(solver: object) -> dfx.AbstractSolver:
@@ -117,29 +135,31 @@ def _integrate(
     sigma: Scalar,
     trajectory: bool,
 ) -> Outcome:
-    """Solve `terms`, which run in the time elapsed since the cue, then take the Tweedie step."""
+    """Solve `terms`, which run in steps of the grid since the cue, then take the Tweedie step."""
     start = process.time(sigma)
     if dynamics.sigma_min is None:
         stop = start / dynamics.steps
     else:
         stop = process.time(jnp.minimum(dynamics.sigma_min, sigma / 2))
-    grid = jnp.linspace(0, start - stop, dynamics.steps)
+    last = dynamics.steps - 1
+    grid = _Grid(stop, (start - stop) / last, last)
+    counts = jnp.arange(last + 1, dtype=z.dtype)
     if dynamics.tol is None:
-        controller: dfx.AbstractStepSizeController = dfx.StepTo(grid)
-        most = dynamics.steps - 1
+        controller: dfx.AbstractStepSizeController = dfx.StepTo(counts)
+        most = last
         kept = dfx.SaveAt(t0=True, steps=True)
     else:
         controller = dfx.PIDController(rtol=dynamics.tol, atol=dynamics.tol)
         most = 16**4
-        kept = dfx.SaveAt(ts=grid)
+        kept = dfx.SaveAt(ts=counts)
     solution = dfx.diffeqsolve(
         terms,
         dynamics.solver,
         t0=0.0,
-        t1=start - stop,
+        t1=float(last),
         dt0=None,
         y0=process.scale(start) * z,
-        args=start,
+        args=grid,
         saveat=kept if trajectory else dfx.SaveAt(t1=True),
         stepsize_controller=controller,
         max_steps=most,
@@ -151,7 +171,7 @@ def _integrate(
     x, period = gather(memory, end, sigma_stop)
     steps = solution.stats["num_steps"]
     if trajectory:
-        times = start - grid
+        times = grid.time(counts)
         states = with_end(solution.ys / process.scale(times)[:, None], x)
         kept_states = (states, jnp.append(process.sigma(times), 0))
     return Outcome(

@@ -103,21 +103,25 @@ class PotentialProcess(eqx.Module):
     @eqx.filter_jit
     def _simulate(self, y: Patterns, end: Scalar, keys: Key[Array, " n"], steps: int) -> Patterns:
         def path(start: State, key: Key[Array, ""]) -> State:
-            def noise(t: Any, x: State, _: Any) -> lx.AbstractLinearOperator:
-                return lx.DiagonalLinearOperator(jnp.full_like(x, self.sigma(jnp.asarray(t, x.dtype))))
+            # Steps, not times, are the variable: diffrax draws noise by it, and whole numbers do not round.
+            def drift(count: Any, x: State, h: Scalar) -> State:
+                return h * self.drift(x)
 
-            wiener = dfx.UnsafeBrownianPath(start.shape, key)
-            terms: dfx.AbstractTerm = dfx.MultiTerm(
-                dfx.ODETerm(lambda t, x, _: self.drift(x)), dfx.ControlTerm(noise, wiener)
-            )
+            def noise(count: Any, x: State, h: Scalar) -> lx.AbstractLinearOperator:
+                amplitude = jnp.sqrt(h) * self.sigma(jnp.asarray(count * h, x.dtype))
+                return lx.DiagonalLinearOperator(jnp.full_like(x, amplitude))
+
+            wiener = dfx.UnsafeBrownianPath(jax.ShapeDtypeStruct(start.shape, start.dtype), key)
+            terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, wiener))
             solution = dfx.diffeqsolve(
                 terms,
                 dfx.Heun(),
                 t0=0.0,
-                t1=end,
+                t1=float(steps),
                 dt0=None,
                 y0=start,
-                stepsize_controller=dfx.StepTo(jnp.linspace(0, end, steps + 1)),
+                args=end / steps,
+                stepsize_controller=dfx.StepTo(jnp.arange(steps + 1, dtype=start.dtype)),
                 max_steps=steps,
                 adjoint=dfx.ForwardMode(),
                 throw=False,
