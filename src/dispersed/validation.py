@@ -1,7 +1,8 @@
 """Bad input gets one clear line: which argument, what was given, what is accepted.
 
 Values are looked at only where they are known: inside `jax.jit`, `jax.vmap` or `jax.grad` an array has
-a shape but no values yet, so there only shapes are checked.
+a shape but no values yet, so there only shapes are checked. Arrays known from outside have both, even there;
+NumPy looks at them, since JAX would trace the look.
 """
 
 import math
@@ -44,9 +45,9 @@ def real_array(argument: str, value: ArrayLike) -> Float[Array, "..."]:
 def check_finite(argument: str, array: Array) -> None:
     if not is_known(array):
         return
-    finite = jnp.isfinite(array)
-    if not bool(finite.all()):
-        first = tuple(int(i) for i in np.argwhere(~np.asarray(finite))[0])
+    finite = np.isfinite(np.asarray(array))
+    if not finite.all():
+        first = tuple(int(i) for i in np.argwhere(~finite)[0])
         count = int((~finite).sum())
         where = f"; the first is entry {first}" if first else ""
         raise InputError(argument, f"got {count} NaN or infinite entries", f"only finite numbers are accepted{where}")
@@ -61,17 +62,17 @@ def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
         )
     check_finite("patterns", array)
     largest = math.sqrt(float(jnp.finfo(array.dtype).max) / array.shape[1]) / 4
-    if is_known(array) and float(jnp.abs(array).max()) > largest:
+    if is_known(array) and np.abs(np.asarray(array)).max() > largest:
         raise InputError(
             "patterns",
-            f"got entries up to {float(jnp.abs(array).max()):.3g}",
+            f"got entries up to {np.abs(np.asarray(array)).max():.3g}",
             f"squared norms must not overflow {array.dtype}: entries up to {largest:.3g} are accepted",
         )
     return array
 
 
 def check_binary(argument: str, array: Array) -> None:
-    if is_known(array) and not bool((jnp.abs(array) == 1).all()):
+    if is_known(array) and not (np.abs(np.asarray(array)) == 1).all():
         odd = np.unique(np.asarray(array)[np.abs(np.asarray(array)) != 1])[:3]
         shown = ", ".join(f"{value:g}" for value in odd)
         raise InputError(argument, f"got entries such as {shown}", "a binary network accepts only -1 and +1")
@@ -83,9 +84,9 @@ def weight_array(weights: ArrayLike, n: int, each: str = "pattern") -> Float[Arr
     if array.shape != (n,):
         raise InputError("weights", f"got shape {array.shape}", f"one weight per {each}, shape ({n},)")
     check_finite("weights", array)
-    if is_known(array) and bool((array < 0).any()):
-        raise InputError("weights", f"got {float(array.min()):g}", "weights must not be negative")
-    if is_known(array) and not bool((array > 0).any()):
+    if is_known(array) and (np.asarray(array) < 0).any():
+        raise InputError("weights", f"got {float(np.min(np.asarray(array))):g}", "weights must not be negative")
+    if is_known(array) and not (np.asarray(array) > 0).any():
         raise InputError("weights", "got only zeros", "at least one weight must be positive")
     return array
 
@@ -95,8 +96,9 @@ def log_weight_array(log_weights: ArrayLike, n: int) -> Float[Array, " n"]:
     array = real_array("log_weights", log_weights)
     if array.shape != (n,):
         raise InputError("log_weights", f"got shape {array.shape}", f"one per pattern, shape ({n},)")
-    if is_known(array) and not bool((array < jnp.inf).all() & jnp.isfinite(array.max())):
-        raise InputError("log_weights", f"got {array.max()}", "numbers below inf, not all -inf, are accepted")
+    if is_known(array) and not np.isfinite(np.max(np.asarray(array))):
+        largest = f"got {np.max(np.asarray(array))} as the largest"
+        raise InputError("log_weights", largest, "numbers below inf, not all -inf, are accepted")
     return array
 
 
@@ -141,8 +143,8 @@ def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:
     """A positive finite number, or an array of them."""
     array = real_array(argument, value)
     check_finite(argument, array)
-    if is_known(array) and array.size and not bool((array > 0).all()):
-        raise InputError(argument, f"got {float(array.min()):g}", "numbers above 0 are accepted")
+    if is_known(array) and array.size and not (np.asarray(array) > 0).all():
+        raise InputError(argument, f"got {float(np.min(np.asarray(array))):g}", "numbers above 0 are accepted")
     return array
 
 
@@ -150,7 +152,7 @@ def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
     """A signal level α in (0, 1], or an array of them."""
     array = real_array("alpha", alpha)
     check_finite("alpha", array)
-    if is_known(array) and array.size and not bool(((array > 0) & (array <= 1)).all()):
+    if is_known(array) and array.size and not ((np.asarray(array) > 0) & (np.asarray(array) <= 1)).all():
         outside = np.asarray(array).ravel()
         shown = outside[(outside <= 0) | (outside > 1)][0]
         raise InputError("alpha", f"got {float(shown):g}", "signal levels in (0, 1] are accepted")
