@@ -56,7 +56,8 @@ def test_recall_writes_what_it_found(data, tmp_path):
 @pytest.mark.parametrize("dynamics", ["flow", "sde", "iteration", "one-step"])
 def test_recall_by_every_dynamics(data, tmp_path, dynamics):
     arguments = ["recall", data / "patterns.npy", data / "cues.npy", "--alpha", 0.9, "--out", tmp_path]
-    run = dispersed(*arguments, "--dynamics", dynamics)
+    steps = [] if dynamics == "one-step" else ["--steps", 25]
+    run = dispersed(*arguments, "--dynamics", dynamics, *steps)
     assert run.returncode == 0, run.stderr
     rows = json.loads((tmp_path / "recall.json").read_text())
     assert [row["index"] for row in rows] == list(range(29, -1, -1))

@@ -1,16 +1,10 @@
 """Slow, plain oracles in double precision that the closed forms are held against."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-
-def dense_oracle(points, log_weights, x, sigma):
-    """log p_σ(x) and D_σ(x) of a finite set of weighted points, by one plain sum."""
-    log_terms = log_weights - ((x - points) ** 2).sum(1) / (2 * sigma**2)
-    top = log_terms.max()
-    terms = np.exp(log_terms - top)
-    log_p = top + np.log(terms.sum()) - len(x) * np.log(sigma * np.sqrt(2 * np.pi))
-    return log_p, terms @ points / terms.sum()
 
 
 def interval_nodes(low, high, away, sigma, panels=60, order=20):
@@ -28,10 +22,25 @@ def interval_nodes(low, high, away, sigma, panels=60, order=20):
 
 
 @pytest.fixture
-def oracle():
-    return dense_oracle
+def nodes():
+    return interval_nodes
+
+
+@eqx.filter_jit
+def compiled(memory, x, sigma):
+    slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, sigma)
+    methods = ("log_density", "energy", "score", "denoise")
+    return {name: getattr(memory, name)(x, sigma) for name in methods} | {"slope": slope}
+
+
+def all_of(memory, x, sigma):
+    """Every scalar and vector of a memory, and the slope of its density by autodiff.
+
+    One program per kind of memory and shape of x, shared by all tests.
+    """
+    return compiled(memory, jnp.asarray(x), jnp.asarray(sigma, jnp.asarray(x).dtype))
 
 
 @pytest.fixture
-def nodes():
-    return interval_nodes
+def everything():
+    return all_of

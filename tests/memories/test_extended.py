@@ -37,31 +37,30 @@ def near_and_far(memory, sigma, rng):
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_score_and_denoiser_are_the_slope_of_the_density(x64, rng, kind):
+def test_score_and_denoiser_are_the_slope_of_the_density(x64, rng, everything, kind):
     memory = kinds()[kind]
-    slope = jax.jit(jax.vmap(jax.grad(memory.log_density), in_axes=(0, None)))
     for sigma in SIGMAS:
         x = near_and_far(memory, sigma, rng)
+        of = everything(memory, x, sigma)
         # A slope of rounded squares ‖x−p‖²/σ² holds to about 1e-16 of the distance in units of σ².
         noise = 1e-13 * (1 + np.abs(x).max()) / sigma**2
-        np.testing.assert_allclose(memory.score(x, sigma), slope(x, sigma), rtol=1e-6, atol=noise)
-        np.testing.assert_allclose(memory.denoise(x, sigma), x + sigma**2 * slope(x, sigma), rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(memory.denoise(x, sigma), x + sigma**2 * memory.score(x, sigma), atol=1e-12)
-        np.testing.assert_allclose(memory.energy(x, sigma), -(sigma**2) * memory.log_density(x, sigma), rtol=1e-12)
+        np.testing.assert_allclose(of["score"], of["slope"], rtol=1e-6, atol=noise)
+        np.testing.assert_allclose(of["denoise"], x + sigma**2 * of["slope"], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(of["denoise"], x + sigma**2 * of["score"], atol=1e-12)
+        np.testing.assert_allclose(of["energy"], -(sigma**2) * of["log_density"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", ["segment", "box", "circle", "blob"])
 def test_jacobian_is_symmetric_positive_and_the_slope_of_the_denoiser(x64, rng, kind):
     memory = kinds()[kind]
     for sigma in (0.01, 0.3, 30.0):
         x = near_and_far(memory, sigma, rng)[[0, 2]]
         jacobian = np.array(memory.jacobian(x, sigma))
         size = 1e-4 * sigma
-        numeric = [
-            (memory.denoise(x + size * unit, sigma) - memory.denoise(x - size * unit, sigma)) / (2 * size)
-            for unit in np.eye(4)
-        ]
-        np.testing.assert_allclose(jacobian, np.stack(numeric, axis=-1), atol=3e-6)
+        steps = size * np.concatenate([np.eye(4), -np.eye(4)])
+        ends = np.asarray(memory.denoise(x[:, None] + steps, sigma))
+        numeric = np.moveaxis(ends[:, :4] - ends[:, 4:], 1, 2) / (2 * size)
+        np.testing.assert_allclose(jacobian, numeric, atol=3e-6)
         np.testing.assert_allclose(jacobian, np.swapaxes(jacobian, 1, 2), atol=1e-9)
         assert np.linalg.eigvalsh(jacobian).min() > -1e-9
 
@@ -92,17 +91,18 @@ def flat_oracle(memory, x, sigma, nodes):
 
 
 @pytest.mark.parametrize("kind", ["segment", "box", "open box", "subspace", "open subspace"])
-def test_flat_memories_are_their_integrals(x64, rng, nodes, kind):
+def test_flat_memories_are_their_integrals(x64, rng, nodes, everything, kind):
     memory = kinds()[kind]
     for sigma in SIGMAS:
-        for x in near_and_far(memory, sigma, rng):
-            log_p, mean = flat_oracle(memory, x, sigma, nodes)
-            np.testing.assert_allclose(memory.log_density(x, sigma), log_p, rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(memory.denoise(x, sigma), mean, rtol=1e-9, atol=1e-10)
+        x = near_and_far(memory, sigma, rng)
+        of = everything(memory, x, sigma)
+        log_p, mean = zip(*(flat_oracle(memory, state, sigma, nodes) for state in x), strict=True)
+        np.testing.assert_allclose(of["log_density"], log_p, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(of["denoise"], mean, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 7, 40])
-def test_spheres_are_their_integrals(x64, rng, m):
+@pytest.mark.parametrize("m", [1, 2, 40])
+def test_spheres_are_their_integrals(x64, rng, everything, m):
     d = m + 1
     directions = rng.normal(size=(m, d))
     memory = Sphere(rng.normal(size=d), 0.8, directions)
@@ -127,9 +127,10 @@ def test_spheres_are_their_integrals(x64, rng, m):
                 cosine = 1 - heights @ (2 * np.sin(angle / 2) ** 2) / heights.sum()
             expected = np.log(mass) - ((rho - 0.8) ** 2 + off**2) / (2 * sigma**2)
             expected -= d * np.log(sigma * np.sqrt(2 * np.pi))
-            np.testing.assert_allclose(memory.log_density(x, sigma), expected, rtol=1e-9, atol=1e-9)
+            of = everything(memory, x[None], sigma)
+            np.testing.assert_allclose(of["log_density"][0], expected, rtol=1e-9, atol=1e-9)
             mean = np.asarray(memory.centre) + 0.8 * cosine * (v / rho) @ q
-            np.testing.assert_allclose(memory.denoise(x, sigma), mean, rtol=1e-8, atol=1e-10)
+            np.testing.assert_allclose(of["denoise"][0], mean, rtol=1e-8, atol=1e-10)
 
 
 def test_blob_is_its_dense_gaussian(x64, rng):
@@ -163,43 +164,41 @@ def degenerate(y):
 
 
 @pytest.mark.parametrize("kind", degenerate(np.zeros(4)))
-def test_a_place_without_extent_is_the_point_memory(x64, rng, kind):
+def test_a_place_without_extent_is_the_point_memory(x64, rng, everything, kind):
     y = rng.normal(size=4)
     memory, point = degenerate(y)[kind], PatternMemory(y[None])
     for sigma in SIGMAS:
         x = np.stack([y, y + sigma * rng.normal(size=4), rng.normal(size=4), 100 * rng.normal(size=4)])
-        np.testing.assert_allclose(memory.log_density(x, sigma), point.log_density(x, sigma), rtol=1e-12)
-        np.testing.assert_allclose(memory.denoise(x, sigma), point.denoise(x, sigma), rtol=1e-12)
-        np.testing.assert_allclose(memory.energy(x, sigma), point.energy(x, sigma), rtol=1e-12)
-        np.testing.assert_allclose(memory.score(x, sigma), point.score(x, sigma), rtol=1e-12)
+        found, expected = everything(memory, x, sigma), everything(point, x, sigma)
+        for name in ("log_density", "denoise", "energy", "score"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
     np.testing.assert_allclose(memory.project(x), np.broadcast_to(y, x.shape), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_single_precision_follows_double_from_the_smallest_noise_to_the_largest(rng, kind):
+def test_single_precision_follows_double_from_the_smallest_noise_to_the_largest(rng, everything, kind):
+    memory = kinds()[kind]
     for sigma in SIGMAS:
-        states = near_and_far(kinds()[kind], sigma, rng)
-        far = states[0] + 1e15
-        memory = kinds()[kind]
-        values = memory.log_density(states, sigma), memory.denoise(states, sigma), memory.score(states, sigma)
-        assert all(np.isfinite(value).all() for value in values)
-        assert not np.isnan(memory.denoise(far, sigma)).any()
+        x = near_and_far(memory, sigma, rng).astype(np.float32)
+        found = memory.log_density(x, sigma), memory.denoise(x, sigma)
+        assert all(np.isfinite(value).all() for value in found)
+        assert not np.isnan(memory.denoise(x + 1e15, sigma)).any()
         with jax.enable_x64(True):
-            precise = kinds()[kind]
-            exact = np.asarray(precise.denoise(states.astype(np.float32).astype(float), sigma))
+            exact = np.asarray(everything(kinds()[kind], x.astype(float), sigma)["denoise"])
         # Cues of size max(|x|, σ) are only known to 6e-8 of themselves.
-        np.testing.assert_allclose(values[1], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
+        np.testing.assert_allclose(found[1], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_no_noise_leads_to_the_nearest_point(x64, rng, kind):
+def test_no_noise_leads_to_the_nearest_point(x64, rng, everything, kind):
     memory = kinds()[kind]
-    x = rng.normal(size=(5, 4))
-    np.testing.assert_allclose(memory.denoise(x, 1e-6), memory.project(x), atol=1e-5)
-    np.testing.assert_allclose(memory.project(memory.project(x)), memory.project(x), atol=1e-12)
+    x = rng.normal(size=(4, 4))
+    nearest = memory.project(x)
+    np.testing.assert_allclose(everything(memory, x, 1e-6)["denoise"], nearest, atol=1e-5)
+    np.testing.assert_allclose(memory.project(nearest), nearest, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["segment", "box", "subspace", "sphere", "circle", "blob"])
+@pytest.mark.parametrize("kind", ["segment", "circle", "blob"])
 def test_recall_ends_on_the_memory(x64, rng, kind):
     memory = kinds()[kind]
     mean, level = memory.uninformed()

@@ -1,6 +1,5 @@
 """Mixtures of memories of different kinds and dimensions."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -31,42 +30,43 @@ def mixture():
     return Mixture(parts(), np.arange(1.0, 9))
 
 
-def test_density_and_denoiser_are_those_of_the_components(x64, rng):
+def test_density_and_denoiser_are_those_of_the_components(x64, rng, everything):
     memory, weights = mixture(), np.arange(1.0, 9) / 36
     for sigma in SIGMAS:
-        x = np.concatenate([3 * rng.normal(size=(4, 3)), np.zeros((1, 3))])
-        log_p = np.stack([part.log_density(x, sigma) for part in parts()]) + np.log(weights)[:, None]
+        x = np.concatenate([3 * rng.normal(size=(5, 3)), np.zeros((1, 3))])
+        each = [everything(part, x, sigma) for part in parts()]
+        log_p = np.stack([of["log_density"] for of in each]) + np.log(weights)[:, None]
         top = log_p.max(0)
         share = np.exp(log_p - top)
-        np.testing.assert_allclose(memory.log_density(x, sigma), top + np.log(share.sum(0)), rtol=1e-10)
+        of = everything(memory, x, sigma)
+        np.testing.assert_allclose(of["log_density"], top + np.log(share.sum(0)), rtol=1e-10)
         share /= share.sum(0)
-        np.testing.assert_allclose(memory.responsibilities(x, sigma), share.T, atol=1e-6)
-        means = np.stack([part.denoise(x, sigma) for part in parts()])
-        np.testing.assert_allclose(memory.denoise(x, sigma), np.einsum("kb,kbd->bd", share, means), atol=1e-6)
         index, responsibility = memory.nearest(x, sigma)
         np.testing.assert_array_equal(index, share.argmax(0))
         np.testing.assert_allclose(responsibility, share.max(0), atol=1e-6)
+        means = np.stack([of["denoise"] for of in each])
+        np.testing.assert_allclose(of["denoise"], np.einsum("kb,kbd->bd", share, means), atol=1e-6)
 
 
-def test_score_and_denoiser_are_the_slope_of_the_density(x64, rng):
+def test_score_and_denoiser_are_the_slope_of_the_density(x64, rng, everything):
     memory = mixture()
-    slope = jax.jit(jax.vmap(jax.grad(memory.log_density), in_axes=(0, None)))
     for sigma in SIGMAS:
         x = 3 * rng.normal(size=(6, 3))
-        expected = x + sigma**2 * slope(x, sigma)
-        np.testing.assert_allclose(memory.denoise(x, sigma), expected, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(memory.denoise(x, sigma), x + sigma**2 * memory.score(x, sigma), atol=1e-12)
+        of = everything(memory, x, sigma)
+        np.testing.assert_allclose(of["denoise"], x + sigma**2 * of["slope"], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(of["denoise"], x + sigma**2 * of["score"], atol=1e-12)
+        np.testing.assert_allclose(of["energy"], -(sigma**2) * of["log_density"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("number", range(8))
-def test_a_mixture_of_one_is_its_component(x64, rng, number):
+@pytest.mark.parametrize("number", [0, 1, 2, 6])
+def test_a_mixture_of_one_is_its_component(x64, rng, everything, number):
     part = parts()[number]
     memory = Mixture([part])
-    x = 3 * rng.normal(size=(5, 3))
+    x = 3 * rng.normal(size=(6, 3))
     for sigma in (1e-4, 0.3, 1e3):
-        np.testing.assert_allclose(memory.log_density(x, sigma), part.log_density(x, sigma), rtol=1e-13)
-        np.testing.assert_allclose(memory.denoise(x, sigma), part.denoise(x, sigma), rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(memory.energy(x, sigma), part.energy(x, sigma), rtol=1e-13)
+        found, expected = everything(memory, x, sigma), everything(part, x, sigma)
+        for name in ("log_density", "denoise", "energy"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(memory.project(x), part.project(x))
     mean, level = memory.uninformed()
     alone, alone_level = part.uninformed()

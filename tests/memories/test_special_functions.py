@@ -17,7 +17,7 @@ def scaled_bessel(nu, kappa):
 KAPPAS = np.concatenate([[0.0], np.logspace(-8, 10, 181)])
 
 
-@pytest.mark.parametrize("nu", [-0.5, 0.0, 0.5, 1.0, 7.5, 31.0, 300.0])
+@pytest.mark.parametrize("nu", [-0.5, 0.0, 7.5, 300.0])
 def test_scaled_bessel_is_scipys_where_scipy_has_one(x64, nu):
     g, h = jax.vmap(lambda kappa: scaled_bessel(nu, kappa))(jnp.asarray(KAPPAS))
     slope = jax.vmap(jax.grad(lambda kappa: scaled_bessel(nu, kappa)[0]))(jnp.asarray(KAPPAS))
@@ -31,7 +31,7 @@ def test_scaled_bessel_is_scipys_where_scipy_has_one(x64, nu):
     np.testing.assert_allclose(1 + slope[sound], upper / lower, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("nu", [0.0, 2.0, 60.0, 700.0])
+@pytest.mark.parametrize("nu", [2.0, 700.0])
 def test_scaled_bessel_near_zero_is_its_power_series(x64, nu):
     kappa = np.logspace(-8, 0, 30)
     series, term = np.ones_like(kappa), np.ones_like(kappa)
@@ -96,12 +96,12 @@ def test_half_line_and_line_have_unit_density(x64):
     inf, one = jnp.asarray(jnp.inf), jnp.asarray(1.0)
     root = np.sqrt(2 * np.pi)
     for u in (-30.0, -1.0, 0.0, 0.4, 25.0):
-        nearest, excess, mean = interval(jnp.asarray(u), 0 * one, inf, 2 * one)
+        nearest, excess, mean = jitted(jnp.asarray(u), 0 * one, inf, 2 * one)
         log_mass = scipy.special.log_ndtr(u / 2)  # of N(y; u, 4) on y > 0
         np.testing.assert_allclose(excess - min(u, 0) ** 2 / 8 - np.log(2 * root), log_mass, rtol=1e-12, atol=1e-14)
         hazard = np.exp(-(u**2) / 8 - log_mass) / root
         np.testing.assert_allclose(mean, u + 2 * hazard, atol=1e-12)
         assert nearest == max(u, 0)
-        _, whole, centre = interval(jnp.asarray(u), -inf, inf, 2 * one)
+        _, whole, centre = jitted(jnp.asarray(u), -inf, inf, 2 * one)
         np.testing.assert_allclose(whole, np.log(2 * root), rtol=1e-13)
         np.testing.assert_allclose(centre, u, atol=1e-13)
