@@ -57,9 +57,12 @@ def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
     """Stored patterns: a finite, non-empty `(n, d)` array whose squared norms do not overflow."""
     array = real_array("patterns", patterns)
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(
-            "patterns", f"got shape {array.shape}", "at least one pattern of at least one unit, shape (n, d)"
-        )
+        accepted = "at least one pattern of at least one unit, shape (n, d), is accepted"
+        if array.ndim > 2 and 0 not in array.shape:
+            accepted += f": flatten with patterns.reshape({array.shape[0]}, -1)"
+        elif array.ndim == 1 and array.size:
+            accepted += ": give one pattern as [pattern]"
+        raise InputError("patterns", f"got shape {array.shape}", accepted)
     check_finite("patterns", array)
     largest = math.sqrt(float(jnp.finfo(array.dtype).max) / array.shape[1]) / 4
     if is_known(array) and np.abs(np.asarray(array)).max() > largest:
@@ -133,9 +136,10 @@ def state_array(argument: str, x: ArrayLike, d: int) -> Float[Array, "..."]:
     """States `(..., d)` of a memory with `d` units."""
     array = real_array(argument, x)
     if array.ndim == 0 or array.shape[-1] != d:
-        raise InputError(
-            argument, f"got shape {array.shape}", f"the memory has {d} units: shape (..., {d}) is accepted"
-        )
+        accepted = f"the memory has {d} units: shape (..., {d}) is accepted"
+        if array.ndim > 1 and math.prod(array.shape[-2:]) == d:
+            accepted += f"; flatten images with {argument}.reshape(*{argument}.shape[:-2], {d})"
+        raise InputError(argument, f"got shape {array.shape}", accepted)
     return array
 
 
@@ -155,8 +159,17 @@ def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
     if is_known(array) and array.size and not ((np.asarray(array) > 0) & (np.asarray(array) <= 1)).all():
         outside = np.asarray(array).ravel()
         shown = outside[(outside <= 0) | (outside > 1)][0]
-        raise InputError("alpha", f"got {float(shown):g}", "signal levels in (0, 1] are accepted")
+        accepted = "signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma"
+        raise InputError("alpha", f"got {float(shown):g}", accepted)
     return array
+
+
+def random_key(key: Any) -> None:
+    """Refuse what is no key of JAX; seeds, above all, which are no keys."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
+        seed = key if isinstance(key, int) else 0
+        raise InputError("key", f"got {key!r}", f"a key is accepted, such as jax.random.key({seed})")
 
 
 def positive_number(argument: str, value: float) -> float:

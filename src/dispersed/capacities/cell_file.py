@@ -44,6 +44,9 @@ class CellFile:
             else:
                 self._cells[cell[0]] = cell[1]
 
+    def __repr__(self) -> str:
+        return f"CellFile({str(self.path)!r}, {len(self)} cells)"
+
     def __len__(self) -> int:
         return len(self._cells)
 

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from dispersed.validation import InputError
-
 
 class MethodName(enum.StrEnum):
     """Kinds of memory by the names used on the command line."""
@@ -108,6 +106,8 @@ def capacity_command(
 
 def _dimensions(text: str) -> list[int]:
     """The numbers that `text` names."""
+    from dispersed.validation import InputError
+
     accepted = "one number, a list such as 8,12,16 or a range such as 4:24 is accepted"
     try:
         if ":" in text:

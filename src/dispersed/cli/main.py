@@ -6,9 +6,9 @@ import typer
 from rich.console import Console
 
 from dispersed.cli.capacity import capacity_command
+from dispersed.cli.doctor import doctor_command
 from dispersed.cli.recall import recall_command
 from dispersed.cli.reproduce import reproduce_app
-from dispersed.validation import InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,11 +23,13 @@ app = typer.Typer(
     - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
     - `dispersed capacity --method modern-hopfield --dimensions 4:16` measures how many patterns a memory holds.
+    - `dispersed doctor` checks this installation.
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
+app.command("doctor")(doctor_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -46,7 +48,11 @@ def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 1."""
     try:
         app()
-    except InputError as error:
+    except ValueError as error:
+        from dispersed.validation import InputError  # imports JAX, for which --help need not wait
+
+        if not isinstance(error, InputError):
+            raise
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"dispersed: {error}")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from dispersed.dynamics.posterior import wilson
 from dispersed.types import ArrayLike
@@ -51,6 +50,8 @@ def reliability(probabilities: ArrayLike, truth: ArrayLike, bins: int = 10, leve
     to. The numbers of truths in the bins are therefore sums of independent categorical draws with covariance
     C = Σ_cues (diag P − P Pᵀ), which makes the χ² exact up to the normal approximation.
     """
+    from scipy import stats  # half a second to import
+
     p, right = np.asarray(probabilities, dtype=float), np.asarray(truth)
     at_least("bins", bins, 2)
     if p.ndim != 2 or 0 in p.shape:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
+from dispersed.display import one_line
 from dispersed.memories import Denoiser, Network
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Int, Key, Scalar, State
@@ -14,6 +15,8 @@ from dispersed.validation import InputError
 
 class Outcome(eqx.Module):
     """What a dynamics makes of one cue, in the coordinates z = x/s in which a memory is asked."""
+
+    __repr__ = one_line
 
     z: State
     """The recalled state."""
@@ -36,6 +39,8 @@ class Dynamics(eqx.Module):
 
     To add one, write `run` for one cue and say with `serves` what it can recall.
     """
+
+    __repr__ = one_line
 
     serves: ClassVar[tuple[type, ...]] = (Denoiser,)
     """The kinds of memory that it can recall."""

@@ -17,6 +17,7 @@ import numpy as np
 from jax.scipy.special import gammaincc
 from jax.scipy.stats import binom, norm
 
+from dispersed.display import one_line, place
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.recall import recall
@@ -25,11 +26,13 @@ from dispersed.memories import Denoiser, Network, PatternMemory
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, at_least, check_finite, state_array
+from dispersed.validation import InputError, at_least, check_finite, random_key, state_array
 
 
 class Alternatives(eqx.Module):
     """The leading memories behind each cue of a batch (...), most probable first."""
+
+    __repr__ = one_line
 
     index: Int[Array, "... k"]
     """Which stored patterns."""
@@ -65,8 +68,9 @@ class Posterior(eqx.Module):
 
     def __repr__(self) -> str:
         *batch, samples, d = self.x.shape
-        cues = " × ".join(map(str, batch)) or "one"
-        return f"Posterior({cues} cues of {d} units, {samples} recalls each of {self.counts.shape[-1]} patterns)"
+        cues = f"{' × '.join(map(str, batch))} cues" if batch else "one cue"
+        recalls = f"{samples} recalls each of {self.counts.shape[-1]} patterns"
+        return f"Posterior({cues} of {d} units, {recalls}, {place(self.x)})"
 
     @property
     def samples(self) -> int:
@@ -193,6 +197,7 @@ def recall_many(
         random = "a random dynamics such as ReverseSDE() is accepted"
         raise InputError("dynamics", f"{type(dynamics).__name__} recalls a cue the same way every time", random)
     at_least("samples", samples, 1)
+    random_key(key)
     x = state_array("cue", cue, memory.dimension)
     check_finite("cue", x)
     batch, d = x.shape[:-1], memory.dimension

@@ -3,7 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dispersed.display import MOST, gallery, place
 from dispersed.dynamics.dynamics import Dynamics, Outcome
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
@@ -12,7 +14,7 @@ from dispersed.memories import Denoiser, Network
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key
-from dispersed.validation import InputError, check_finite, is_known, state_array
+from dispersed.validation import InputError, check_finite, is_known, random_key, state_array
 
 
 class Recall(eqx.Module):
@@ -44,10 +46,22 @@ class Recall(eqx.Module):
         if not is_known(self.x):
             return f"Recall(x={self.x})"
         *batch, d = self.x.shape
-        shape = " × ".join(map(str, batch)) or "one"
+        shape = f"{' × '.join(map(str, batch))} states" if batch else "one state"
         cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
         share = float(self.converged.mean()) if self.converged.size else 1.0
-        return f"Recall({shape} states of {d} units, {share:.1%} converged{cost})"
+        return f"Recall({shape} of {d} units, {share:.1%} converged{cost}, {place(self.x)})"
+
+    def _repr_html_(self) -> str | None:
+        """The recalled states as pictures, or in a table, with what was recalled; for notebooks."""
+        if not is_known(self.x):
+            return None
+        states = np.asarray(self.x).reshape(-1, self.x.shape[-1])
+        named = {0: "not converged", 1: "", 2: "2-cycle"}
+        columns = {"": [named[int(period)] for period in np.ravel(self.period)[:MOST]]}
+        if self.index is not None and self.responsibility is not None:
+            index = [str(int(i)) for i in np.ravel(self.index)[:MOST]]
+            columns = {"memory": index, "p =": [f"{p:.2f}" for p in np.ravel(self.responsibility)[:MOST]], **columns}
+        return gallery(repr(self), states, columns)
 
 
 def recall(
@@ -97,12 +111,16 @@ def recall(
     if dynamics is None:
         dynamics = Iteration() if isinstance(memory, Network) else ExponentialIntegrator()
     if not isinstance(dynamics, Dynamics):
+        if isinstance(dynamics, type) and issubclass(dynamics, Dynamics):
+            raise InputError("dynamics", f"got the class {dynamics.__name__}", f"call it: {dynamics.__name__}()")
         raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.ProbabilityFlow() is accepted")
     dynamics.check(memory)
     if known is not None and isinstance(dynamics, Asynchronous):
         raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
     if key is None and dynamics.random:
-        raise InputError("key", "got None", f"{type(dynamics).__name__} is random and needs a jax.random.key")
+        raise InputError("key", "got None", f"{type(dynamics).__name__} is random: give key=jax.random.key(0)")
+    if key is not None:
+        random_key(key)
     x = state_array("cue", cue, memory.dimension)
     check_finite("cue", x)
     batch = x.shape[:-1]

@@ -13,7 +13,6 @@ is the Wright–Fisher model of population genetics: shares drift without any te
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from dispersed.validation import InputError, at_least
 
@@ -55,6 +54,8 @@ def fixation_probability(replays: int, weight: float, advantage: float = 0.0) ->
     `advantage` s: its replays are e^s times as likely as its share says. Exact, by the chain of its number of
     traces; `weight` alone if s = 0. Kimura's (1 − e^{−2Msw})/(1 − e^{−2Ms}) is the limit of many replays.
     """
+    from scipy.stats import binom  # half a second to import
+
     at_least("replays", replays, 1)
     if not 0 < weight < 1:
         raise InputError("weight", f"got {weight!r}", "a share in (0, 1) is accepted")

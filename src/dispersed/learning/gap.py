@@ -8,8 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import nnls
 
+from dispersed.display import one_line
 from dispersed.dynamics import ExponentialIntegrator, Iteration, recall
 from dispersed.keys import normal
 from dispersed.memories import Denoiser, PatternMemory
@@ -19,6 +19,8 @@ from dispersed.validation import InputError, at_least, positive, positive_number
 
 class Gap(eqx.Module):
     """Distances per unit between two denoisers, root mean squares over cues y_j + σε."""
+
+    __repr__ = one_line
 
     sigma: Float[Array, " levels"]
     denoiser: Float[Array, "levels n"]
@@ -92,6 +94,8 @@ def basins(
 class Attractors(eqx.Module):
     """Where a memory's dynamics ends, most visited first."""
 
+    __repr__ = one_line
+
     states: Float[Array, "k d"]
     share: Float[Array, " k"]
     """The share of starts that ended there."""
@@ -124,6 +128,8 @@ def attractors(
     then iterated at noise level `held`, x ← D_held(x), so that only attractors remain. End states that lie
     within `tolerance` of each other per unit, root mean square, count as one; so do an end state and a pattern.
     """
+    from scipy.optimize import nnls  # slow to import
+
     stored = PatternMemory(patterns).patterns
     sigma, held = positive_number("sigma", sigma), positive_number("held", held)
     mean, spread = stored.mean(axis=0), stored.std(axis=0)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import optax
 
+from dispersed.display import one_line
 from dispersed.learning.levels import Levels, LogUniform, unit_noise
 from dispersed.types import Array, Float
 from dispersed.validation import InputError, at_least
@@ -26,6 +27,8 @@ class Recipe(eqx.Module):
     - `average`: decay of an exponential moving average of the weights, which is then what training returns;
       None for the last weights.
     """
+
+    __repr__ = one_line
 
     steps: int
     draws: int

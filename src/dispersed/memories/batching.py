@@ -1,6 +1,7 @@
 """Algorithms are written for one state; this makes them serve any batch of states."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -49,4 +50,7 @@ def per_state(method: Callable[..., Any]) -> Callable[..., Any]:
     # The annotations of `method` describe one state; a run-time checker must not apply them to batches.
     del wrapper.__wrapped__
     wrapper.__annotations__ = {}
+    signature = inspect.signature(method)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    wrapper.__signature__ = inspect.Signature(bare)  # type: ignore[attr-defined]
     return wrapper

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dispersed.display import place
 from dispersed.memories.batching import per_state
 from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
 from dispersed.memories.network import Network
@@ -101,7 +102,8 @@ class ClassicalHopfield(BinaryNetwork):
 
     def __repr__(self) -> str:
         n, d = self.patterns.shape
-        return f"ClassicalHopfield({n} patterns of {d} units, self_coupling={self.self_coupling})"
+        coupling = f"self_coupling={self.self_coupling}"
+        return f"ClassicalHopfield({n} patterns of {d} units, {coupling}, {place(self.patterns)})"
 
     @property
     def couplings(self) -> Float[Array, "d d"]:
@@ -152,7 +154,7 @@ class DenseHopfield(BinaryNetwork):
 
     def __repr__(self) -> str:
         n, d = self.patterns.shape
-        return f"DenseHopfield({n} patterns of {d} units, {self.interaction})"
+        return f"DenseHopfield({n} patterns of {d} units, {self.interaction}, {place(self.patterns)})"
 
     @per_state
     def energy(self, x: State) -> Scalar:

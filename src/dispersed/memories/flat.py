@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import place
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
@@ -32,7 +33,7 @@ class Segment(Extended):
         self.length = largest * norm
 
     def __repr__(self) -> str:
-        return f"Segment({self.dimension} units, {self.start.dtype})"
+        return f"Segment({self.dimension} units, {place(self.start)})"
 
     @property
     def dimension(self) -> int:
@@ -84,7 +85,7 @@ class Box(Extended):
         self.low, self.high = limits(low, high, None)
 
     def __repr__(self) -> str:
-        return f"Box({self.dimension} units, {self.low.dtype})"
+        return f"Box({self.dimension} units, {place(self.low)})"
 
     @property
     def dimension(self) -> int:
@@ -143,7 +144,7 @@ class Subspace(Extended):
         self.low, self.high = low.astype(self.origin.dtype), high.astype(self.origin.dtype)
 
     def __repr__(self) -> str:
-        return f"Subspace({self.directions.shape[0]} directions in {self.dimension} units, {self.origin.dtype})"
+        return f"Subspace({self.directions.shape[0]} directions in {self.dimension} units, {place(self.origin)})"
 
     @property
     def dimension(self) -> int:

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import place
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
@@ -70,7 +71,7 @@ class GaussianMemory(Extended):
         return cls(mean, (vectors * np.sqrt(np.maximum(values, 0)))[:, d - kept :])
 
     def __repr__(self) -> str:
-        return f"GaussianMemory(rank {self.variances.shape[-1]} in {self.dimension} units, {self.mean.dtype})"
+        return f"GaussianMemory(rank {self.variances.shape[-1]} in {self.dimension} units, {place(self.mean)})"
 
     @property
     def dimension(self) -> int:

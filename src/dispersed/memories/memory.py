@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import one_line, value
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
@@ -30,6 +31,8 @@ class Denoiser(eqx.Module):
 
     A trained network is a denoiser without being a `Memory`: it has a score but claims no energy.
     """
+
+    __repr__ = one_line
 
     @property
     @abc.abstractmethod
@@ -136,6 +139,9 @@ class Held(Network):
 
     memory: Denoiser
     sigma: Float[Array, "..."]
+
+    def __repr__(self) -> str:
+        return f"Held({self.memory}, sigma={value(self.sigma)})"
 
     @property
     def dimension(self) -> int:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import place
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, compare
 from dispersed.memories.gaussian import GaussianMemory
@@ -66,7 +67,7 @@ class Mixture(Extended):
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{_size(group)} {type(group).__name__}" for group in self.groups)
-        return f"Mixture({kinds}; {self.dimension} units)"
+        return f"Mixture({kinds}; {self.dimension} units, {place(self.log_weights)})"
 
     @property
     def dimension(self) -> int:

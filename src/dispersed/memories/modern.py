@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from dispersed.display import place, value
 from dispersed.memories.batching import per_state
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
@@ -32,7 +33,7 @@ class ModernHopfield(Network):
 
     def __repr__(self) -> str:
         n, d = self.patterns.shape
-        return f"ModernHopfield({n} patterns of {d} units, beta={self.beta:g}, {self.patterns.dtype})"
+        return f"ModernHopfield({n} patterns of {d} units, beta={value(self.beta)}, {place(self.patterns)})"
 
     @property
     def dimension(self) -> int:

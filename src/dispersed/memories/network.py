@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 
+from dispersed.display import one_line
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 
 
@@ -14,6 +15,8 @@ class Network(eqx.Module):
     It has no noise level: what temperature it has is its own. Subclasses write `energy`, `update` and
     `nearest` for one state, decorated with `per_state`.
     """
+
+    __repr__ = one_line
 
     @property
     @abc.abstractmethod

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import MOST, gallery, place
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import Denoiser, Memory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, log_weight_array, pattern_array, weight_array
+from dispersed.validation import InputError, is_known, log_weight_array, pattern_array, weight_array
 
 
 class PatternMemory(Memory):
@@ -63,7 +64,14 @@ class PatternMemory(Memory):
 
     def __repr__(self) -> str:
         n, d = self.patterns.shape
-        return f"PatternMemory({n} patterns of {d} units, {self.patterns.dtype})"
+        return f"PatternMemory({n} patterns of {d} units, {place(self.patterns)})"
+
+    def _repr_html_(self) -> str | None:
+        """The first patterns as pictures, or in a table, for notebooks."""
+        if not is_known(self.patterns, self.log_weights):
+            return None
+        weights = [f"{weight:.3g}" for weight in np.asarray(self.weights[:MOST])]
+        return gallery(repr(self), self.patterns, {"weight": weights})
 
     @property
     def dimension(self) -> int:

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import one_line, place
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, observation
@@ -103,7 +104,7 @@ class ReconstructiveMemory(Extended):
 
     def __repr__(self) -> str:
         n, k, d = self.means.shape
-        return f"ReconstructiveMemory({n} cores, {k} Gaussians of {d} units)"
+        return f"ReconstructiveMemory({n} cores, {k} Gaussians of {d} units, {place(self.means)})"
 
     @property
     def dimension(self) -> int:
@@ -201,6 +202,8 @@ class SumOfCores(Memory):
             given = f"maps {d} units to {getattr(shape, 'shape', shape)} for cores of {w} numbers"
             raise InputError("encoder", given, f"a function to ({w},), fewer than the units, is accepted")
         self.semantic, self.encoder = semantic, encoder
+
+    __repr__ = one_line
 
     @property
     def dimension(self) -> int:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from dispersed.display import value
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import Memory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
@@ -29,6 +30,9 @@ class Smoothed(Memory):
         self.bandwidth = positive("bandwidth", bandwidth)
         if self.bandwidth.shape:
             raise InputError("bandwidth", f"got shape {self.bandwidth.shape}", "one number is accepted")
+
+    def __repr__(self) -> str:
+        return f"Smoothed({self.memory}, bandwidth={value(self.bandwidth)})"
 
     @property
     def dimension(self) -> int:

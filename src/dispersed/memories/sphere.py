@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 
+from dispersed.display import place
 from dispersed.memories.batching import per_state
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
 from dispersed.memories.extended import Extended
@@ -48,7 +49,7 @@ class Sphere(Extended):
             self.directions = rows.astype(self.centre.dtype)
 
     def __repr__(self) -> str:
-        return f"Sphere({self._m}-dimensional in {self.dimension} units, {self.centre.dtype})"
+        return f"Sphere({self._m}-dimensional in {self.dimension} units, {place(self.centre)})"
 
     @property
     def dimension(self) -> int:

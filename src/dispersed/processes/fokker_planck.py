@@ -21,7 +21,6 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.stats import poisson
 
 from dispersed.processes.potential import PotentialProcess
 from dispersed.validation import InputError, at_least, pattern_array, positive_number
@@ -61,6 +60,9 @@ class FokkerPlanck:
         self.cells = cells
         self.axes = [a + h * (np.arange(cells) + 0.5) for a, h in zip(self.low, self.width, strict=True)]
         self.potential = self._potential()
+
+    def __repr__(self) -> str:
+        return f"FokkerPlanck({self.process}, {' × '.join([str(self.cells)] * self.dimension)} cells, float64)"
 
     @property
     def dimension(self) -> int:
@@ -124,6 +126,8 @@ class FokkerPlanck:
 
     def _advance(self, p: Float[np.ndarray, "states n"], h: float, sigma: float) -> Float[np.ndarray, "states n"]:
         """e^{hL} p with σ held: the sum over the number k of jumps of a Poisson clock."""
+        from scipy.stats import poisson  # half a second to import
+
         rates = self._rates(sigma)
         leaving = np.asarray(rates.sum(axis=0)).ravel()
         clock = leaving.max()

@@ -34,9 +34,19 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 
+from dispersed.display import value
 from dispersed.keys import state_keys
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
-from dispersed.validation import InputError, at_least, check_finite, pattern_array, positive, real_array, weight_array
+from dispersed.validation import (
+    InputError,
+    at_least,
+    check_finite,
+    pattern_array,
+    positive,
+    random_key,
+    real_array,
+    weight_array,
+)
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -64,6 +74,9 @@ class PotentialProcess(eqx.Module):
         self.potential = potential
         self.amplitude = sigma if callable(sigma) else _one(positive("sigma", sigma))
 
+    def __repr__(self) -> str:
+        return f"PotentialProcess(potential={value(self.potential)}, sigma={value(self.amplitude)})"
+
     def sigma(self, t: Scalar) -> Scalar:
         """σ(t), the noise amplitude at time t."""
         return self.amplitude(t) if callable(self.amplitude) else self.amplitude.astype(t.dtype)
@@ -85,6 +98,7 @@ class PotentialProcess(eqx.Module):
         Raises `InputError` for a bad `t`, and where paths leave all bounds: v must fall outwards, and stiff
         potentials need more steps.
         """
+        random_key(key)
         y = real_array("patterns", patterns)
         check_finite("patterns", y)
         if y.ndim == 0:

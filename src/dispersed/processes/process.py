@@ -17,14 +17,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from dispersed.display import one_line
 from dispersed.keys import normal
 from dispersed.noise import sigma_of
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, positive, real_array
+from dispersed.validation import InputError, check_finite, positive, random_key, real_array
 
 
 class Process(eqx.Module):
     """A Gaussian noise-injecting process. Subclasses write `scale`, `sigma` and `time`, elementwise."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -83,6 +86,7 @@ class Process(eqx.Module):
 
         Raises `InputError` unless exactly one level is given, in its domain: α in (0, 1], σ > 0, t > 0.
         """
+        random_key(key)
         y = real_array("patterns", patterns)
         check_finite("patterns", y)
         if y.ndim == 0:

@@ -6,12 +6,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.display import one_line
 from dispersed.types import Array, ArrayLike, Float
 from dispersed.validation import InputError, is_known, positive
 
 
 class Rate(eqx.Module):
     """γ(t) ≥ 0 through its integral B(t) = ∫₀ᵗ γ, on which everything depends, and the inverse of that."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:

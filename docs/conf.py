@@ -1,0 +1,39 @@
+"""The documentation site: `make docs` builds it into site/, with every example run and every warning an error."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Examples are many small programs; the compiler's full effort is not worth its time here.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
+from dispersed import __version__
+
+project = "dispersed"
+author = "The dispersed developers"
+copyright = "The dispersed developers, Apache-2.0"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "examples", "docstrings"]
+exclude_patterns = ["extensions"]
+default_role = "py:obj"  # docstrings are prose with `names`: links where they name something of ours
+myst_enable_extensions = ["deflist", "colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"  # shapes and domains are in the docstrings
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "inherited-members": "Module,tuple", "show-inheritance": True}
+
+html_theme = "furo"
+html_title = f"dispersed {version}"
+html_theme_options = {
+    "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
+}
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
+html_copy_source = False
+html_show_sphinx = False
+pygments_style = "tango"

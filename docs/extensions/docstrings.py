@@ -1,0 +1,42 @@
+"""Docstrings are Markdown prose with indented equations; Sphinx's autodoc wants reStructuredText.
+
+The two agree on paragraphs, lists, emphasis and doctests. What differs is turned over here: an indented block is an
+equation, to be shown as it is, and the bars of p(j | x) are no markup.
+"""
+
+import re
+
+from sphinx.application import Sphinx
+
+
+def as_rst(lines: list[str]) -> list[str]:
+    """The lines of a docstring with equations marked as literal blocks."""
+    found: list[str] = []
+    literal = False
+    in_list = False
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if not line.strip():
+            found.append(line)
+            continue
+        if indent == 0:
+            literal, in_list = False, bool(re.match(r"[-*] |\d+\. ", line))
+        elif indent >= 4 and not literal and not in_list and found and not found[-1].strip():
+            found += ["::", ""]
+            literal = True
+        found.append(line if literal or line.startswith(">>>") else escaped(line))
+    return found
+
+
+def escaped(line: str) -> str:
+    """A line of prose with the bars outside its `code` escaped."""
+    parts = re.split(r"(`[^`]*`)", line)
+    return "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in parts)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    def process(app, what, name, obj, options, lines):
+        lines[:] = as_rst(lines)
+
+    app.connect("autodoc-process-docstring", process)
+    return {"parallel_read_safe": True}
