@@ -15,14 +15,15 @@ reproduce-quick: .venv/ready ## Every experiment, most of them in quick mode
 reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it was stopped
 	$(BIN)/dispersed reproduce all --out $(OUT)
 
-test: .venv/ready docs ## What CI runs
+test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(MAKE) --no-print-directory docs
 
 docs: .venv/ready ## The site, into site/; every example is run, a warning is an error
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
+	$(BIN)/python -m sphinx --quiet --jobs 2 --fail-on-warning --keep-going docs site
 
 cli-reference: .venv/ready ## docs/cli.md, from the commands
 	$(BIN)/python docs/extensions/cli_reference.py

@@ -25,12 +25,19 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # shapes and domains are in the docstrings
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "inherited-members": "Module,tuple", "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "Module,tuple",
+    "show-inheritance": True,
+}
 
 html_theme = "furo"
 html_title = f"dispersed {version}"
 html_theme_options = {
-    "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
+    "light_css_variables": {
+        "font-stack": "system-ui, sans-serif",
+        "font-stack--monospace": "ui-monospace, monospace",
+    },
 }
 html_static_path = ["static"]
 html_css_files = ["tables.css"]

@@ -91,7 +91,7 @@ def images(html):
 
 
 def test_a_recall_is_shown_as_pictures(patterns):
-    result = d.recall(d.PatternMemory(patterns), patterns[[3, 1]], d.OneStep(), alpha=0.99)
+    result = d.recall(d.PatternMemory(patterns), patterns[jnp.array([3, 1])], d.OneStep(), alpha=0.99)
     shown = list(images(result._repr_html_()))
     assert [alt for alt, _ in shown] == ["state 0, memory 3, p = 1.00", "state 1, memory 1, p = 1.00"]
     for (_, picture), state in zip(shown, patterns[jnp.array([3, 1])], strict=True):

@@ -19,18 +19,33 @@ and what is accepted, with exit code 1; a misspelt command or option in exit cod
 
 def reference() -> str:
     """The page, as the commands now are."""
-    command = [sys.executable, "-m", "typer", "dispersed.cli.main", "utils", "docs", "--name", "dispersed"]
+    command = [
+        sys.executable,
+        "-m",
+        "typer",
+        "dispersed.cli.main",
+        "utils",
+        "docs",
+        "--name",
+        "dispersed",
+    ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     text = text.split("\n", 1)[1].lstrip()
     # Typer cuts the summaries in its lists of commands at the first dot, even that of "Eq. 5".
-    summaries = dict(re.findall(r"^#+ `dispersed (?:\w+ )?([\w-]+)`\n\n(.+)$", text, re.MULTILINE))
+    summaries = dict(
+        re.findall(r"^#+ `dispersed (?:\w+ )?([\w-]+)`\n\n(.+)$", text, re.MULTILINE)
+    )
     text = re.sub(
         r"^\* `([\w-]+)`: .*$",
-        lambda line: f"* `{line[1]}`: {summaries[line[1]]}" if line[1] in summaries else line[0],
+        lambda line: (
+            f"* `{line[1]}`: {summaries[line[1]]}" if line[1] in summaries else line[0]
+        ),
         text,
         flags=re.MULTILINE,
     )
-    text = re.sub(r" <([^>\n]+)>`", lambda kind: f"` ({kind[1].replace('|', ', ')})", text)
+    text = re.sub(
+        r" <([^>\n]+)>`", lambda kind: f"` ({kind[1].replace('|', ', ')})", text
+    )
     return INTRODUCTION + text.strip() + "\n"
 
 

@@ -1,9 +1,9 @@
 """Runs every ```python block of a page when the site is built, and puts what it gives below it.
 
-The blocks of a page share one namespace, as the cells of a notebook do; all pages share one process, so that JAX is
-imported once and a program compiled for one page serves the next. Shown are what a block prints, the value of
-its last expression, and the figures that it leaves open; a figure must have a title, which is its text
-alternative too. An exception or a warning in a block fails the build.
+The blocks of a page share one namespace, as the cells of a notebook do. Pages share the process that reads them: JAX is
+imported once, and a program compiled for one page serves the next. A kernel for each page would do neither. Shown are
+what a block prints, the value of its last expression, and the figures that it leaves open; a figure must have a title,
+which is its text alternative too. An exception or a warning in a block fails the build.
 
 Code that is shown but not run is marked ```py.
 """
@@ -40,7 +40,9 @@ class RunExamples(SphinxTransform):
                 results = run(block.astext(), namespace, place)
             except Exception as error:
                 lines = "".join(traceback.format_exception(error)[-8:])
-                raise ExtensionError(f"{place}: this example fails\n\n{block.astext()}\n\n{lines}") from error
+                raise ExtensionError(
+                    f"{place}: this example fails\n\n{block.astext()}\n\n{lines}"
+                ) from error
             if results:
                 box = nodes.container("", *results, classes=["output"])
                 block.parent.insert(block.parent.index(block) + 1, box)
@@ -49,7 +51,9 @@ class RunExamples(SphinxTransform):
 def run(code: str, namespace: dict[str, Any], place: str) -> list[nodes.Node]:
     """What running `code` shows."""
     tree = ast.parse(code, place)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = (
+        tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    )
     value, printed = None, io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -78,7 +82,9 @@ def open_figures() -> Any:
         figure = plt.figure(number)
         title = figure.get_suptitle()
         if not title:
-            raise ValueError("a figure of the documentation needs a suptitle: it is its text alternative")
+            raise ValueError(
+                "a figure of the documentation needs a suptitle: it is its text alternative"
+            )
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=120, bbox_inches="tight")
         plt.close(figure)
@@ -88,4 +94,4 @@ def open_figures() -> Any:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(RunExamples)
-    return {"parallel_read_safe": False}
+    return {"parallel_read_safe": True}

@@ -350,7 +350,7 @@ def test_bad_dynamics_get_one_line(make):
 def test_repr_says_what_happened(stored):
     memory, patterns = stored
     assert repr(recall(memory, patterns, alpha=0.9)) == (
-        "Recall(40 states of 32 units, 100.0% converged, 20 evaluations each)"
+        "Recall(40 states of 32 units, 100.0% converged, 20 evaluations each, float32)"
     )
 
 

@@ -94,7 +94,7 @@ def test_one_gaussian_serves_as_semantic_memory(x64, rng):
     blob = GaussianMemory(rng.normal(size=4), rng.normal(size=(4, 3)))
     alone = ReconstructiveMemory(blob, ENCODER, rng.normal(size=(2, 2)))
     assert alone.means.shape == (2, 1, 4)
-    assert repr(alone) == "ReconstructiveMemory(2 cores, 1 Gaussians of 4 units)"
+    assert repr(alone) == "ReconstructiveMemory(2 cores, 1 Gaussians of 4 units, float64)"
 
 
 def test_vanishing_precision_of_the_core_leaves_the_semantic_memory(x64, rng):

@@ -43,7 +43,7 @@ def _posterior(y: np.ndarray, x: np.ndarray, sigma: float) -> Float[np.ndarray, 
     return r / r.sum()
 
 
-def _case(dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _case(dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Forty patterns of 16 units, and cues between them at noise levels from far below to above their distance."""
     rng = np.random.default_rng(0)
     y = rng.standard_normal((40, 16)).astype(dtype)
@@ -54,7 +54,7 @@ def _case(dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def denoiser() -> tuple[bool, str]:
     """D_σ in single precision against float64."""
-    y, x, sigma = _case(np.float32)
+    y, x, sigma = _case("float32")
     exact = np.stack([_posterior(y, *pair) @ y.astype(np.float64) for pair in zip(x, sigma.astype(float), strict=True)])
     error = np.abs(np.asarray(PatternMemory(y).denoise(x, sigma)) - exact).max()
     return bool(error < 1e-5), f"differs from float64 NumPy by {error:.1e}; below 1e-5 is right"
@@ -63,7 +63,7 @@ def denoiser() -> tuple[bool, str]:
 def double() -> tuple[bool, str]:
     """Log densities in double precision, to the digits that it has."""
     with jax.enable_x64(True):
-        y, x, sigma = _case(np.float64)
+        y, x, sigma = _case("float64")
         logits = -((x[:, None] - y) ** 2).sum(axis=-1) / (2 * sigma[:, None] ** 2)
         top = logits.max(axis=1)
         exact = top + np.log(np.exp(logits - top[:, None]).mean(axis=1)) - 16 * np.log(sigma * np.sqrt(2 * np.pi))
