@@ -167,7 +167,7 @@ def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
 def random_key(key: Any) -> None:
     """Refuse what is no key of JAX; seeds, above all, which are no keys."""
     dtype = getattr(key, "dtype", None)
-    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
+    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         seed = key if isinstance(key, int) else 0
         raise InputError("key", f"got {key!r}", f"a key is accepted, such as jax.random.key({seed})")
 

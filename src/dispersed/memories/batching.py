@@ -32,10 +32,14 @@ def per_state(method: Callable[..., Any]) -> Callable[..., Any]:
             function = jax.vmap(function)
         return function(x, *levels)
 
+    signature = inspect.signature(method)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+
     @functools.wraps(method)
-    def wrapper(self: Any, x: Any, *sigma: Any, **named_sigma: Any) -> Any:
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        self, x, *sigma = signature.bind(*arguments, **named).args
         x = state_array("x", x, self.dimension)
-        levels = tuple(positive("sigma", level).astype(x.dtype) for level in (*sigma, *named_sigma.values()))
+        levels = tuple(positive("sigma", level).astype(x.dtype) for level in sigma)
         for level in levels:
             try:
                 jnp.broadcast_shapes(x.shape[:-1], level.shape)
@@ -50,7 +54,5 @@ def per_state(method: Callable[..., Any]) -> Callable[..., Any]:
     # The annotations of `method` describe one state; a run-time checker must not apply them to batches.
     del wrapper.__wrapped__
     wrapper.__annotations__ = {}
-    signature = inspect.signature(method)
-    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     wrapper.__signature__ = inspect.Signature(bare)  # type: ignore[attr-defined]
     return wrapper

@@ -1,0 +1,56 @@
+"""Errors say how to mend what was given."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dispersed as d
+from dispersed.validation import random_key
+
+PATTERNS = np.eye(4, dtype=np.float32)
+MEMORY = d.PatternMemory(PATTERNS)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: d.PatternMemory(np.ones((3, 2, 2))),
+            "patterns: got shape (3, 2, 2); at least one pattern of at least one unit, shape (n, d), is accepted: "
+            "flatten with patterns.reshape(3, -1)",
+        ),
+        (
+            lambda: d.PatternMemory(PATTERNS[0]),
+            "patterns: got shape (4,); at least one pattern of at least one unit, shape (n, d), is accepted: "
+            "give one pattern as [pattern]",
+        ),
+        (
+            lambda: MEMORY.denoise(np.ones((5, 2, 2)), 0.5),
+            "x: got shape (5, 2, 2); the memory has 4 units: shape (..., 4) is accepted; "
+            "flatten images with x.reshape(*x.shape[:-2], 4)",
+        ),
+        (
+            lambda: d.recall(MEMORY, PATTERNS, alpha=2.0),
+            "alpha: got 2; signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma",
+        ),
+        (
+            lambda: d.recall(MEMORY, PATTERNS, d.OneStep, alpha=0.5),
+            "dynamics: got the class OneStep; call it: OneStep()",
+        ),
+        (
+            lambda: d.recall(MEMORY, PATTERNS, d.ReverseSDE(), alpha=0.5),
+            "key: got None; ReverseSDE is random: give key=jax.random.key(0)",
+        ),
+        (lambda: random_key(7), "key: got 7; a key is accepted, such as jax.random.key(7)"),
+    ],
+)
+def test_what_to_do_is_in_the_message(call, message):
+    with pytest.raises(d.InputError) as error:
+        call()
+    assert str(error.value) == message
+
+
+def test_a_misspelt_noise_level_is_not_taken_for_one():
+    with pytest.raises(TypeError, match="sgima"):
+        MEMORY.denoise(jnp.zeros(4), sgima=0.5)
+    assert MEMORY.denoise(jnp.zeros(4), sigma=0.5).shape == (4,)
