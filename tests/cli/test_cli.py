@@ -42,6 +42,21 @@ def test_help_names_the_commands():
     assert dispersed("--version").stdout.startswith("dispersed 0.")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["recal"], "Did you mean 'recall'?"),
+        (["reproduce", "tabel1"], "Did you mean 'table1'?"),
+        (["recall", "a", "b", "--aplha", "1"], "(Possible options: --alpha)"),
+        (["recall", "a", "b", "--dynamics", "floe"], "'flow'"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(arguments, nearest):
+    run = dispersed(*arguments)
+    assert run.returncode == 2
+    assert nearest in run.stderr
+
+
 def test_recall_writes_what_it_found(data, tmp_path):
     run = dispersed("recall", data / "patterns.npy", data / "cues.npy", "--alpha", 0.9, "--out", tmp_path)
     assert run.returncode == 0, run.stderr
