@@ -1,5 +1,8 @@
 """Errors say how to mend what was given."""
 
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,10 +37,6 @@ MEMORY = d.PatternMemory(PATTERNS)
             "alpha: got 2; signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma",
         ),
         (
-            lambda: d.recall(MEMORY, PATTERNS, d.OneStep, alpha=0.5),
-            "dynamics: got the class OneStep; call it: OneStep()",
-        ),
-        (
             lambda: d.recall(MEMORY, PATTERNS, d.ReverseSDE(), alpha=0.5),
             "key: got None; ReverseSDE is random: give key=jax.random.key(0)",
         ),
@@ -51,6 +50,23 @@ def test_what_to_do_is_in_the_message(call, message):
 
 
 def test_a_misspelt_noise_level_is_not_taken_for_one():
-    with pytest.raises(TypeError, match="sgima"):
+    with pytest.raises(TypeError, match="sigma"):
         MEMORY.denoise(jnp.zeros(4), sgima=0.5)
     assert MEMORY.denoise(jnp.zeros(4), sigma=0.5).shape == (4,)
+
+
+def test_classes_and_seeds_are_told_what_to_become():
+    """In a process without the run-time type checker, which would answer first."""
+    code = """
+import dispersed as d
+for dynamics, key in ((d.OneStep, None), (d.AncestralSampling(), 7)):
+    try:
+        d.recall(d.PatternMemory([[1.0, -1.0]]), [1.0, 1.0], dynamics, alpha=0.5, key=key)
+    except d.InputError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == [
+        "dynamics: got the class OneStep; call it: OneStep()",
+        "key: got 7; a key is accepted, such as jax.random.key(7)",
+    ]

@@ -80,7 +80,7 @@ def recalled() -> tuple[bool, str]:
     error = np.abs(np.asarray(result.x) - y).max()
     right = int((np.asarray(result.index) == np.arange(16)).sum())
     settled = int(np.asarray(result.converged).sum())
-    passed = right == settled == 16 and error < 1e-3
+    passed = bool(right == settled == 16 and error < 1e-3)
     return passed, f"{right} of 16 cues end at their pattern, {settled} in a fixed point, within {error:.1e}"
 
 
