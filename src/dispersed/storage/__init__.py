@@ -1,0 +1,21 @@
+"""Where patterns live and how their numbers are written down: the axis below every memory of patterns."""
+
+from dispersed.storage.encoding import ENCODINGS, Bits, Encoding, Float16, Float32, Int8, encoding_named
+from dispersed.storage.mapped import Mapped
+from dispersed.storage.pattern_file import open_patterns, save_patterns
+from dispersed.storage.storage import InMemory, Storage
+
+__all__ = [
+    "ENCODINGS",
+    "Bits",
+    "Encoding",
+    "Float16",
+    "Float32",
+    "InMemory",
+    "Int8",
+    "Mapped",
+    "Storage",
+    "encoding_named",
+    "open_patterns",
+    "save_patterns",
+]
