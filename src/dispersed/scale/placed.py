@@ -1,0 +1,166 @@
+"""Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.scale.evidence import CHUNK
+from dispersed.storage import Encoding, InMemory, Storage
+from dispersed.types import Array
+
+BLOCK = 16 * CHUNK
+"""Patterns that one call of a compiled scan goes through."""
+TILE = 32
+"""Patterns of which a screen keeps only the largest logit."""
+
+
+class Block(NamedTuple):
+    """Encoded patterns on one device, padded to `BLOCK` rows or, where there are fewer in all, to whole tiles."""
+
+    start: int
+    """Index of the first."""
+    count: int
+    """How many are patterns, the rest being padding."""
+    codes: Array
+    scale: Array | None
+    log_weights: Array
+    """(rows,), or 0 for all."""
+
+
+class Tiles(NamedTuple):
+    """Patterns of some tiles, (t, TILE)."""
+
+    index: np.ndarray
+    present: np.ndarray
+    """False for padding."""
+    y: np.ndarray
+    """(t, TILE, d)."""
+    log_weights: np.ndarray
+
+
+class Facts(NamedTuple):
+    """What bounds need to know of all patterns, from one pass over them."""
+
+    centre: np.ndarray
+    """Their mean μ, rounded to float32, (d,)."""
+    centre_norm: float
+    radius: float
+    """At least max‖y − μ‖."""
+    norm: float
+    """At least max‖y‖."""
+    lowest: float
+    """The smallest finite log weight."""
+    widest: float
+    """The largest absolute value of a finite log weight."""
+
+
+class Placed:
+    """Patterns of a storage with their log weights, ready to be scanned in blocks.
+
+    Patterns in memory are handed to the devices once, in equal shares; those on a disk block after block, each time.
+    """
+
+    def __init__(self, storage: Storage, log_weights: np.ndarray | None, devices: list[jax.Device]) -> None:
+        self.storage = storage
+        self.devices = devices
+        self._log_weights = log_weights
+        n = len(storage)
+        self.rows = BLOCK if n > BLOCK else _whole(n, TILE if n <= CHUNK else CHUNK)
+        self._kept: list[Block] | None = None
+        self._views: list[Block] | None = None
+        if isinstance(storage, InMemory):
+            self._kept = list(self._blocks())
+        self.facts = self._facts()
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.storage.encoding
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.storage.shape
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all patterns weigh alike; log weights are then 0 rather than −log n."""
+        return self._log_weights is None
+
+    def blocks(self) -> Iterator[Block]:
+        return iter(self._kept) if self._kept is not None else self._blocks()
+
+    def _blocks(self) -> Iterator[Block]:
+        # Blocks go round the devices, so that all of them work from the first blocks on.
+        for number, (start, codes, scale) in enumerate(self.storage.blocks(self.rows)):
+            device = self.devices[number % len(self.devices)]
+            block = self._view(start, codes, scale)
+            placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
+            yield Block(block.start, block.count, *placed)
+
+    def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
+        log_w = np.float32(0) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        return Block(start, len(codes), codes, scale, log_w)
+
+    def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
+        """Some tiles of the block of that number, decoded."""
+        if self._views is None:
+            self._views = [self._view(*block) for block in self.storage.blocks(self.rows)]
+        start, count, codes, scale, log_w = self._views[number]
+        inside = tile[:, None] * TILE + np.arange(TILE)
+        present = inside < count
+        inside = np.minimum(inside, count - 1)
+        flat = inside.reshape(-1)
+        y = self.encoding.decode(codes[flat], None if scale is None else scale[flat], self.shape[1])
+        return Tiles(start + inside, present, y.reshape(*inside.shape, -1), log_w[inside] if log_w.ndim else log_w)
+
+    def log_weights(self, indices: np.ndarray) -> np.ndarray:
+        """Log weights of patterns, of the shape of `indices`."""
+        if self._log_weights is None:
+            return np.zeros(indices.shape)
+        return self._log_weights[indices]
+
+    def patterns(self, indices: np.ndarray) -> np.ndarray:
+        """Decoded patterns, (..., d) for `indices` (...)."""
+        return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
+
+    def _facts(self) -> Facts:
+        n, d = self.shape
+        total = np.zeros(d)
+        for block in self.blocks():
+            total += np.asarray(_sum(block.codes, block.scale, block.count, self.encoding, d), float)
+        centre = (total / n).astype(np.float32)
+        squares = [_extent(block.codes, block.scale, block.count, centre, self.encoding, d) for block in self.blocks()]
+        radius, norm = np.sqrt(np.max(np.asarray(squares, float), axis=0)) * (1 + (d + 8) * np.finfo(np.float32).eps)
+        finite = np.zeros(1) if self._log_weights is None else self._log_weights[self._log_weights > -np.inf]
+        length = float(np.linalg.norm(centre.astype(float)))
+        return Facts(centre, length, float(radius), float(norm), float(finite.min()), float(np.abs(finite).max()))
+
+
+def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+    if array.ndim == 0 or len(array) == rows:
+        return array
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _whole(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+@eqx.filter_jit
+def _sum(codes: Array, scale: Array | None, count: int, encoding: Encoding, d: int) -> Array:
+    y = encoding.decode(codes, scale, d)
+    return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < count, y, 0), axis=0)
+
+
+@eqx.filter_jit
+def _extent(codes: Array, scale: Array | None, count: int, centre: Array, encoding: Encoding, d: int) -> Array:
+    """The largest ‖y − μ‖² and ‖y‖²."""
+    y = encoding.decode(codes, scale, d)
+    inside = jnp.arange(len(y)) < count
+    squares = jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)])
+    return jnp.max(jnp.where(inside, squares, 0), axis=1)
