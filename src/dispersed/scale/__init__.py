@@ -1,1 +1,6 @@
+"""Scale: the exact memory of any number of patterns, at the price of a scan, with a proof of how exact it is."""
 
+from dispersed.scale.memory import StoredMemory
+from dispersed.scale.posterior import PatternPosterior
+
+__all__ = ["PatternPosterior", "StoredMemory"]

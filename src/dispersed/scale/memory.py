@@ -92,7 +92,8 @@ class StoredMemory(Memory):
         check_finite("x", x)
         batch = x.shape[:-1]
         try:
-            levels = np.broadcast_to(np.asarray(positive("sigma", sigma), float), batch).reshape(-1)
+            positive("sigma", sigma)
+            levels = np.broadcast_to(np.asarray(sigma, float), batch).reshape(-1)
         except ValueError:
             raise InputError(
                 "sigma", f"got shape {np.shape(sigma)}", f"one that broadcasts against the batch {batch} is accepted"
@@ -102,3 +103,9 @@ class StoredMemory(Memory):
             worst = f"asked for {tol:g}, double precision certifies {found.bound.max():.3g} here"
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
+
+    def denoise(self, x, sigma):
+        raise NotImplementedError
+
+    def log_density(self, x, sigma):
+        raise NotImplementedError

@@ -1,5 +1,6 @@
 """Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.scale.evidence import CHUNK
+from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
 from dispersed.types import Array
 
@@ -75,6 +77,11 @@ class Placed:
         if isinstance(storage, InMemory):
             self._kept = list(self._blocks())
         self.facts = self._facts()
+
+    @functools.cached_property
+    def world(self) -> World:
+        """What proofs need of the facts."""
+        return World(*(np.asarray(v, float) for v in (self.facts.centre, self.facts.radius, self.facts.norm)))
 
     @property
     def encoding(self) -> Encoding:

@@ -9,18 +9,18 @@ for the next, from the screen to the sum in single precision and from there to t
 """
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import Evidence, combine, evidence
+from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
 from dispersed.scale.hosts import together
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import TILE, Placed
 from dispersed.scale.roundoff import logit_error, mean_error
-from dispersed.scale.screen import Found, probe, screen
+from dispersed.scale.screen import Found, likeliest, probe, screen
 from dispersed.types import Array
 
 SCREENED = 1 << 24
@@ -70,11 +70,6 @@ class PatternPosterior(eqx.Module):
         return f"PatternPosterior({shape} states of {d} units, {pruned:.1%} pruned, within {worst:.2g} of the exact mean)"
 
 
-def world(placed: Placed) -> World:
-    facts = placed.facts
-    return World(*(jnp.asarray(value, float) for value in (facts.centre, facts.radius, facts.norm)))
-
-
 def allowed_share(placed: Placed, tol: float) -> float:
     """What may weigh nothing: a share of the posterior that moves the mean by less than a tenth of `tol`."""
     return min(tol / (20 * max(placed.facts.radius, 1e-300)), 1e-2)
@@ -102,7 +97,7 @@ def kept_groups(
 ) -> Iterator[tuple[np.ndarray, Kept]]:
     """States that keep about equally many patterns, and what they keep, stacked."""
     counts = np.array([0 if kept is None else len(kept.indices) for kept in found])
-    sizes = np.where(counts > 0, 1 << np.ceil(np.log2(np.maximum(counts, 16))).astype(int), 0)
+    sizes = np.where(counts > 0, rounded(counts, 4, 16), 0)
     for size in np.unique(sizes[sizes > 0]):
         states = np.flatnonzero(sizes == size)
         at_once = max(1, HELD // (int(size) * placed.shape[1]))
@@ -120,23 +115,35 @@ def _stacked(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found
         log_w[i, :k] = placed.log_weights(kept.indices)
     rest = np.array([kept.log_rest for kept in found])
     reach = np.array([kept.reach for kept in found])
-    return Kept(*map(jnp.asarray, (index, placed.patterns(index), log_w, x, sigma, rest, reach)))
+    return Kept(index, placed.patterns(index), log_w, x, sigma, rest, reach)
 
 
-def padded(tree: eqx.Module, size: int) -> eqx.Module:
-    """The first axis filled up to `size` with copies of its first entry: few programs serve all batches."""
-    return jax.tree.map(lambda a: jnp.concatenate([a, jnp.broadcast_to(a[:1], (size - len(a), *a.shape[1:]))]), tree)
+def rounded(count: Any, factor: int, least: int = 1) -> Any:
+    """The next of least, least·factor, least·factor², …: few sizes, so that few programs serve all."""
+    steps = np.ceil(np.round(np.log(np.maximum(count, least) / least) / np.log(factor), 9))
+    return (least * factor**steps).astype(int)
+
+
+def padded(tree: Any, size: int) -> Any:
+    """The first axis filled up to `size` with copies of the first entry, by NumPy: few programs serve all batches."""
+
+    def fill(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
+
+    return jax.tree.map(fill, tree)
 
 
 @eqx.filter_jit
-def _views(kept: Kept, x: Array, sigma: Array, world: World, k: int) -> tuple[View, Array, Array, Array]:
-    def one(kept: Kept, x: Array, sigma: Array) -> tuple[View, Array, Array, Array]:
-        seen = view(kept, x, sigma, world)
+def _views(kept: Kept, world: World, k: int) -> tuple[View, Array, Array, Array]:
+    """Of every state where it was screened: the posterior, the k likeliest, their shares and the entropy."""
+
+    def one(kept: Kept) -> tuple[View, Array, Array, Array]:
+        seen = view(kept, kept.x, kept.sigma, world)
         p = jax.nn.softmax(seen.logits)
         share, place = jax.lax.top_k(p, min(k, p.size))
         return seen, kept.index[place], share, jax.scipy.special.entr(p).sum()
 
-    return jax.vmap(one)(kept, x, sigma)
+    return jax.vmap(one)(kept)
 
 
 @eqx.filter_jit
@@ -144,38 +151,74 @@ def _evidence(*arguments) -> Evidence:
     return evidence(*arguments)
 
 
-def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> tuple[Evidence, np.ndarray]:
-    """The evidence of all patterns, computed in `dtype` and held in double precision, and the bound on its mean."""
+class Sum(NamedTuple):
+    """What all patterns together say, in double precision, (b, …)."""
+
+    mean: np.ndarray
+    bound: np.ndarray
+    log_mass: np.ndarray
+    entropy: np.ndarray
+
+
+_combine = jax.jit(combine)
+
+
+def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum:
+    """Every pattern summed, with logits and products of the precision `dtype`."""
     facts = placed.facts
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
-    arguments = [array.astype(dtype) for array in (moved, beta, facts.centre)]
+    states = padded((moved, beta), rounded(len(x), 2))
+    arguments = [array.astype(dtype) for array in (*states, facts.centre)]
     parts: dict[jax.Device, Evidence] = {}
     blocks = 0
     with jax.enable_x64(dtype == np.float64):
         for block in placed.blocks():
             blocks += 1
-            device = next(iter(block.codes.devices()))
             here = _evidence(
-                block.codes, block.scale, block.log_weights.astype(dtype), np.int32(block.count), *arguments, placed.encoding
+                block.codes, block.scale, block.log_weights, np.int32(block.count), *arguments, placed.encoding
             )
+            device = next(iter(block.codes.devices()))
             parts[device] = here if device not in parts else _combine(parts[device], here)
     with jax.enable_x64(True):
         total: Evidence | None = None
         for part in parts.values():
-            part = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, float)), part)
-            total = part if total is None else combine(total, part)
-        total = together(total, combine)
-        mean = np.asarray(total.mean)
-        d = x.shape[1]
-        x_norm = np.linalg.norm(moved, axis=1)
-        off = logit_error(d, dtype, beta, x_norm, facts.centre_norm, facts.norm, facts.widest)
-        spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
-        terms = min(placed.rows, 4096) + placed.rows // 4096 + blocks
-        return total, mean_error(off, terms, dtype, spread, facts.norm)
+            part = jax.tree.map(lambda a: np.asarray(a, float), part)
+            total = part if total is None else _combine(total, part)
+        total = together(total, _combine)
+        mean, log_mass, entropy = (np.asarray(a)[: len(x)] for a in (total.mean, total.log_mass, total.entropy))
+    off = logit_error(
+        x.shape[1], dtype, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
+    )
+    spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
+    bound = mean_error(off, CHUNK + placed.rows // CHUNK + blocks, dtype, spread, facts.norm)
+    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy)
 
 
-_combine = jax.jit(combine)
+def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
+    """Every pattern summed, in single precision where that meets the tolerance, else in double precision."""
+    facts = placed.facts
+    moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
+    off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
+    # The mean lies within the radius of the centre.
+    likely = mean_error(off, 2 * CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
+    parts = np.zeros((2, len(x)), bool)
+    parts[0], parts[1] = likely, ~likely
+    result = Sum(np.zeros_like(x), *(np.full(len(x), np.inf) for _ in range(3)))
+    for some, dtype in zip(parts, (np.float32, np.float64), strict=True):
+        if some.any():
+            for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
+                whole[some] = part
+    return result
+
+
+def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
+    index, logits = likeliest(placed, x, sigma, k)
+    y = placed.patterns(index).astype(float)
+    exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
+    order = np.argsort(-exact, axis=1, kind="stable")
+    return np.take_along_axis(index, order, 1), np.exp(np.take_along_axis(exact, order, 1) - log_mass[:, None])
 
 
 def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: int) -> PatternPosterior:
@@ -184,42 +227,39 @@ def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: i
     n = placed.shape[0]
     k = min(k, n)
     mean, bound = np.zeros((b, d)), np.full(b, np.inf)
-    log_mass, entropy, weighed = np.zeros(b), np.zeros(b), np.zeros(b, int)
+    log_mass, entropy, weighed = np.zeros(b), np.zeros(b), np.full(b, n)
     index, share = np.zeros((b, k), np.int64), np.zeros((b, k))
     path = np.full(b, SCANNED, dtype=object)
     found = screened(placed, x, sigma, allowed_share(placed, tol))
     with jax.enable_x64(True):
         for some, kept in kept_groups(placed, x, sigma, found):
-            size = 1 << (len(some) - 1).bit_length()
-            filled = padded(kept, size)
-            seen, first, p, spread = _views(filled, filled.x, filled.sigma, world(placed), k)
-            here = len(some)
-            mean[some], bound[some] = np.asarray(seen.mean)[:here], np.asarray(seen.bound)[:here]
-            log_mass[some], entropy[some] = np.asarray(seen.log_mass)[:here], np.asarray(spread)[:here]
-            got = p.shape[1]
-            index[some, :got], share[some, :got] = np.asarray(first)[:here], np.asarray(p)[:here]
-            weighed[some] = [len(found[i].indices) for i in some]
-            path[some] = PRUNED
-    for dtype in (np.float32, np.float64):
-        left = np.flatnonzero(~(bound <= tol))
-        if not len(left) or (dtype == np.float32 and not _may_serve(placed, x[left], sigma[left], tol)):
-            continue
-        total, off = summed(placed, x[left], sigma[left], dtype)
-        mean[left], bound[left], path[left], weighed[left] = np.asarray(total.mean), off, SCANNED, n
-        common = np.sum(x[left] ** 2, axis=1) / (2 * sigma[left] ** 2)
-        log_mass[left], entropy[left] = np.asarray(total.log_mass) - common, np.asarray(total.entropy)
-        index[left], share[left] = 0, 0
+            filled = padded(kept, rounded(len(some), 8))
+            seen, *rest = jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], _views(filled, placed.world, k))
+            first, p, spread = rest
+            mean[some], bound[some], log_mass[some], entropy[some] = seen.mean, seen.bound, seen.log_mass, spread
+            index[some, : p.shape[1]], share[some, : p.shape[1]] = first, p
+            weighed[some], path[some] = [len(found[i].indices) for i in some], PRUNED
+    left = np.flatnonzero(~(bound <= tol))
+    if left.size:
+        total = summed_within(placed, x[left], sigma[left], tol)
+        mean[left], bound[left], log_mass[left], entropy[left] = total
+        path[left], weighed[left] = SCANNED, n
+        index[left], share[left] = leaders(placed, x[left], sigma[left], total.log_mass, k)
     if placed.uniform:
         log_mass -= np.log(n)
     return PatternPosterior(mean, bound, log_mass, entropy, index, share, path, weighed)
 
 
-def _may_serve(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> bool:
-    """Whether single precision can meet the tolerance for any of these states."""
-    facts = placed.facts
-    moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
-    off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
-    return bool((mean_error(off, 4096, np.float32, facts.radius, facts.norm) <= tol).any())
-
-
-__all__ = ["PRUNED", "SCANNED", "PatternPosterior", "allowed_share", "kept_groups", "posterior", "screened", "summed"]
+__all__ = [
+    "PRUNED",
+    "SCANNED",
+    "PatternPosterior",
+    "allowed_share",
+    "kept_groups",
+    "padded",
+    "posterior",
+    "rounded",
+    "screened",
+    "summed",
+    "summed_within",
+]

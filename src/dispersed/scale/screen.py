@@ -128,6 +128,21 @@ def _cuts(heights: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     return cut, tail[np.arange(b), np.minimum(cut, LEVELS - 1)]
 
 
+def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state and their logits, (b, k) each, but for ties within round-off."""
+    moved = x - placed.facts.centre.astype(float)
+    states = _states(moved, 1 / sigma**2, placed.facts.centre)
+    tops = _tops(placed, states, len(x))
+    # The k likeliest patterns lie in at most k tiles, none of whose tops is below the k-th largest.
+    tiles = min(k, tops.shape[1])
+    in_play = np.zeros(tops.shape, bool)
+    np.put_along_axis(in_play, np.argpartition(-tops, tiles - 1, axis=1)[:, :tiles], True, axis=1)
+    _, indices, values = _weighed(placed, states, in_play)
+    indices, values = indices.reshape(len(x), -1), values.reshape(len(x), -1)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(indices, order, 1), np.take_along_axis(values, order, 1)
+
+
 def probe(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Which states are likely to keep few patterns, guessed from the first chunk of them: (b,)."""
     states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre)
@@ -206,4 +221,4 @@ def _first_logits(codes, scale, log_weights, count, states: _States, encoding: E
     return jnp.where(jnp.arange(size) < count, logits(y, log_w, *states), -jnp.inf)
 
 
-__all__ = ["Found", "probe", "screen"]
+__all__ = ["Found", "likeliest", "probe", "screen"]
