@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.memories import Memory
+from dispersed.memories import Denoiser, Memory
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.scale.placed import Placed
+from dispersed.scale.plain import Answer, ask
 from dispersed.scale.posterior import PatternPosterior, posterior
 from dispersed.storage import InMemory, Storage
-from dispersed.types import Array, ArrayLike, Float, Int, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, log_weight_array, positive, positive_number, weight_array
 
 
@@ -104,8 +105,97 @@ class StoredMemory(Memory):
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
 
-    def denoise(self, x, sigma):
-        raise NotImplementedError
+    def _ask(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> Answer:
+        """What all patterns say of one state, from inside a compiled program; a batch is one pass over them."""
+        shape = jax.ShapeDtypeStruct((), x.dtype)
+        like = Answer(jax.ShapeDtypeStruct(x.shape, x.dtype), shape, jax.ShapeDtypeStruct((), jnp.asarray(0).dtype), shape)
 
-    def log_density(self, x, sigma):
-        raise NotImplementedError
+        def call(x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
+            batch, d = x.shape[:-1], x.shape[-1]
+            flat = [None if a is None else np.asarray(a) for a in (x, sigma, known)]
+            mask = None if known is None else flat[2].reshape(-1, d)
+            answer = ask(self.placed, flat[0].reshape(-1, d), flat[1].reshape(-1), mask)
+            return Answer(
+                *(
+                    part.reshape(*batch, *part.shape[1:]).astype(wanted.dtype)
+                    for part, wanted in zip(answer, like, strict=True)
+                )
+            )
+
+        arguments = (x, sigma) if known is None else (x, sigma, known)
+        return jax.pure_callback(call, like, *arguments, vmap_method="broadcast_all")
+
+    @per_state
+    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+        """Log p_σ(x) = log Σ_j w_j N(x; y_j, σ²I), in nats (Eq. 12)."""
+        return _log_mass(self, x, sigma) - gaussian_normaliser(self.dimension, sigma)
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
+        return self._ask(x, sigma).mean
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """Index of the pattern nearest to x and its responsibility p(j | x) at σ."""
+        answer = self._ask(x, sigma)
+        return answer.index, answer.responsibility
+
+    @per_state
+    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        """Not of a stored memory: raises `InputError`."""
+        raise InputError("memory", "a StoredMemory has no jacobian", "a PatternMemory of the leading patterns has one")
+
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["StoredObserved", State, Scalar]:
+        """The memory asked through the entries `known` of one state x alone, and its first guess at noise σ."""
+        source = StoredObserved(self, x, known)
+        return source, source.denoise(x, sigma), sigma
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Denoiser:
+        """Raises `InputError`: the posterior given some entries weighs every pattern anew for every cue."""
+        raise InputError(
+            "known", "got a mask for a StoredMemory and a random dynamics", "deterministic dynamics complete from it"
+        )
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """A state that says nothing of which memory it came from, and its noise level: the mean, ten radii wide."""
+        return jnp.asarray(self.placed.facts.centre), jnp.asarray(10 * self.placed.facts.radius, jnp.float32)
+
+
+class StoredObserved(Denoiser):
+    """Stored patterns asked through the known entries of one state, which stay as they are."""
+
+    memory: StoredMemory
+    x: State
+    known: Bool[Array, " d"]
+
+    @property
+    def dimension(self) -> int:
+        return self.memory.dimension
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        return jnp.where(self.known, self.x, self.memory._ask(self.x, sigma, self.known).mean)
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """Index of the pattern that agrees best with the known entries, and its responsibility."""
+        answer = self.memory._ask(self.x, sigma, self.known)
+        return answer.index, answer.responsibility
+
+
+@eqx.filter_custom_jvp
+def _log_mass(memory: StoredMemory, x: State, sigma: Scalar) -> Scalar:
+    return memory._ask(x, sigma).log_mass
+
+
+@_log_mass.def_jvp
+def _log_mass_jvp(primals, tangents):
+    """∂/∂x log Σ w exp(−‖x − y‖²/(2σ²)) = (D − x)/σ²; σ is not differentiated."""
+    memory, x, sigma = primals
+    _, dx, dsigma = tangents
+    if dsigma is not None:
+        raise InputError("sigma", "a StoredMemory is not differentiated in σ", "gradients in x are")
+    answer = memory._ask(x, sigma)
+    slope = jnp.zeros(()) if dx is None else (answer.mean - x) @ dx / sigma**2
+    return answer.log_mass, slope.astype(answer.log_mass.dtype)

@@ -123,7 +123,7 @@ def _cuts(heights: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     tail = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1] * (1 + 1e-5)
     allowed = tail <= share
     tiles = np.cumsum(np.bincount(cell.reshape(-1), minlength=b * LEVELS).reshape(b, LEVELS), axis=1)
-    enough = 1 + np.argmax(tiles >= min(BEST, heights.shape[1]), axis=1)
+    enough = np.minimum(1 + np.argmax(tiles >= min(BEST, heights.shape[1]), axis=1), LEVELS - 1)
     cut = np.where(allowed.any(axis=1), np.maximum(allowed.argmax(axis=1), enough), LEVELS)
     return cut, tail[np.arange(b), np.minimum(cut, LEVELS - 1)]
 
