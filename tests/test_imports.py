@@ -11,6 +11,7 @@ LAYERS = [
     {"atomic", "files", "keys", "noise"},
     {"storage"},
     {"memories", "processes"},
+    {"scale"},
     {"dynamics"},
     {"learning", "diagnostics"},
     {"capacities"},

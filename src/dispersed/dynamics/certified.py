@@ -66,7 +66,9 @@ class Path(eqx.Module):
         x = jnp.where(last, mean, jnp.exp(-self.h) * self.x + m0 * mean + slope)
         status = jnp.where(last, ENDED, RUNNING)
         return eqx.tree_at(
-            lambda p: (p.x, p.before, p.step, p.status), self, (x, mean, jnp.where(last, self.step, self.step + 1), status)
+            lambda p: (p.x, p.before, p.step, p.status),
+            self,
+            (x, mean, jnp.where(last, self.step, self.step + 1), status),
         )
 
 

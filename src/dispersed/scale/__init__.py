@@ -2,5 +2,6 @@
 
 from dispersed.scale.memory import StoredMemory
 from dispersed.scale.posterior import PatternPosterior
+from dispersed.scale.sharded import ShardedMemory
 
-__all__ = ["PatternPosterior", "StoredMemory"]
+__all__ = ["PatternPosterior", "ShardedMemory", "StoredMemory"]

@@ -37,7 +37,7 @@ class Evidence(eqx.Module):
 
     @property
     def log_mass(self) -> Float[Array, " b"]:
-        """log Σ e^ℓ."""
+        """Log Σ e^ℓ."""
         return self.top + jnp.log(self.mass)
 
     @property
@@ -66,7 +66,11 @@ def combine(one: Evidence, other: Evidence) -> Evidence:
         fall = part.top - top
         scale = jnp.exp(fall)
         # e^fall · fall tends to 0 where a set without patterns is as good as −∞ away.
-        return part.mass * scale, part.total * scale[:, None], scale * (part.slope + part.mass * jnp.maximum(fall, -1e30))
+        return (
+            part.mass * scale,
+            part.total * scale[:, None],
+            scale * (part.slope + part.mass * jnp.maximum(fall, -1e30)),
+        )
 
     (mass, total, slope), (mass2, total2, slope2) = at_top(one), at_top(other)
     return Evidence(top, mass + mass2, total + total2, slope + slope2)

@@ -10,12 +10,21 @@ import numpy as np
 from dispersed.memories import Denoiser, Memory
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
+from dispersed.scale.hosts import everywhere
 from dispersed.scale.placed import Placed
 from dispersed.scale.plain import Answer, ask
 from dispersed.scale.posterior import PatternPosterior, posterior
 from dispersed.storage import InMemory, Storage
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
-from dispersed.validation import InputError, at_least, check_finite, log_weight_array, positive, positive_number, weight_array
+from dispersed.validation import (
+    InputError,
+    at_least,
+    check_finite,
+    log_weight_array,
+    positive,
+    positive_number,
+    weight_array,
+)
 
 
 class StoredMemory(Memory):
@@ -29,6 +38,7 @@ class StoredMemory(Memory):
     - `patterns`: (n, d), an array or a `dispersed.storage.Storage`: `open_patterns(path)`, `PatternStore(…).storage`,
       `InMemory(patterns, Bits())`, …
     - `weights`: prior probabilities, (n,); uniform by default. `log_weights`: their logarithms instead.
+      With several hosts (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all share.
     - `devices`: that hold the blocks, in turn; all local ones by default.
     - `tol`: what ‖D − D_σ(x)‖ may be in the methods below.
 
@@ -63,8 +73,8 @@ class StoredMemory(Memory):
         elif log_weights is not None:
             prior = np.asarray(log_weight_array(log_weights, n), float)
         if prior is not None:
-            top = prior.max()
-            prior = (prior - top - np.log(np.exp(prior - top).sum())).astype(np.float32)
+            top = everywhere(prior.max()).max()
+            prior = (prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())).astype(np.float32)
         self.placed = Placed(storage, prior, jax.local_devices() if devices is None else list(devices))
         self.tol = positive_number("tol", tol)
 
@@ -107,8 +117,16 @@ class StoredMemory(Memory):
 
     def _ask(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> Answer:
         """What all patterns say of one state, from inside a compiled program; a batch is one pass over them."""
+        if jax.process_count() > 1:
+            raise InputError(
+                "memory",
+                "a StoredMemory over several hosts inside a program",
+                "CertifiedFlow and posterior serve there",
+            )
         shape = jax.ShapeDtypeStruct((), x.dtype)
-        like = Answer(jax.ShapeDtypeStruct(x.shape, x.dtype), shape, jax.ShapeDtypeStruct((), jnp.asarray(0).dtype), shape)
+        like = Answer(
+            jax.ShapeDtypeStruct(x.shape, x.dtype), shape, jax.ShapeDtypeStruct((), jnp.asarray(0).dtype), shape
+        )
 
         def call(x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
             batch, d = x.shape[:-1], x.shape[-1]

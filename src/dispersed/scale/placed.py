@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.scale.evidence import CHUNK
+from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
 from dispersed.types import Array
@@ -71,7 +72,12 @@ class Placed:
         self.devices = devices
         self._log_weights = log_weights
         n = len(storage)
-        self.rows = BLOCK if n > BLOCK else _whole(n, TILE if n <= CHUNK else CHUNK)
+        sizes = everywhere(np.asarray(n))
+        self.first = int(sizes[: jax.process_index()].sum())
+        """Where this host's patterns begin among those of all hosts."""
+        self.total = int(sizes.sum())
+        share = -(-n // len(devices))
+        self.rows = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
         self._kept: list[Block] | None = None
         self._views: list[Block] | None = None
         if isinstance(storage, InMemory):
@@ -89,7 +95,8 @@ class Placed:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.storage.shape
+        """All patterns, of all hosts, and units."""
+        return self.total, self.storage.shape[1]
 
     @property
     def uniform(self) -> bool:
@@ -124,26 +131,32 @@ class Placed:
         return Tiles(start + inside, present, y.reshape(*inside.shape, -1), log_w[inside] if log_w.ndim else log_w)
 
     def log_weights(self, indices: np.ndarray) -> np.ndarray:
-        """Log weights of patterns, of the shape of `indices`."""
+        """Log weights of this host's patterns, of the shape of `indices`."""
         if self._log_weights is None:
             return np.zeros(indices.shape)
         return self._log_weights[indices]
 
     def patterns(self, indices: np.ndarray) -> np.ndarray:
-        """Decoded patterns, (..., d) for `indices` (...)."""
+        """This host's patterns decoded, (..., d) for `indices` (...)."""
         return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
 
     def _facts(self) -> Facts:
         n, d = self.shape
         total = np.zeros(d)
         for block in self.blocks():
-            total += np.asarray(_sum(block.codes, block.scale, block.count, self.encoding, d), float)
-        centre = (total / n).astype(np.float32)
-        squares = [_extent(block.codes, block.scale, block.count, centre, self.encoding, d) for block in self.blocks()]
-        radius, norm = np.sqrt(np.max(np.asarray(squares, float), axis=0)) * (1 + (d + 8) * np.finfo(np.float32).eps)
-        finite = np.zeros(1) if self._log_weights is None else self._log_weights[self._log_weights > -np.inf]
+            total += np.asarray(_sum(block.codes, block.scale, np.int32(block.count), self.encoding, d), float)
+        centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
+        squares = [
+            np.asarray(_extent(block.codes, block.scale, np.int32(block.count), centre, self.encoding, d), float)
+            for block in self.blocks()
+        ]
+        radius, norm = np.sqrt(everywhere(np.max(squares, axis=0)).max(axis=0)) * (
+            1 + (d + 8) * np.finfo(np.float32).eps
+        )
+        finite = np.zeros(1) if self.uniform else self._log_weights[self._log_weights > -np.inf]
+        lowest, widest = everywhere(np.array([finite.min(initial=np.inf), np.abs(finite).max(initial=0)])).T
         length = float(np.linalg.norm(centre.astype(float)))
-        return Facts(centre, length, float(radius), float(norm), float(finite.min()), float(np.abs(finite).max()))
+        return Facts(centre, length, float(radius), float(norm), float(lowest.min()), float(widest.max()))
 
 
 def _padded(array: np.ndarray, rows: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
-from dispersed.scale.hosts import together
+from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import TILE, Placed
 from dispersed.scale.roundoff import logit_error, mean_error
@@ -67,7 +67,9 @@ class PatternPosterior(eqx.Module):
             return f"PatternPosterior({shape} states of {d} units)"
         pruned = float(np.mean(self.path == PRUNED))
         worst = float(self.bound.max())
-        return f"PatternPosterior({shape} states of {d} units, {pruned:.1%} pruned, within {worst:.2g} of the exact mean)"
+        return (
+            f"PatternPosterior({shape} states of {d} units, {pruned:.1%} pruned, within {worst:.2g} of the exact mean)"
+        )
 
 
 def allowed_share(placed: Placed, tol: float) -> float:
@@ -84,19 +86,21 @@ def screened(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float) -> 
     """What every state keeps; None where it would be too much."""
     found: list[Found | None] = [None] * len(x)
     likely = np.flatnonzero(probe(placed, x, sigma)) if placed.shape[0] > 4 * limit(placed) else np.arange(len(x))
-    size = max(1, SCREENED * TILE // len(placed.storage))
+    size = max(1, SCREENED * TILE // placed.shape[0])
     for start in range(0, len(likely), size):
         some = likely[start : start + size]
         for i, kept in zip(some, screen(placed, x[some], sigma[some], share, limit(placed)), strict=True):
             found[i] = kept
-    return found
+    # What is too much for one host is too much.
+    missing = everywhere(np.array([kept is None for kept in found])).any(axis=0)
+    return [None if gone else kept for kept, gone in zip(found, missing, strict=True)]
 
 
 def kept_groups(
     placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found | None]
 ) -> Iterator[tuple[np.ndarray, Kept]]:
     """States that keep about equally many patterns, and what they keep, stacked."""
-    counts = np.array([0 if kept is None else len(kept.indices) for kept in found])
+    counts = everywhere(np.array([0 if kept is None else len(kept.indices) for kept in found])).max(axis=0)
     sizes = np.where(counts > 0, rounded(counts, 4, 16), 0)
     for size in np.unique(sizes[sizes > 0]):
         states = np.flatnonzero(sizes == size)
@@ -115,7 +119,19 @@ def _stacked(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found
         log_w[i, :k] = placed.log_weights(kept.indices)
     rest = np.array([kept.log_rest for kept in found])
     reach = np.array([kept.reach for kept in found])
-    return Kept(index, placed.patterns(index), log_w, x, sigma, rest, reach)
+    y = placed.patterns(index)
+    return _joined(Kept(index + placed.first, y, log_w, x, sigma, rest, reach))
+
+
+def _joined(kept: Kept) -> Kept:
+    """What all hosts keep of the same states."""
+    hosts = everywhere(kept)
+
+    def beside(array: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(array), axis=1)
+
+    rest, reach = np.logaddexp.reduce(hosts.log_rest, axis=0), hosts.reach.min(axis=0)
+    return Kept(*map(beside, (hosts.index, hosts.y, hosts.log_weights)), kept.x, kept.sigma, rest, reach)
 
 
 def rounded(count: Any, factor: int, least: int = 1) -> Any:
@@ -191,7 +207,7 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
         x.shape[1], dtype, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
     )
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
-    bound = mean_error(off, CHUNK + placed.rows // CHUNK + blocks, dtype, spread, facts.norm)
+    bound = mean_error(off, CHUNK + placed.rows // CHUNK + blocks + jax.process_count(), dtype, spread, facts.norm)
     return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy)
 
 
@@ -212,12 +228,15 @@ def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) 
     return result
 
 
-def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def leaders(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
     index, logits = likeliest(placed, x, sigma, k)
     y = placed.patterns(index).astype(float)
     exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
-    order = np.argsort(-exact, axis=1, kind="stable")
+    index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(index, order, 1), np.exp(np.take_along_axis(exact, order, 1) - log_mass[:, None])
 
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.scale.evidence import CHUNK, logits
-from dispersed.scale.placed import TILE, Block, Placed
+from dispersed.scale.hosts import everywhere
+from dispersed.scale.placed import TILE, Placed
 from dispersed.scale.roundoff import logit_error
 from dispersed.storage import Encoding
 from dispersed.types import Array
@@ -51,9 +52,7 @@ class _States(NamedTuple):
     centre: np.ndarray
 
 
-def screen(
-    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int
-) -> list[Found | None]:
+def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int) -> list[Found | None]:
     """What states x (b, d) at noise levels sigma (b,), in double precision, keep; None for more than `limit` patterns.
 
     What is left out weighs at most `share` of what the leading pattern weighs.
@@ -72,7 +71,7 @@ def screen(
     cut, left = _cuts(tops + above, share / LOOSE)
     in_play = (tops + above > -cut[:, None]) & (cut < LEVELS)[:, None]
     # Beyond that it is cheaper to sum all patterns.
-    few = in_play.sum(axis=1) * TILE <= max(4 * limit, placed.shape[0] // 16)
+    few = in_play.sum(axis=1) * TILE <= max(4 * limit, len(placed.storage) // 16)
     in_play &= few[:, None]
     out = np.where(in_play, -np.inf, tops).max(axis=1)
     # What all logits of a state leave out.
@@ -150,7 +149,7 @@ def probe(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     values = _first_logits(block.codes, block.scale, block.log_weights, np.int32(block.count), states, placed.encoding)
     values = np.asarray(values)[: len(x)]
     near = values > values.max(axis=1, keepdims=True) - 20
-    return near.mean(axis=1) < 0.1
+    return everywhere(near.mean(axis=1) < 0.1).all(axis=0)
 
 
 def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
