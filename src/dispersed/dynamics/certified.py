@@ -1,12 +1,13 @@
 r"""The probability flow over any number of patterns, certified, in about the time of looking at all of them once.
 
-The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all patterns
-finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow then runs on
-those that were kept until the bound says that more must be looked at, or until one pattern provably owns the basin: the
-exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise, all are summed.
+The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all
+patterns finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow
+then runs on those that were kept until the bound says that more must be looked at, or until one pattern provably owns
+the basin: the exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise,
+all are summed.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -20,7 +21,7 @@ from dispersed.scale import StoredMemory
 from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
 from dispersed.scale.placed import Placed
 from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, rounded, screened, summed_within
-from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import is_known, positive_number
 
 RUNNING, LOST, OWNED, ENDED = range(4)
@@ -36,26 +37,26 @@ MARGIN = 1e-3
 class Path(eqx.Module):
     """A state on its way from its cue."""
 
-    x: Float[Array, "*b d"]
-    before: Float[Array, "*b d"]
+    x: Float[Numbers, "*b d"]
+    before: Float[Numbers, "*b d"]
     """D of the step before."""
-    step: Int[Array, "*b"]
-    start: Float[Array, "*b"]
+    step: Int[Numbers, "*b"]
+    start: Float[Numbers, "*b"]
     """σ of the cue."""
-    h: Float[Array, "*b"]
+    h: Float[Numbers, "*b"]
     """Steps in log σ."""
-    status: Int[Array, "*b"]
-    bound: Float[Array, "*b"]
+    status: Int[Numbers, "*b"]
+    bound: Float[Numbers, "*b"]
     """The largest so far."""
-    evaluations: Int[Array, "*b"]
-    index: Int[Array, "*b"]
+    evaluations: Int[Numbers, "*b"]
+    index: Int[Numbers, "*b"]
     """The pattern that leads,"""
-    share: Float[Array, "*b"]
+    share: Float[Numbers, "*b"]
     """and its responsibility."""
-    period: Int[Array, "*b"]
+    period: Int[Numbers, "*b"]
 
     @property
-    def sigma(self) -> Float[Array, "*b"]:
+    def sigma(self) -> Float[Numbers, "*b"]:
         return self.start * jnp.exp(-self.h * self.step)
 
     def after(self, mean: State, steps: int) -> "Path":
@@ -80,8 +81,8 @@ class CertifiedFlow(Dynamics):
     - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 2.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
 
-    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over all
-    patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
+    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
+    all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
 
     Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is the plain `ExponentialIntegrator`.
     """
@@ -165,7 +166,7 @@ class CertifiedFlow(Dynamics):
                 path.evaluations[stuck] += 1
                 with jax.enable_x64(True):
                     filled = padded((_at(path, stuck), total.mean), rounded(len(stuck), 8))
-                    _put(path, stuck, _after(*filled, self.steps))
+                    _put(path, stuck, _after(filled[0], filled[1], self.steps))
                 ended = stuck[path.status[stuck] == ENDED]
                 if ended.size:
                     path.index[ended], path.share[ended] = _leader(placed, path, ended)
@@ -202,7 +203,7 @@ def _put(path: Path, states: np.ndarray, part: Path) -> None:
         array[states] = np.asarray(new)[: len(states)]
 
 
-def _seen(kept: Kept, path: Path, known: World, tol: Scalar) -> tuple[View, Path]:
+def _seen(kept: Kept, path: Path, known: World, tol: Any) -> tuple[View, Path]:
     """The denoiser at a state, and what follows from it: it is decided, or lost, or can go on."""
     seen = view(kept, path.x, path.sigma, known)
     served = seen.bound <= tol
@@ -230,7 +231,7 @@ def _after(path: Path, mean: Array, steps: int) -> Path:
 
 
 @eqx.filter_jit
-def _look(kept: Kept, path: Path, known: World, tol: Scalar, share: Scalar) -> tuple[Array, Path]:
+def _look(kept: Kept, path: Path, known: World, tol: Any, share: Any) -> tuple[Array, Path]:
     """Who is decided where it is, and how many patterns the others need."""
 
     def one(kept: Kept, path: Path) -> tuple[Array, Path]:
@@ -252,7 +253,7 @@ def _fewer(kept: Kept, path: Path, known: World, size: int) -> Kept:
 
 
 @eqx.filter_jit
-def _advance(kept: Kept, path: Path, known: World, tol: Scalar, steps: int, most: int) -> Path:
+def _advance(kept: Kept, path: Path, known: World, tol: Any, steps: int, most: int) -> Path:
     """At most `most` steps on what was kept."""
 
     def one(kept: Kept, path: Path) -> Path:

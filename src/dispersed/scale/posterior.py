@@ -2,10 +2,11 @@ r"""The exact posterior over any number of stored patterns, with a certificate.
 
     p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)),    D_σ(x) = Σ_j p(j | x) y_j          (Eq. 28, 29)
 
-Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others; the
-few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the distance
-from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound exceeds it is left
-for the next, from the screen to the sum in single precision and from there to that in double precision.
+Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others;
+the few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the
+distance from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound
+exceeds it is left for the next, from the screen to the sum in single precision and from there to that in double
+precision.
 """
 
 from collections.abc import Iterator
@@ -131,7 +132,8 @@ def _joined(kept: Kept) -> Kept:
         return np.concatenate(list(array), axis=1)
 
     rest, reach = np.logaddexp.reduce(hosts.log_rest, axis=0), hosts.reach.min(axis=0)
-    return Kept(*map(beside, (hosts.index, hosts.y, hosts.log_weights)), kept.x, kept.sigma, rest, reach)
+    index, y, log_w = map(beside, (hosts.index, hosts.y, hosts.log_weights))
+    return Kept(index, y, log_w, kept.x, kept.sigma, rest, reach)
 
 
 def rounded(count: Any, factor: int, least: int = 1) -> Any:
@@ -192,7 +194,7 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
         for block in placed.blocks():
             blocks += 1
             here = _evidence(
-                block.codes, block.scale, block.log_weights, np.int32(block.count), *arguments, placed.encoding
+                block.codes, block.scale, block.log_weights, np.int32(block.filled), *arguments, placed.encoding
             )
             device = next(iter(block.codes.devices()))
             parts[device] = here if device not in parts else _combine(parts[device], here)
@@ -232,7 +234,7 @@ def leaders(
     placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
-    index, logits = likeliest(placed, x, sigma, k)
+    index = likeliest(placed, x, sigma, k)
     y = placed.patterns(index).astype(float)
     exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
     index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
