@@ -20,7 +20,16 @@ from dispersed.processes import Process
 from dispersed.scale import StoredMemory
 from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
 from dispersed.scale.placed import Placed
-from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, rounded, screened, summed_within
+from dispersed.scale.posterior import (
+    Sum,
+    allowed_share,
+    kept_groups,
+    padded,
+    posterior,
+    rounded,
+    screened,
+    summed_within,
+)
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import is_known, positive_number
 
@@ -159,24 +168,32 @@ class CertifiedFlow(Dynamics):
             nowhere = (path.status[active] < OWNED) & (path.step[active] == before)
             stuck = active[nowhere]
             if stuck.size:
-                total = summed_within(placed, path.x[stuck], now[nowhere], self.tol)
+                total = self._asked(placed, path.x[stuck], now[nowhere])
                 sums[stuck] += 1
                 path.status[stuck] = RUNNING
                 path.bound[stuck] = np.maximum(path.bound[stuck], total.bound)
                 path.evaluations[stuck] += 1
                 with jax.enable_x64(True):
-                    filled = padded((_at(path, stuck), total.mean), rounded(len(stuck), 8))
+                    filled = padded((_at(path, stuck), total.mean), 8)
                     _put(path, stuck, _after(filled[0], filled[1], self.steps))
                 ended = stuck[path.status[stuck] == ENDED]
                 if ended.size:
                     path.index[ended], path.share[ended] = _leader(placed, path, ended)
         return path, screens, sums
 
+    def _asked(self, placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sum:
+        """The denoiser where a screen kept too much: of all patterns."""
+        total = summed_within(placed, x, sigma, self.tol)
+        rest = ~(total.bound <= self.tol)
+        if rest.any():
+            found = posterior(placed, x[rest], sigma[rest], self.tol, 1)
+            total.mean[rest], total.bound[rest] = found.mean, found.bound
+        return total
+
     def _run_kept(self, path: Path, states: np.ndarray, kept: Kept, known: World, share: float) -> None:
         """Go on with what was kept, as far as it serves."""
         here = _at(path, states)
-        size = rounded(len(states), 8)
-        kept, here = padded(kept, size), padded(here, size)
+        kept, here = padded((kept, here), 8)
         tol, share = np.float64(self.tol), np.float64(share * MARGIN)
         while True:
             count, here = _look(kept, here, known, tol, share)
@@ -185,7 +202,7 @@ class CertifiedFlow(Dynamics):
             if not running.size:
                 return
             states = states[running]
-            size = rounded(len(states), 8)
+            size = int(rounded(len(states), 8))
             some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
             kept, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (kept, here))
             width = int(rounded(np.asarray(count)[some].max(), 4, 16))
@@ -209,7 +226,6 @@ def _seen(kept: Kept, path: Path, known: World, tol: Any) -> tuple[View, Path]:
     served = seen.bound <= tol
     decided = served & owned(kept, seen, path.x, path.sigma, known)
     status = jnp.where(decided, OWNED, jnp.where(served, RUNNING, LOST))
-    share = jax.nn.softmax(seen.logits)[seen.lead] / (1 + jnp.exp(seen.log_rest - seen.log_mass))
     lead = kept.y[seen.lead].astype(path.x.dtype)
     return seen, eqx.tree_at(
         lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.share),
@@ -220,9 +236,14 @@ def _seen(kept: Kept, path: Path, known: World, tol: Any) -> tuple[View, Path]:
             jnp.where(served, jnp.maximum(path.bound, seen.bound), path.bound),
             path.evaluations + served,
             jnp.where(served, kept.index[seen.lead], path.index),
-            jnp.where(served, share, path.share),
+            jnp.where(served, _share(seen), path.share),
         ),
     )
+
+
+def _share(seen: View) -> Scalar:
+    """The responsibility of the leading pattern, at least."""
+    return jax.nn.softmax(seen.logits)[seen.lead] * jax.nn.sigmoid(seen.log_mass - seen.log_rest)
 
 
 @eqx.filter_jit
@@ -266,9 +287,16 @@ def _advance(kept: Kept, path: Path, known: World, tol: Any, steps: int, most: i
 
         path = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, path)
         # Of a recall that went to the end: a fixed point if denoising once more moves it by less than σ/10 a unit.
-        again = view(kept, path.x, path.sigma, known).mean
-        still = jnp.sqrt(jnp.mean((again - path.x) ** 2)) <= path.sigma / 10
-        return eqx.tree_at(lambda p: p.period, path, ((path.status == ENDED) & still).astype(path.period.dtype))
+        again = view(kept, path.x, path.sigma, known)
+        still = jnp.sqrt(jnp.mean((again.mean - path.x) ** 2)) <= path.sigma / 10
+        ended = path.status == ENDED
+        new = ((ended & still).astype(path.period.dtype), kept.index[again.lead], _share(again))
+        old = (path.period, path.index, path.share)
+        return eqx.tree_at(
+            lambda p: (p.period, p.index, p.share),
+            path,
+            jax.tree.map(lambda new, old: jnp.where(ended, new, old), new, old),
+        )
 
     return jax.vmap(one)(kept, path)
 

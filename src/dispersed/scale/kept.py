@@ -120,7 +120,8 @@ def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:
     spread = world.radius + jnp.linalg.norm(mean - world.centre)
     far = jnp.max(jnp.where(share > 0, squares, 0))
     small = gamma(d + 8, x.dtype)
-    off = small * (2 * jnp.sqrt(far * away) + far) / (2 * sigma**2)
+    prior = jnp.max(jnp.where(share > 0, jnp.abs(kept.log_weights), 0))
+    off = small * ((2 * jnp.sqrt(far * away) + far) / (2 * sigma**2) + prior)
     rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * world.radius
     return View(lead, logits, jnp.sqrt(squares), mean, log_mass, log_rest, missing * spread + rounding)
 

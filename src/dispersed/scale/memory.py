@@ -69,13 +69,15 @@ class StoredMemory(Memory):
             raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
         prior = None
         if weights is not None:
+            weight_array(weights, n)
             with np.errstate(divide="ignore"):
-                prior = np.log(np.asarray(weight_array(weights, n), float))
+                prior = np.log(np.asarray(weights, float))
         elif log_weights is not None:
-            prior = np.asarray(log_weight_array(log_weights, n), float)
+            log_weight_array(log_weights, n)
+            prior = np.asarray(log_weights, float)
         if prior is not None:
             top = everywhere(prior.max()).max()
-            prior = (prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())).astype(np.float32)
+            prior = prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())
         self.placed = Placed(storage, prior, jax.local_devices() if devices is None else list(devices))
         self.tol = positive_number("tol", tol)
 
@@ -114,7 +116,7 @@ class StoredMemory(Memory):
         if found.bound.size and found.bound.max() > tol:
             worst = f"asked for {tol:g}, double precision certifies {found.bound.max():.3g} here"
             raise InputError("tol", worst, "a larger tol is accepted")
-        return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
+        return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
 
     def _ask(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> Answer:
         """What all patterns say of one state, from inside a compiled program; a batch is one pass over them."""

@@ -114,9 +114,15 @@ class Placed:
             placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
             yield Block(block.start, block.filled, placed[0], placed[1], placed[2])
 
+    def prior(self, block: Block) -> np.ndarray:
+        """The log weights of a block in double precision, padded as the block is; 0 for all if they are alike."""
+        if self._log_weights is None:
+            return np.zeros(())
+        return _padded(self._log_weights[block.start : block.start + block.filled], self.rows)
+
     def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
-        log_w = np.float32(0) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        return Block(start, len(codes), codes, scale, log_w)
+        log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        return Block(start, len(codes), codes, scale, log_w.astype(np.float32))
 
     def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
         """Some tiles of the block of that number, decoded."""
@@ -160,7 +166,7 @@ class Placed:
         return Facts(centre, length, float(radius), float(norm), float(lowest.min()), float(widest.max()))
 
 
-def _padded(array: Numbers, rows: int) -> np.ndarray:
+def _padded(array: Numbers, rows: int) -> Numbers:
     if array.ndim == 0 or len(array) == rows:
         return array
     padded = np.zeros((rows, *array.shape[1:]), array.dtype)

@@ -104,7 +104,7 @@ def _reach(largest: float, sigma: float, square: float, lowest: float) -> float:
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
     """
-    away = 2 * sigma**2 * (lowest - largest) + square
+    away = min(2 * sigma**2 * (lowest - largest) + square, FAR**2)
     return float(np.sqrt(np.clip(away - 1e-14 * (abs(away) + square), 0, FAR**2)))
 
 
