@@ -60,15 +60,8 @@ class Storage(abc.ABC):
 
         Raises `InputError` for indices outside 0…n − 1.
         """
-        indices = np.asarray(indices)
         n, d = self.shape
-        if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
-            given = f"got shape {indices.shape} of {indices.dtype}"
-            raise InputError("indices", given, "whole numbers of shape (k,) are accepted")
-        if indices.size and (indices.min() < 0 or indices.max() >= n):
-            outside = f"got {indices.min()} to {indices.max()} for {n} patterns"
-            raise InputError("indices", outside, f"0 to {n - 1} are accepted" if n else "there are none yet")
-        wanted, place = np.unique(indices.astype(np.int64), return_inverse=True)
+        wanted, place = np.unique(index_array(indices, n), return_inverse=True)
         decoded = np.empty((len(wanted), d), np.float32)
         first = 0
         for codes, scale in self.parts():
@@ -92,6 +85,18 @@ class Storage(abc.ABC):
     def __repr__(self) -> str:
         n, d = self.shape
         return f"{type(self).__name__}({n} x {d}, {self.encoding.name}, {self.nbytes} bytes, {self.where})"
+
+
+def index_array(indices: Any, n: int) -> np.ndarray:
+    """Indices (k,) of some of `n` patterns, or `InputError`."""
+    array = np.asarray(indices)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        given = f"got shape {array.shape} of {array.dtype}"
+        raise InputError("indices", given, "whole numbers of shape (k,) are accepted")
+    if array.size and (array.min() < 0 or array.max() >= n):
+        outside = f"got {array.min()} to {array.max()} for {n} patterns"
+        raise InputError("indices", outside, f"0 to {n - 1} are accepted" if n else "there are none yet")
+    return array.astype(np.int64)
 
 
 class InMemory(Storage):
