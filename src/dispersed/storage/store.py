@@ -157,11 +157,7 @@ class PatternStore:
         chosen = index_array(indices, len(self))
         if not chosen.size:
             return []
-        arrays, held = self._arrays(self.columns), self._held()
-        values = {
-            name: read_column([arrays[file].mapped(held[file])[0] for file in column_files(name, kind)], kind, chosen)
-            for name, kind in self.columns.items()
-        }
+        values = {name: self._column(name, kind, chosen) for name, kind in self.columns.items()}
         return [{name: column[k] for name, column in values.items()} for k in range(len(chosen))]
 
     def refresh(self) -> None:
@@ -251,6 +247,16 @@ class PatternStore:
     def __repr__(self) -> str:
         size = f"{len(self)} x {self.dimension}, {self.encoding.name}, {len(self._batches)} batches"
         return f"PatternStore({size}, {str(self.path)!r})"
+
+    def _column(self, name: str, kind: str, indices: np.ndarray) -> list[Any]:
+        """The values of one column."""
+        arrays, held = self._arrays({name: kind}), self._held()
+        files = list(column_files(name, kind))
+        try:
+            return read_column([arrays[file].mapped(held[file])[0] for file in files], kind, indices)
+        except UnicodeDecodeError:
+            given = f"{str(self.path)!r} holds a damaged text in the column {name!r}"
+            raise InputError("store", given, "dispersed store info --verify finds the batch") from None
 
     def _arrays(self, kinds: Kinds) -> dict[str, GrowingArray]:
         width = self.encoding.width(self.dimension)
