@@ -25,7 +25,7 @@ D, BATCH = 64, 1 << 16
 
 def batch(number, rows, encoding="float32"):
     patterns = np.random.default_rng(number).standard_normal((rows, D), dtype=np.float32)
-    return np.sign(patterns) if encoding == "bits" else patterns
+    return np.copysign(1, patterns) if encoding == "bits" else patterns
 
 
 def memory(field):
@@ -79,10 +79,8 @@ def life(path, n, encoding):
         row["append"] = spent
 
     def scan():
-        total, one = np.zeros(()), np.ones(D, np.float32)
-        for _, codes, scale in store.storage.blocks(BATCH):
-            total = total + (store.encoding.decode(codes, scale, D) @ one).sum(dtype=np.float64)
-        return total
+        blocks = store.storage.blocks(BATCH)
+        return max(store.encoding.decode(codes, scale, D).max() for _, codes, scale in blocks)
 
     with Watch() as watch:
         fill()
@@ -156,6 +154,9 @@ def flushed(path, write):
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 class PerBatch:
@@ -273,11 +274,11 @@ def rivals(folder, n, size):
         start = time.perf_counter()
         format.open()
         opened = time.perf_counter() - start
-        one, scans = np.ones(D, np.float32), []
+        scans = []
         for _ in range(3):
             start = time.perf_counter()
             for block in format.blocks():
-                block @ one
+                block.max()
             scans.append(time.perf_counter() - start)
         indices = np.random.default_rng(0).integers(0, n, 1000)
         start = time.perf_counter()

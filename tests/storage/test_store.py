@@ -122,8 +122,8 @@ def test_killed_stopped_and_out_of_room(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     kills, rows, stops, refusals, limited = map(int, run.stdout.split())
-    assert kills > 10
-    assert rows > 0
+    assert kills > 5
+    assert rows > kills // 2
     assert stops == 8 + 1  # five files, two folders, the journal; and once not stopped at all
     assert refusals == 6 + 1  # the first one ends with a batch, and then the folders are flushed already
     assert limited == 20

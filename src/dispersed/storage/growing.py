@@ -44,7 +44,7 @@ class GrowingArray:
         return len(self.header(0)) + rows * self.row_bytes
 
     def write(self, start: int, data: np.ndarray) -> int:
-        """Put `data` behind the first `start` rows, on the disk itself, and return its checksum (CRC-32)."""
+        """Put `data` behind the first `start` rows and return its checksum (CRC-32)."""
         content = np.ascontiguousarray(data, self.dtype).data.cast("B") if data.size else memoryview(b"")
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
             if start == 0:
@@ -52,9 +52,12 @@ class GrowingArray:
             file.truncate(self.end(start))
             file.seek(self.end(start))
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         return zlib.crc32(content)
+
+    def flush(self) -> None:
+        """Wait until what was written is on the disk itself."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def cut(self, rows: int) -> None:
         """Drop what lies behind the first `rows` rows."""

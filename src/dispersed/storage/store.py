@@ -90,6 +90,7 @@ class PatternStore:
                 store = cls(folder, dimension, encoding)
                 for array in store._arrays({}).values():
                     array.write(0, np.empty(array.shape(0)))
+                    array.flush()
                 for name, content in ((JOURNAL, b""), (SETTINGS, journal_line(settings))):
                     with (folder / name).open("wb") as file:
                         file.write(content)
@@ -196,6 +197,8 @@ class PatternStore:
             for file, rows in data.items():
                 start = held.get(file, 0)
                 written[file] = [start, start + len(rows), arrays[file].write(start, rows)]
+            for file in data:  # after all are written: the first flush often takes the others along
+                arrays[file].flush()
             if not self._batches:
                 _sync_folder(self.path / "columns")
                 _sync_folder(self.path)
