@@ -85,7 +85,7 @@ def life(path, n, encoding):
     with Watch() as watch:
         fill()
         store = timed("open", lambda: PatternStore.open(path))
-        chosen_rows = np.random.default_rng(0).integers(0, n, 10_000)
+        chosen_rows = np.random.default_rng(0).integers(0, n, 100_000)
         rows = timed("rows", lambda: store.storage.rows(chosen_rows))
         known = timed("known", lambda: store.metadata(chosen_rows))
         timed("scan", scan)
@@ -121,7 +121,7 @@ def lives(folder):
                 "yes" if row["right"] else "NO",
             )
         )
-    columns = ["patterns", "encoding", "MiB", "append s", "open ms", "10⁴ rows ms", "10⁴ labels ms", "scan s"]
+    columns = ["patterns", "encoding", "MiB", "append s", "open ms", "10⁵ rows ms", "10⁵ labels ms", "scan s"]
     columns += ["verify s", "MiB at start", "peak anonymous", "peak resident", "right"]
     show(f"A store of patterns of {D} units, batches of {BATCH:,}, in a process of its own", columns, table)
 

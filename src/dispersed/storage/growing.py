@@ -46,7 +46,7 @@ class GrowingArray:
     def write(self, start: int, data: np.ndarray) -> int:
         """Put `data` behind the first `start` rows and return its checksum (CRC-32)."""
         content = np.ascontiguousarray(data, self.dtype).data.cast("B") if data.size else memoryview(b"")
-        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+        with self.path.open("r+b" if start or self.path.exists() else "w+b") as file:
             if start == 0:
                 file.write(self.header(0))
             file.truncate(self.end(start))

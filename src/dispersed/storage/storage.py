@@ -13,7 +13,13 @@ Part = tuple[Codes, Scale]
 """A contiguous piece of encoded patterns: codes (k, width), and scales (k,) or None."""
 
 RESIDENT = 1 << 28
-"""Bytes that `blocks` and `rows` read before what is resident of a file is given back."""
+"""Bytes that `blocks` and `rows` make resident of a file before they are given back."""
+
+FAULT = 1 << 16
+"""Bytes that Linux maps around one that is read."""
+
+SCATTERED = 4096
+"""Rows that are read together; RESIDENT / FAULT."""
 
 
 class Storage(abc.ABC):
@@ -66,10 +72,12 @@ class Storage(abc.ABC):
         first = 0
         for codes, scale in self.parts():
             low, high = np.searchsorted(wanted, [first, first + len(codes)])
-            if low < high:
-                here = wanted[low:high] - first
-                self._about_to_read(len(here) * codes.strides[0])
-                decoded[low:high] = self.encoding.decode(codes[here], None if scale is None else scale[here], d)
+            for start in range(low, high, SCATTERED):
+                stop = min(start + SCATTERED, high)
+                here = wanted[start:stop] - first
+                span = int(here[-1] - here[0] + 1) * self.encoding.row_bytes(d)
+                self._about_to_read(min(span, len(here) * FAULT))
+                decoded[start:stop] = self.encoding.decode(codes[here], None if scale is None else scale[here], d)
             first += len(codes)
         return decoded[place]
 
