@@ -103,4 +103,4 @@ def test_info_names_damage_and_shows_what_is_whole(run, files, tmp_path):
     code, out, err = run("info", tmp_path / "s", "--verify")
     assert code == 1
     assert "30 patterns" in out
-    assert "patterns.npy': differs from its checksum (patterns 10 to 19)" in err
+    assert "patterns.npy' differs from its checksum (patterns 10 to 19)" in err

@@ -114,11 +114,27 @@ def test_one_writer_at_a_time(tmp_path):
     np.testing.assert_array_equal(rows_of(PatternStore.open(path)), [[1, 1], [0, 0], [0, 0]])
 
 
+def test_an_interrupt_right_after_the_journal_leaves_the_batch(tmp_path, monkeypatch):
+    def interrupted(self, record):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with PatternStore.create(tmp_path / "s", 2) as store:
+        store.append(np.ones((3, 2)))
+        monkeypatch.setattr(PatternStore, "_take", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.append(np.zeros((2, 2)))
+        again = PatternStore.open(store.path)
+        assert (len(again), again.verify()) == (5, [])
+        assert store.append(np.full((1, 2), 2)) == range(5, 6)
+    np.testing.assert_array_equal(rows_of(PatternStore.open(store.path))[:, 0], [1, 1, 1, 0, 0, 2])
+
+
 def test_killed_stopped_and_out_of_room(tmp_path):
     script = Path(__file__).with_name("crash.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "4"], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, str(script), str(tmp_path), "2.5"], capture_output=True, text=True, env=environment, timeout=120
     )
     assert run.returncode == 0, run.stderr
     kills, rows, stops, refusals, limited = map(int, run.stdout.split())

@@ -6,14 +6,16 @@ from here on it is there; then the row counts in the headers, for other readers.
 process killed at any moment, or a power cut, loses at most the batch being added.
 """
 
+import contextlib
 import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -54,8 +56,8 @@ class Damage:
     what: str
 
     def __str__(self) -> str:
-        which = f"patterns {self.start} to {self.stop - 1}" if self.stop > self.start else "no patterns"
-        return f"{str(self.path)!r}: {self.what} ({which})"
+        which = f" (patterns {self.start} to {self.stop - 1})" if self.stop > self.start else ""
+        return f"{str(self.path)!r} {self.what}{which}"
 
 
 class PatternStore:
@@ -74,7 +76,7 @@ class PatternStore:
         self._batches: list[Batch] = []
         self._lines, self._journal_end = 0, 0
         self._storage: Mapped | None = None
-        self._locked: Any = None
+        self._locked: BinaryIO | None = None
 
     @classmethod
     def create(cls, path: str | Path, dimension: int, encoding: Encoding = Float32()) -> "PatternStore":
@@ -163,11 +165,10 @@ class PatternStore:
 
     def refresh(self) -> None:
         """Take in what was added since the store was opened or last refreshed."""
-        records, self._journal_end = read_journal(self.path / JOURNAL, self._journal_end)
+        records, end = read_journal(self.path / JOURNAL, self._journal_end)
         for record in records:
             self._take(record)
-        if records:
-            self._storage = None
+        self._journal_end = end
 
     def append(self, patterns: Any, metadata: Mapping[str, Any] | None = None, source: str | None = None) -> range:
         """Add a batch of patterns (k, d) and return their indices.
@@ -184,7 +185,7 @@ class PatternStore:
         if not len(codes):
             return range(len(self), len(self))
         columns = {name: column_values(name, values, len(codes)) for name, values in (metadata or {}).items()}
-        self._lock()
+        journal = self._lock()
         kinds = self._kinds(columns)
         held, first = self._held(), len(self)
         data = {PATTERNS: codes} if scale is None else {PATTERNS: codes, SCALE: scale}
@@ -197,23 +198,26 @@ class PatternStore:
             for file, rows in data.items():
                 start = held.get(file, 0)
                 written[file] = [start, start + len(rows), arrays[file].write(start, rows)]
-            for file in data:  # after all are written: the first flush often takes the others along
-                arrays[file].flush()
+            with ThreadPoolExecutor(len(data)) as pool:  # flushed together, the disk is waited for once
+                list(pool.map(lambda file: arrays[file].flush(), data))
             if not self._batches:
                 _sync_folder(self.path / "columns")
                 _sync_folder(self.path)
             record = asdict(Batch(first, first + len(codes), kinds, written, source))
-            self._commit(journal_line(record))
+            line = journal_line(record)
+            self._commit(journal, line)
         except BaseException as error:
-            self._roll_back(arrays, held)
+            self._roll_back(journal, arrays, held)
             if isinstance(error, OSError):
                 given = f"{str(self.path)!r} cannot be written ({error.strerror}); nothing was added"
                 raise InputError("store", given, "a disk with room is needed") from None
             raise
+        # From here on the batch is there, and whatever happens must leave it.
         self._take(record)
-        self._storage = None
-        for file, (_, stop, _) in written.items():
-            arrays[file].tell(stop)
+        self._journal_end += len(line)
+        with contextlib.suppress(OSError):
+            for file, (_, stop, _) in written.items():
+                arrays[file].tell(stop)
         return range(first, len(self))
 
     def verify(self, track: Callable[[Sequence[Batch]], Iterable[Batch]] = iter) -> list[Damage]:
@@ -229,9 +233,10 @@ class PatternStore:
                 elif checksum >= 0 and arrays[file].checksum(start, stop) != checksum:
                     what = "differs from its checksum"
                     found.append(Damage(arrays[file].path, batch.start, batch.stop, what))
-        for file, rows in ({} if self.damage else self._held()).items():
-            told = arrays[file].told()
-            if told is None or told > rows:
+        last = {} if self.damage or not self._batches else self._batches[-1].arrays
+        for file in last:
+            told = arrays[file].told()  # lags behind if appends were killed, leads if the store has grown since
+            if told is None or not arrays[file].holds(told):
                 found.append(Damage(arrays[file].path, 0, 0, "has a damaged header, which only other readers use"))
         return found
 
@@ -296,6 +301,9 @@ class PatternStore:
             self.damage.append(Damage(self.path / JOURNAL, len(self), len(self), what))
             return
         batch = Batch(**record)
+        if batch.stop <= len(self):  # taken before an interrupt
+            return
+        self._storage = None
         if batch.start > len(self):
             # The records between are damaged, but their data lie where this one's begin, without a known checksum.
             held = self._held()
@@ -315,11 +323,16 @@ class PatternStore:
             cut += [path for path in short if path not in cut]
         self.damage += [Damage(path, len(self), before, "is truncated or missing") for path in cut]
 
-    def _lock(self) -> None:
+    def _lock(self) -> BinaryIO:
+        """The journal, open for writing and locked, with all that is in it taken in."""
         if self.damage:
             raise InputError("store", str(self.damage[0]), "only an undamaged store can be added to")
-        if self._locked is not None:
-            return
+        if self._locked is None:
+            self._locked = self._take_lock()
+        self.refresh()
+        return self._locked
+
+    def _take_lock(self) -> BinaryIO:
         import fcntl  # not on Windows, where stores can be read
 
         try:
@@ -333,23 +346,21 @@ class PatternStore:
             file.close()
             given = f"{str(self.path)!r} is being added to by another process"
             raise InputError("store", given, "one at a time is accepted") from None
-        self._locked = file
-        self.refresh()
+        return file
 
-    def _commit(self, line: bytes) -> None:
+    def _commit(self, journal: BinaryIO, line: bytes) -> None:
         """Write a line into the journal behind its last whole one: with that the batch is there."""
-        self._locked.truncate(self._journal_end)
-        self._locked.seek(self._journal_end)
-        written = self._locked.write(line)
+        journal.truncate(self._journal_end)
+        journal.seek(self._journal_end)
+        written = journal.write(line)
         if written != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(self._locked.fileno())
-        self._journal_end += len(line)
+        os.fsync(journal.fileno())
 
-    def _roll_back(self, arrays: Mapping[str, GrowingArray], held: Mapping[str, int]) -> None:
+    def _roll_back(self, journal: BinaryIO, arrays: Mapping[str, GrowingArray], held: Mapping[str, int]) -> None:
         """Give back the room of a batch that failed. If that fails too, the next append overwrites it."""
         try:
-            self._locked.truncate(self._journal_end)
+            journal.truncate(self._journal_end)
             for file, array in arrays.items():
                 array.cut(held.get(file, 0))
         except OSError:
