@@ -134,7 +134,11 @@ def test_killed_stopped_and_out_of_room(tmp_path):
     script = Path(__file__).with_name("crash.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "2.5"], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, str(script), str(tmp_path), "2.5"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     kills, rows, stops, refusals, limited = map(int, run.stdout.split())

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+BEFORE, BETWEEN = b'{"crc32": ', b', "record": '
 
 
 def journal_line(record: Record) -> bytes:
     """The line that holds `record`."""
-    body = _canonical(record)
-    return f'{{"crc32": {zlib.crc32(body.encode())}, "record": {body}}}\n'.encode()
+    body = json.dumps(record, allow_nan=False).encode()
+    return b"%s%d%s%s}\n" % (BEFORE, zlib.crc32(body), BETWEEN, body)
 
 
 def read_journal(path: Path, start: int = 0) -> tuple[list[Record | None], int]:
@@ -32,13 +33,7 @@ def read_journal(path: Path, start: int = 0) -> tuple[list[Record | None], int]:
 
 def parse_line(line: bytes) -> Record | None:
     """The record in a line, None if it is damaged."""
-    try:
-        held = json.loads(line)
-        intact = zlib.crc32(_canonical(held["record"]).encode()) == held["crc32"]
-        return held["record"] if intact else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _canonical(record: Record) -> str:
-    return json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    checksum, _, body = line.removeprefix(BEFORE).rstrip(b"\n").partition(BETWEEN)
+    body, end = body[:-1], body[-1:]
+    intact = end == b"}" and checksum == b"%d" % zlib.crc32(body) and line.startswith(BEFORE)
+    return json.loads(body) if intact else None
