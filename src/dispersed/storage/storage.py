@@ -13,7 +13,7 @@ Part = tuple[Codes, Scale]
 """A contiguous piece of encoded patterns: codes (k, width), and scales (k,) or None."""
 
 RESIDENT = 1 << 28
-"""Bytes that `blocks` and `rows` make resident of a file before they are given back."""
+"""Bytes that `blocks` and `rows` make resident of a larger file before they are given back."""
 
 FAULT = 1 << 16
 """Bytes that Linux maps around one that is read."""
@@ -82,6 +82,8 @@ class Storage(abc.ABC):
         return decoded[place]
 
     def _about_to_read(self, nbytes: int) -> None:
+        if self.nbytes <= RESIDENT:
+            return
         if self._read + nbytes > RESIDENT:
             self.release()
             self._read = 0
