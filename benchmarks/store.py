@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import show
-from dispersed.storage import PatternStore, encoding_named
+from dispersed.storage import ENCODINGS, PatternStore, encoding_named
 
 D, BATCH = 64, 1 << 16
 
@@ -99,7 +99,8 @@ def life(path, n, encoding):
 
 def lives(folder):
     table = []
-    for n, encoding in ((10**5, "float32"), (10**6, "float32"), (10**7, "float32"), (10**7, "int8"), (10**7, "bits")):
+    kinds = [(10**5, "float32"), (10**6, "float32"), *((10**7, encoding) for encoding in ENCODINGS)]
+    for n, encoding in kinds:
         path = folder / f"{encoding}-{n}"
         command = [sys.executable, "-m", "benchmarks.store", str(path), str(n), encoding]
         row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
