@@ -6,12 +6,11 @@ threshold, the last pattern is dropped and a new network is trained, until it do
 has three hidden layers of 80d ReLU units, told α at every layer, and is trained by Adam at 1e-3 on batches that
 hold all patterns.
 
-Supp. A does not say how long to train: here 500 steps, each with at least 4 noisy cues of every pattern at times uniform in
-(0.001, 1.5), and the average of the weights with decay 0.99 is tested (Song et al. 2021, whose training the paper
-follows, average too). By then networks err as often as the exact memory on the same cues. A training is skipped, and counted as failed,
-where the best of all recalls already fails: no recall has a smaller mean Hamming error than the sign of the
-posterior mean E[y | x], and if that errs on the very same cues by more than the threshold and two standard errors,
-no network would have passed but by chance.
+Supp. A does not say how long to train: here 500 steps, each with at least 4 noisy cues of every pattern at times
+uniform in (0.001, 1.5), and the average of the weights with decay 0.99 is tested (Song et al. 2021, whose training
+the paper follows, average too). A training is skipped, and counted as failed, where the best of all recalls already
+fails: no recall has a smaller mean Hamming error than the sign of the posterior mean E[y | x], and if that errs on
+the very same cues by more than the threshold and two standard errors, no network would have passed but by chance.
 """
 
 from collections.abc import Sequence
