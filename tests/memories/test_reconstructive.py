@@ -120,9 +120,9 @@ def test_a_nonlinear_core_is_the_conditional_density_up_to_curvature(x64):
         p, q = (np.exp(m.log_density(x, sigma)) for m in (exact, memory))
         return float(abs(p - q).sum() / (p + q).sum())
 
-    assert distance(0.0, 1) < 1e-6
+    assert distance(0.0, 1) < 1e-4  # the grid ends at four standard deviations
     whole = [distance(curvature, 1) for curvature in (0.02, 0.04, 0.3)]
-    assert whole[0] < 0.02
+    assert whole[0] < 0.05
     assert 1.7 < whole[1] / whole[0] < 2.3
     assert distance(0.3, 15) < whole[2] / 4 < 0.1
 
