@@ -11,6 +11,7 @@ from .capacities import Capacity, CellFile, capacity
 from .dynamics import (
     AncestralSampling,
     Asynchronous,
+    CertifiedFlow,
     Circuit,
     ExponentialIntegrator,
     Iteration,
@@ -57,6 +58,7 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
+from .scale import PatternPosterior, ShardedMemory, StoredMemory
 from .validation import InputError
 
 __version__: str
@@ -69,6 +71,7 @@ __all__ = [
     "Box",
     "Capacity",
     "CellFile",
+    "CertifiedFlow",
     "Circuit",
     "ClassicalHopfield",
     "Cosine",
@@ -88,6 +91,7 @@ __all__ = [
     "Network",
     "OneStep",
     "PatternMemory",
+    "PatternPosterior",
     "Polynomial",
     "Posterior",
     "PotentialProcess",
@@ -97,8 +101,10 @@ __all__ = [
     "ReconstructiveMemory",
     "ReverseSDE",
     "Segment",
+    "ShardedMemory",
     "Smoothed",
     "Sphere",
+    "StoredMemory",
     "Subspace",
     "SumOfCores",
     "alpha_from_sigma",

@@ -9,6 +9,7 @@ from dispersed.cli.capacity import capacity_command
 from dispersed.cli.doctor import doctor_command
 from dispersed.cli.recall import recall_command
 from dispersed.cli.reproduce import reproduce_app
+from dispersed.cli.store import store_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,7 @@ app = typer.Typer(
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
 app.command("doctor")(doctor_command)
@@ -34,7 +36,6 @@ app.command("doctor")(doctor_command)
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:

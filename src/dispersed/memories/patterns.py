@@ -22,7 +22,7 @@ import numpy as np
 
 from dispersed.display import MOST, gallery, place
 from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Denoiser, Memory
+from dispersed.memories.memory import Denoiser, Memory, gaussian_normaliser
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, is_known, log_weight_array, pattern_array, weight_array
 
@@ -160,6 +160,12 @@ class PatternMemory(Memory):
         """
         seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
         return PatternMemory(jnp.where(known, x, self.patterns), log_weights=seen._logits(x, sigma)[1])
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
+        # The others match exactly, and only their normaliser is to be taken off.
+        return seen.log_density(x, sigma) + gaussian_normaliser((~known).sum(), sigma)
 
     def uninformed(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level.
