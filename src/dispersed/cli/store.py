@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-
 store_app = typer.Typer(
     no_args_is_help=True,
     help="Keep patterns with their labels on the disk: added in batches, safe against crashes, opened without loading.",
