@@ -3,13 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= results
 
-.PHONY: reproduce reproduce-quick reproduce-full test bench lint format clean
+.PHONY: reproduce reproduce-full test bench lint format clean
 
-reproduce: .venv/ready ## Table 1 in full and the recalled digits, into $(OUT)/
-	$(BIN)/dispersed reproduce table1 --out $(OUT)
-	$(BIN)/dispersed reproduce digits --out $(OUT)
-
-reproduce-quick: .venv/ready ## Every experiment, most of them in quick mode
+reproduce: .venv/ready ## Every experiment in quick mode, Table 1 in full; ends with the path of $(OUT)/report.html
 	$(BIN)/dispersed reproduce all --quick --out $(OUT)
 
 reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it was stopped

@@ -1,4 +1,4 @@
-"""Imports run one way: types ← memories, processes ← dynamics ← learning ← capacities ← experiments ← plots ← CLI."""
+"""Imports run one way: types ← memories, processes ← dynamics ← learning ← … ← experiments ← plots ← report ← CLI."""
 
 import ast
 from pathlib import Path
@@ -15,6 +15,7 @@ LAYERS = [
     {"capacities"},
     {"experiments"},
     {"plots"},
+    {"report"},
     {"cli"},
 ]
 FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -49,21 +49,25 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False,
     it was. The last line printed is the path of the page.
     """
     from dispersed.cli.terminal import say
+    from dispersed.experiments.progress import track
     from dispersed.experiments.results import output_folder
     from dispersed.report.page import write_page
-    from dispersed.report.run import is_done, run
+    from dispersed.report.run import beside, is_done, run, run_quick
     from dispersed.validation import at_least
 
     at_least("seed", seed, 0)
     folder = output_folder(out)
-    for number, experiment in enumerate(EXPERIMENTS.values(), start=1):
-        heading = f"[{number}/{len(EXPERIMENTS)}] {experiment.command(seed, quick)}"
-        if not again and is_done(experiment, folder, seed, quick):
-            say(f"{heading}\nKept from an earlier run.\n")
-            continue
-        say(heading)
-        about, _ = run(experiment, folder, seed, quick)
-        say("\n".join([*about.sentences, f"{about.seconds:.0f} s\n"]))
+    kept = [] if again else [e.name for e in EXPERIMENTS.values() if is_done(e, folder, seed, quick)]
+    if kept:
+        say(f"Kept from an earlier run: {', '.join(kept)}. With --again they are computed again.\n")
+    names = [name for name in EXPERIMENTS if name not in kept]
+    # In quick mode most time goes to compilers, on one core each; in full, an experiment uses all cores.
+    if quick:
+        found = track(beside(run_quick, [(name, folder, seed) for name in names]), "Experiments", total=len(names))
+    else:
+        found = (run(EXPERIMENTS[name], folder, seed, quick)[0] for name in names)
+    for about in found:
+        say("\n".join([about.title, *about.sentences, f"{about.seconds:.0f} s\n"]))
     say(str(write_page(folder)))
 
 

@@ -56,7 +56,12 @@ class Section:
 
     @property
     def heading(self) -> str:
-        return self.about.title if self.about else EXPERIMENTS[self.name].title.split(",")[0]
+        return self.about.title if self.about else EXPERIMENTS[self.name].title.split(", {")[0]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was found, without what is listed as differing from the paper."""
+        return [line for line in self.about.sentences if line not in self.departures] if self.about else []
 
 
 def write_page(folder: Path) -> Path:
@@ -89,7 +94,7 @@ def write_page(folder: Path) -> Path:
         made=made,
         total=len(EXPERIMENTS),
         seconds=sum(section.about.seconds for section in made if section.about),
-        table1=_table1(read_rows(folder, "table1")) if sections["table1"].about else None,
+        table1=_table1(read_rows(folder, "table1")) if "table1" in [section.name for section in made] else None,
         machines=_machines([section.about for section in made if section.about]),
         slips=slips,
         slip_count=count,
