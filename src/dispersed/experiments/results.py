@@ -66,7 +66,7 @@ def write_figure(folder: Path, name: str, axes: Axes) -> Path:
     figure = axes.get_figure(root=True)
     if figure is None:
         raise ValueError("these axes are in no figure")
-    path = write_atomically(folder / f"{name}.png", lambda path: figure.savefig(path, dpi=160))
+    path = write_atomically(folder / f"{name}.png", lambda path: figure.savefig(path, dpi=160, bbox_inches="tight"))
     plt.close(figure)
     return path
 

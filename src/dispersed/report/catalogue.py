@@ -106,12 +106,12 @@ def _figure3(folder: Path, seed: int, quick: bool) -> Findings:
     )
 
 
-def _digits(folder: Path, seed: int) -> Findings:
+def _digits(folder: Path, seed: int, cues: int) -> Findings:
     from dispersed.experiments.digits import digits, sentences
     from dispersed.plots.digits import plot_digits
     from dispersed.report.findings import Findings
 
-    rows, pictures = digits(seed)
+    rows, pictures = digits(seed, cues)
     return Findings(rows, plot_digits(pictures), sentences(rows))
 
 
@@ -263,6 +263,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             picture="Rows of eight handwritten digits: stored, noisy at α = 0.68, recalled by five dynamics; then with "
             "the lower half masked, and completed by the paper's zero mask and by taking the seen pixels as evidence.",
             find=_digits,
+            full={"cues": 60},
+            quick={"cues": 24},
             departs=departures.digits,
         ),
         Experiment(
@@ -277,7 +279,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "diagonal.",
             find=_posterior,
             full={"repeats": 50},
-            quick={"repeats": 10},
+            quick={"repeats": 5},
             departs=departures.posterior,
         ),
         Experiment(
@@ -308,7 +310,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "the size of the core.",
             find=_reconstruction,
             full={"events": 200},
-            quick={"events": 40},
+            quick={"events": 24},
             departs=departures.reconstruction,
         ),
         Experiment(
@@ -349,7 +351,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "what became of it; diversity in score networks.",
             find=_replay,
             full={"runs": 300, "networks": 6},
-            quick={"runs": 80, "networks": 3},
+            quick={"runs": 40, "networks": 2},
             departs=departures.replay,
         ),
         Experiment(
