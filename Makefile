@@ -11,6 +11,10 @@ reproduce: .venv/ready ## Every experiment in quick mode, Table 1 in full; ends 
 reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it was stopped
 	$(BIN)/dispersed reproduce all --out $(OUT)
 
+docs/images/report.png: $(OUT)/report.html ## The picture in the README; needs Chromium
+	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars \
+	  --user-data-dir=$$(mktemp -d) --window-size=1280,1150 --screenshot=$@ file://$(abspath $<)
+
 test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -39,3 +42,27 @@ def results(tmp_path, table1_rows):
     more = Findings([{"a": None, "b": 1e-7}], axis, ["Mine."], {"capacity_errors": [{"n": i} for i in range(100)]})
     leave(tmp_path, "capacity", "A capacity", more, "dispersed capacity", {"seed": 0}, 4000.0)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium; skips where there is none, fails if DISPERSED_BROWSER=required."""
+
+    def missing(reason):
+        if os.environ.get("DISPERSED_BROWSER") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        missing("no Chromium on the path")
+    quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+    quiet += ["disable-background-networking", "disable-component-update"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=[f"--{name}" for name in quiet])
+        yield launched
+        launched.close()

@@ -29,6 +29,7 @@ def test_rules_that_do_not_reach_95_percent():
             "ci_low": agreement - 0.01,
             "ci_high": agreement + 0.01,
             "leak": leak,
+            "distance": None if agreement == 0.6 else 0.1,
         }
 
     rows = [row("online", 1, 0.5), row("online", 9, 0.97), row("node_perturbation", 9, 0.9)]
@@ -36,7 +37,7 @@ def test_rules_that_do_not_reach_95_percent():
     said = departures.synaptic({"synaptic": rows})
     assert len(said) == 2
     assert said[0].startswith("Node perturbation does not reach 95 %")
-    assert "60.0% [59.0%, 61.0%] at a leak of 0.1" in said[1]
+    assert "60.0% [59.0%, 61.0%] at a leak of 0.1, where the network diverges." in said[1]
 
 
 def test_drift_and_weights():

@@ -140,7 +140,7 @@ def synaptic(tables: Tables) -> list[str]:
     worst = min((row for row in rhythm if row["samples"] == samples), key=lambda row: row["agreement"])
     lines.append(
         f"A rhythm that gates plasticity imperfectly spoils what it learns: agreement {_percent(worst)} at a leak of "
-        f"{worst['leak']:g}."
+        f"{worst['leak']:g}" + (", where the network diverges." if worst["distance"] is None else ".")
     )
     return lines
 
