@@ -115,12 +115,12 @@ def _digits(folder: Path, seed: int, cues: int) -> Findings:
     return Findings(rows, plot_digits(pictures), sentences(rows))
 
 
-def _posterior(folder: Path, seed: int, repeats: int) -> Findings:
+def _posterior(folder: Path, seed: int, repeats: int, cues: int) -> Findings:
     from dispersed.experiments.posterior import posterior, sentences
     from dispersed.plots.posterior import plot_posterior
     from dispersed.report.findings import Findings
 
-    rows = posterior(repeats=repeats, seed=seed)
+    rows = posterior(repeats=repeats, cues=cues, seed=seed)
     return Findings(rows, plot_posterior(rows), sentences(rows))
 
 
@@ -278,8 +278,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             "bias of four solvers falling with the number of steps; observed against stated probabilities along the "
             "diagonal.",
             find=_posterior,
-            full={"repeats": 50},
-            quick={"repeats": 5},
+            full={"repeats": 50, "cues": 400},
+            quick={"repeats": 5, "cues": 150},
             departs=departures.posterior,
         ),
         Experiment(
@@ -365,7 +365,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "lengths of training; a third shows the share of cues led back to their pattern, learned and exact.",
             find=_learned,
             full={"sets": 8, "steps": 16_000, "width": 800},
-            quick={"sets": 2, "steps": 3200, "width": 128},
+            quick={"sets": 2, "steps": 1920, "width": 128},
             departs=departures.learned,
         ),
         Experiment(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Tables = Mapping[str, Sequence[Mapping[str, Any]]]
+Tables = Mapping[str, Sequence[dict[str, Any]]]
 """The tables of an experiment by name."""
 
 

@@ -1,6 +1,7 @@
 """The report: one HTML page of everything in a folder of results, beside the paper; it needs no network."""
 
 import base64
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,8 @@ def _slips() -> tuple[Markup, int]:
     """The list of slips as HTML under headings of the third level, and how many there are."""
     text = resources.files("dispersed.report").joinpath("slips.md").read_text(encoding="utf-8")
     body = text.split("\n", 1)[1].replace("\n## ", "\n### ")
-    return Markup(MarkdownIt("commonmark").render(body)), body.count("\n### ")
+    page = MarkdownIt("commonmark").render(body)
+    return Markup(re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", page)), body.count("\n### ")
 
 
 def _duration(seconds: float) -> str:

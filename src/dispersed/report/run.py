@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -54,7 +55,7 @@ def beside(function: Callable[..., Result], jobs: Sequence[tuple]) -> Iterator[R
     """
     # Forking a process in which JAX has started threads may lock up.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(cores(), MOST_BESIDE), context, initializer=_without_progress) as pool:
+    with ProcessPoolExecutor(min(cores(), MOST_BESIDE), context, initializer=_begin_worker) as pool:
         try:
             for future in as_completed([pool.submit(function, *job) for job in jobs]):
                 yield future.result()
@@ -67,6 +68,7 @@ MOST_BESIDE = 4
 """Processes at once: each takes about a gigabyte of memory."""
 
 
-def _without_progress() -> None:
-    """The bars of several processes would overwrite each other."""
+def _begin_worker() -> None:
+    # The progress bars of several processes would overwrite each other, and an interrupt is told once, by the parent.
     os.environ["TTY_COMPATIBLE"] = "0"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
