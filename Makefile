@@ -13,7 +13,7 @@ reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it w
 
 docs/images/report.png: $(OUT)/report.html ## The picture in the README; needs Chromium
 	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars \
-	  --user-data-dir=$$(mktemp -d) --window-size=1280,1150 --screenshot=$@ file://$(abspath $<)
+	  --user-data-dir=$$(mktemp -d) --window-size=1280,1900 --screenshot=$@ file://$(abspath $<)
 
 test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .

@@ -42,6 +42,9 @@ def test_one_axis_is_an_array_of_none():
     figure, axis = plt.subplots()
     assert panels(axis, ()).item() is axis
     assert list(panels([axis], (1,))) == [axis]
+    new = panels(None, ()).item()
+    assert len(new.figure.axes) == 1
+    plt.close(new.figure)
     with pytest.raises(InputError, match="ax: got 1 axes; 2 × 3 axes are accepted"):
         panels(axis, (2, 3))
     plt.close(figure)

@@ -19,7 +19,7 @@ def panels(ax: Axes | Sequence[Axes] | Panels | None, shape: tuple[int, ...], **
     Raises `InputError` if `ax` has another number of axes.
     """
     if ax is None:
-        rows, columns = (1, *shape)[-2:]
+        rows, columns = (1, 1, *shape)[-2:]
         return np.asarray(plt.subplots(rows, columns, squeeze=False, **figure)[1]).reshape(shape)
     given = np.array(ax, dtype=object)
     if given.size != np.prod(shape, dtype=int):
