@@ -46,5 +46,5 @@ def test_drift_and_weights():
     assert "0.120 [0.100, 0.150]" in departures.replay({"replay": rows})[0]
     rates = [{"part": "rate", "compared": kind, "exponent": k} for kind, k in (("eq21", 1.1), ("eq21_weighted", 2.0))]
     assert "t^1.10 to t^1.10" in departures.potential({"potential": rates})[0]
-    ends = [{"network": "paper", "agreement": 0.99, "spurious": 0.25}]
+    ends = [{"part": "network", "network": "paper", "agreement": 0.99, "spurious": 0.25}]
     assert "25.0% of its recalls" in departures.learned({"learned_recall": ends})[0]

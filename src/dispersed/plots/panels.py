@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from dispersed.validation import InputError
 
@@ -49,6 +50,8 @@ def draw_strips(axis: Axes, strips: Sequence[np.ndarray], labels: Sequence[str] 
             shade = np.where(np.isnan(image)[..., None], UNKNOWN, (1 - np.clip(image, -1, 1)[..., None]) / 2)
             y, x = i * (side + gap), j * (side + gap)
             canvas[y : y + side, x : x + side] = shade
+            frame = Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor="0.85", linewidth=0.6)
+            axis.add_patch(frame)
     axis.imshow(canvas, interpolation="nearest")
     axis.set_xticks([])
     centres = np.arange(len(strips)) * (side + gap) + (side - 1) / 2

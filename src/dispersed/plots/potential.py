@@ -77,7 +77,7 @@ def _draw_rates(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
     axis.set_yscale("log")
     times = sorted({row["t"] for row in rows if row["part"] == "difference"})
     axis.set_xticks(times, [f"{t:g}" for t in times])
-    axis.set_xticks([], minor=True)
+    axis.minorticks_off()
     axis.set_title("largest difference of t·u from Eq. 21")
     axis.set_xlabel("time t of noise injection (T − t of the paper)")
     axis.set_ylabel("difference, up to a constant")

@@ -120,6 +120,7 @@ def learned(tables: Tables) -> list[str]:
         f"The {row['network']} network agrees with exact recall in {row['agreement']:.1%} of the signs, and from pure "
         f"noise {row['spurious']:.1%} of its recalls end in no stored pattern."
         for row in tables["learned_recall"]
+        if row["part"] == "network"
     ]
 
 
