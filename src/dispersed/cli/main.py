@@ -7,6 +7,7 @@ from rich.console import Console
 
 from dispersed.cli.capacity import capacity_command
 from dispersed.cli.recall import recall_command
+from dispersed.cli.report import report_command
 from dispersed.cli.reproduce import reproduce_app
 from dispersed.cli.store import store_app
 from dispersed.validation import InputError
@@ -27,6 +28,7 @@ app = typer.Typer(
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
+app.command("report")(report_command)
 app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
