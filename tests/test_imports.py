@@ -15,6 +15,7 @@ LAYERS = [
     {"capacities"},
     {"experiments"},
     {"plots"},
+    {"explorer"},
     {"cli"},
 ]
 FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -16,7 +16,9 @@ def explore_command(
 
     Serves one local page until Ctrl-C; nothing is loaded from elsewhere and nothing is written.
     """
+    import os
     import socket
+    import sys
     import threading
     import webbrowser
 
@@ -45,3 +47,6 @@ def explore_command(
         uvicorn.Server(settings).run(sockets=[listening])
     except KeyboardInterrupt:
         Console().print("Stopped.")
+        # A thread may be compiling, which cannot be interrupted and crashes an interpreter that shuts down meanwhile.
+        sys.stdout.flush()
+        os._exit(0)

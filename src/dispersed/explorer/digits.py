@@ -56,21 +56,20 @@ def digit(given: Any) -> dict[str, Any]:
     leading = np.argsort(-posterior, kind="stable")[:SHOWN]
     by_digit = np.bincount(labels, posterior, minlength=10)
     entropy = float(entr(posterior).sum())
-    states = np.asarray(found.trajectory)
-    if known is None:
-        states = states / np.asarray(process.scale(process.time(found.sigmas)))[:, None]
+    sigmas, nearest = jnp.asarray(found.sigmas), int(jnp.asarray(found.index))
+    states = np.asarray(found.trajectory) / np.asarray(process.scale(process.time(sigmas)))[:, None]
     kept = np.linspace(0, min(int(found.steps) + 1, len(states) - 1), FRAMES).round().astype(int)
     return {
         "truth": images[index],
         "cue": np.asarray(z),
         "recalled": np.asarray(found.x),
         "film": states[kept],
-        "film_sigma": np.asarray(found.sigmas)[kept],
+        "film_sigma": np.asarray(sigmas)[kept],
         "label": int(labels[index]),
         "sigma": float(sigma),
-        "nearest": int(found.index),
-        "nearest_label": int(labels[int(found.index)]),
-        "responsibility": float(found.responsibility),
+        "nearest": nearest,
+        "nearest_label": int(labels[nearest]),
+        "responsibility": float(jnp.asarray(found.responsibility)),
         "converged": bool(found.converged),
         "evaluations": int(found.evaluations),
         "alternatives": [

@@ -94,15 +94,15 @@ def runs(scene: Scene, memory: Any, cue: tuple[float, float], names: list[str], 
             key=jax.random.key(seed),
             trajectory=True,
         )
-        states, sigmas = np.asarray(found.trajectory), np.asarray(found.sigmas)
-        states = states / np.asarray(process.scale(process.time(found.sigmas)))[..., None]
+        sigmas = jnp.asarray(found.sigmas)
+        states = np.asarray(found.trajectory) / np.asarray(process.scale(process.time(sigmas)))[..., None]
         used = int(found.steps.max()) + 1
         kept = np.unique(np.linspace(0, min(used, states.shape[1]) - 1, FRAMES).round().astype(int))
         index = np.asarray(found.index)
         counts = [int((index == slot).sum()) for slot in slots]
         answer[name] = {
             "trajectory": states[:, kept],
-            "sigmas": sigmas[0, kept],
+            "sigmas": np.asarray(sigmas)[0, kept],
             "end": np.asarray(found.x).tolist() if not dynamics.random else np.asarray(found.x)[:3].tolist(),
             "counts": counts,
             "steps": int(found.steps[0]),

@@ -88,7 +88,7 @@ def _refined(ask: Callable[[np.ndarray], list[np.ndarray]], changes: list, count
 def _states(memory: Memory, starts: np.ndarray, linked: np.ndarray, same: float, sigma: np.ndarray) -> list[np.ndarray]:
     """The places at each level, one row each."""
     if isinstance(memory, Smoothed):  # its minima are those of what it smooths, and there they are better conditioned
-        memory, sigma = memory.memory, np.hypot(sigma, np.asarray(memory.bandwidth))
+        sigma, memory = np.hypot(sigma, np.asarray(memory.bandwidth)), memory.memory
     levels = jnp.asarray(sigma, starts.dtype)
     if linked.any() and isinstance(memory, Mixture):
         # Second derivatives of shapes are costly, and along a shape Newton's method has nowhere to go.
@@ -102,8 +102,10 @@ def _states(memory: Memory, starts: np.ndarray, linked: np.ndarray, same: float,
         distance = np.linalg.norm(at[good][:, None] - at[good][None], axis=-1)
         near = (distance < same) | (linked[good][:, good] & (distance < ALONG))
         count, label = connected_components(near, directed=False)
-        # At the very split no start is at rest yet; the places are then those just above it.
-        found.append(np.array([at[good][label == group].mean(axis=0) for group in range(count)]) if count else (found or [starts[:1]])[-1])
+        if count:
+            found.append(np.array([at[good][label == group].mean(axis=0) for group in range(count)]))
+        else:  # at the very split no start is at rest yet; the places are then those just above it
+            found.append(found[-1] if found else starts[:1])
     return found
 
 

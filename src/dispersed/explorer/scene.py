@@ -160,7 +160,7 @@ def mapping(argument: str, given: Any) -> Mapping[str, Any]:
     return given
 
 
-def number(argument: str, given: Any, least: float, most: float) -> float:
+def number(argument: str, given: Any, least: int | float, most: int | float) -> float:
     """A JSON number within limits."""
     if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
         raise InputError(argument, f"got {given!r:.60}", f"numbers from {least:g} to {most:g} are accepted")
@@ -174,7 +174,7 @@ def choice(argument: str, given: Any, accepted: Mapping[str, Any] | Sequence[str
     return given
 
 
-def pair(argument: str, given: Any, limit: float) -> tuple[float, float]:
+def pair(argument: str, given: Any, limit: int | float) -> tuple[float, float]:
     """Two JSON numbers, neither beyond ±limit."""
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
         raise InputError(argument, f"got {given!r:.60}", "two numbers are accepted")
@@ -204,7 +204,7 @@ def component(item: Item) -> Memory:
         "segment": lambda: Segment(at - reach, at + reach),
         "circle": lambda: Sphere(at, float(np.hypot(*reach))),
         "box": lambda: Box(at - np.abs(reach), at + np.abs(reach)),
-        "blob": lambda: GaussianMemory(at, blob_factor(reach)),
+        "blob": lambda: GaussianMemory(at, blob_factor(item.reach)),
     }
     return makers[item.shape]()
 

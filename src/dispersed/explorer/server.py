@@ -223,4 +223,3 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     "digit": digit,
 }
 """The questions that the page may ask."""
-

@@ -45,7 +45,7 @@ export function channel(name, show) {
     }
     busy = false;
     if (waiting === null) idle.splice(0).forEach((resolve) => resolve());
-    next();
+    else next();
   }
   return (question) => {
     waiting = question;

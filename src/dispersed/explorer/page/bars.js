@@ -19,7 +19,7 @@ export function barRow(name, probability, counted = null, picture = null) {
     track.append(mark);
   }
   const value = document.createElement("b");
-  value.textContent = probability < 0.001 && probability > 0 ? "< 0.001" : probability.toFixed(3);
+  value.textContent = probability < 0.001 && probability > 0 ? "<0.001" : probability.toFixed(3);
   row.append(...(picture ? [picture] : []), label, track, value);
   return row;
 }

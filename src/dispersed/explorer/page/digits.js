@@ -7,7 +7,7 @@ import { mask } from "./mask.js";
 
 const SHOWN = 12;
 const $ = (id) => document.getElementById(id);
-const state = { stored: null, digit: 3, page: 0, index: null, seed: 0, answer: null };
+const state = { stored: null, digit: 3, page: 0, index: null, seed: 0, changes: 0, answer: null };
 let hidden = null;
 
 const image = (index) => state.stored.images.data.subarray(64 * index, 64 * (index + 1));
@@ -30,14 +30,13 @@ const askDigit = channel("digit", (answer, asked, elapsed) => {
   state.answer = answer;
   show();
   $("verdict").dataset.answered = elapsed.toFixed(1);
-  $("verdict").dataset.settled = "yes";
 });
 
 function changed() {
   if (state.index === null) return;
   document.querySelector('output[for="digit-alpha"]').textContent = Number($("digit-alpha").value).toFixed(2);
-  $("verdict").dataset.settled = "no";
-  askDigit(question().digit);
+  $("verdict").dataset.changes = ++state.changes;
+  askDigit(question().digit).then(() => ($("verdict").dataset.settled = state.changes));
 }
 
 function show() {
@@ -67,8 +66,8 @@ function show() {
   });
   $("film").replaceChildren(...film);
   $("film-caption").textContent =
-    `States z = x/s(t) on the way; ${answer.evaluations} evaluations of D_σ, ` +
-    `${answer.converged ? "ending at a fixed point" : "not ending at a fixed point"}; nearest: image ${answer.nearest}, responsibility ${answer.responsibility.toFixed(3)} at the last σ.`;
+    `States z = x/s(t) on the way; ${answer.evaluations} evaluations of D, ` +
+    `${answer.converged ? "ending at a fixed point" : "not ending at a fixed point"}; nearest: image ${answer.nearest}, responsibility ${answer.responsibility.toFixed(3)} at the last σ.${hidden.missing.size ? " Pixels that were seen stay as they were seen." : ""}`;
   $("alternatives").replaceChildren(
     ...answer.alternatives.map(({ index, label, probability }) => {
       const canvas = document.createElement("canvas");

@@ -6,7 +6,7 @@ import { LINES } from "./colours.js";
 import { ARROWS, NAMES, STEP, handles } from "./handles.js";
 import { levels, showLevels } from "./levels.js";
 import { drawOverlay } from "./overlay.js";
-import { CAPTIONS, REACHES, SHAPES, beginning } from "./scenes.js";
+import { REACHES, SHAPES, beginning, caption } from "./scenes.js";
 import { drawStrip, inWords } from "./strip.js";
 import { drawBar, drawSurface } from "./surface.js";
 
@@ -29,9 +29,11 @@ const state = {
   cursor: [0, 0],
   chosen: null,
   seed: 0,
+  changes: 0,
   picture: null,
   recalls: null,
   places: null,
+  placed: null,
 };
 const items = () => scenes[state.kind];
 
@@ -52,8 +54,12 @@ export function question() {
     field: $("field").value,
     dynamics: Object.keys(METHODS).filter((name) => $(`run-${name}`).checked),
     seed: state.seed,
+    changes: state.changes,
   };
 }
+
+/** All of a scene that the places depend on. */
+const stored = ({ kind, items, bandwidth, core }) => JSON.stringify([kind, items, bandwidth, core]);
 
 /** Every item's number among those of which responsibilities speak, in the server's order. */
 function number() {
@@ -68,11 +74,12 @@ const remembered = () =>
 
 const askPicture = channel("landscape", (answer, asked, elapsed) => {
   state.picture = answer;
+  $("loading").hidden = true;
   const drawing = performance.now();
   const { range } = drawSurface($("surface"), answer.energy);
   const { sigma } = answer.levels;
   drawBar($("bar"), range, $("surface-kind").value === "energy" ? 1 : sigma * sigma);
-  $("bar-label").textContent = $("surface-kind").value === "energy" ? "E_σ above its minimum, nats × σ²" : "−log p_σ above its minimum, nats";
+  $("bar-label").textContent = $("surface-kind").value === "energy" ? "energy above its minimum, nats × σ²" : "−log p above its minimum, nats";
   showLevels(answer.levels, answer.limits);
   overlay(false);
   showBars();
@@ -87,7 +94,8 @@ const askPicture = channel("landscape", (answer, asked, elapsed) => {
   });
 });
 
-const askRecalls = channel("recall", (answer) => {
+const askRecalls = channel("recall", (answer, asked) => {
+  if (asked.changes !== state.changes) return;
   state.recalls = answer;
   $("plane").dataset.moving = "yes";
   overlay(true);
@@ -95,8 +103,10 @@ const askRecalls = channel("recall", (answer) => {
   showBars();
 });
 
-const askPlaces = channel("places", (answer) => {
+const askPlaces = channel("places", (answer, asked) => {
+  if (stored(asked.scene) !== stored(question().scene)) return;
   state.places = answer;
+  state.placed = stored(asked.scene);
   showStrip();
 });
 
@@ -105,22 +115,23 @@ let pause = 0;
 function changed() {
   clearTimeout(pause);
   state.recalls = null;
-  state.places = null;
+  $("plane").dataset.changes = ++state.changes;
   number();
   place();
+  if (state.placed !== stored(question().scene)) state.places = null;
   askPicture(question());
-  $("plane").dataset.settled = "no";
   pause = setTimeout(rest, 160);
 }
 
 async function rest() {
   const waiting = [];
+  const { changes } = state;
   const asked = question();
   if (state.cue && asked.dynamics.length) waiting.push(askRecalls(asked));
   else showOutcome();
-  if (!state.places) waiting.push(askPlaces(asked));
+  if (state.placed !== stored(asked.scene)) waiting.push(askPlaces(asked));
   await Promise.all(waiting);
-  $("plane").dataset.settled = "yes";
+  $("plane").dataset.settled = changes;
 }
 
 function overlay(moving) {
@@ -162,12 +173,14 @@ function showBars() {
   Object.assign($("doubt").dataset, { entropy: said.entropy, effective: said.effective });
 }
 
+const coordinate = (x) => x.toFixed(2).replace(/^-(?=0\.00$)/, "").replace("-", "−");
+
 function showOutcome() {
   const lines = Object.entries(state.recalls ?? {}).map(([name, run]) => {
     const line = document.createElement("p");
     line.dataset.run = name;
     line.dataset.end = JSON.stringify(run.end);
-    const where = name === "sde" ? `${run.trajectory.shape[0]} ends` : `ends at (${run.end[0].map((x) => x.toFixed(2)).join(", ")})`;
+    const where = name === "sde" ? `${run.trajectory.shape[0]} ends` : `ends at (${run.end[0].map(coordinate).join(", ")})`;
     line.textContent = `${METHODS[name][0]}: ${where}, ${run.evaluations} evaluations${run.converged === 1 ? "" : `, ${Math.round(100 * run.converged)} % at a fixed point`}`;
     return line;
   });
@@ -214,7 +227,7 @@ function shapeChoice() {
   $("bandwidth-row").hidden = state.kind !== "smoothed";
   $("core-row").hidden = state.kind !== "reconstructive";
   document.querySelector('output[for="bandwidth"]').textContent = Number($("bandwidth").value).toFixed(2);
-  $("caption").textContent = CAPTIONS[state.kind];
+  $("caption").innerHTML = caption(state.kind);
 }
 
 function legend() {
@@ -339,7 +352,7 @@ export function landscape() {
   });
   $("run").addEventListener("click", () => {
     state.seed += 1;
-    rest();
+    changed();
   });
   $("drop").addEventListener("click", () => drop([...state.cursor]));
   new ResizeObserver(() => {

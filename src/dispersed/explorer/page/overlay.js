@@ -18,7 +18,8 @@ export function drawOverlay(canvas, { field, kind, items, core, recalls, reach }
     const at = (x, y) => [(x + reach) * scale, (reach - y) * scale];
     if (field) arrows(context, field, at, scale, reach);
     items.forEach((item) => outline(context, item, kind, core, at, scale, reach));
-    for (const [name, recall] of Object.entries(recalls ?? {})) trajectories(context, name, recall, at, share);
+    // The many thin ones first.
+    for (const [name, recall] of Object.entries(recalls ?? {}).reverse()) trajectories(context, name, recall, at, share);
     if (share < 1) frame = requestAnimationFrame(draw);
     else done?.();
   };
@@ -103,7 +104,7 @@ function trajectories(context, name, { trajectory }, at, share) {
       context.lineWidth = width + 2;
       path();
     }
-    context.globalAlpha = marks === "end" ? 0.4 : 1;
+    context.globalAlpha = marks === "end" ? 0.28 : 1;
     context.setLineDash(dash);
     context.strokeStyle = colour;
     context.lineWidth = width;

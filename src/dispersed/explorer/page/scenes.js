@@ -42,10 +42,18 @@ export function beginning(kind) {
 
 export const REACHES = { pattern: [0, 0], event: [0, 0], segment: [0.4, 0.2], circle: [0.35, 0], box: [0.35, 0.25], blob: [0.4, 0.15] };
 
-export const CAPTIONS = {
-  points: "Stored patterns: p_σ(x) = Σ_j w_j N(x; y_j, σ²I) (Eq. 12). At β = 1/σ² this is the modern Hopfield energy (Eq. 14).",
-  extended: "Memories that are places: p_σ(x) = Σ_k w_k ∫ N(x; y, σ²I) φ_k(y) dy, φ_k even over each shape (Eq. 23).",
+/** In HTML, for the indices. */
+const CAPTIONS = {
+  points:
+    "Stored patterns: p<sub>σ</sub>(x) = Σ<sub>j</sub> w<sub>j</sub> N(x; y<sub>j</sub>, σ²I) (Eq. 12). With β = 1/σ² its energy is that of a modern Hopfield network (Eq. 14).",
+  extended:
+    "Memories that are places: p<sub>σ</sub>(x) = Σ<sub>k</sub> w<sub>k</sub> ∫ N(x; y, σ²I) φ<sub>k</sub>(y) dy, with φ<sub>k</sub> spread evenly over each shape and normally over a blob (Eq. 23).",
   smoothed: "A density known by samples: details finer than the bandwidth h are forgotten (Eq. 24).",
-  gaussians: "A semantic memory: a density without stored items, here a mixture of Gaussians (Eq. 24).",
-  reconstructive: "Only a core of each event is stored (its line); the rest is reconstructed from what is generally so (dashed blobs) (Eq. 25).",
+  gaussians: "A semantic memory: a density and no stored items, here a mixture of Gaussians (Eq. 24).",
+  reconstructive:
+    "Of each event only a core is stored, which its line has in common; the rest follows from what is generally so, the dashed blobs (Eq. 25).",
 };
+
+const COMMON = " Colour: energy E<sub>σ</sub> = −σ² log p<sub>σ</sub> (Eq. 11). Arrows: the step D<sub>σ</sub>(x) − x = −∇E<sub>σ</sub> of recall, lengths as their square root.";
+
+export const caption = (kind) => CAPTIONS[kind] + COMMON;

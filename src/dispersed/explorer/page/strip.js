@@ -50,11 +50,11 @@ export function drawStrip(canvas, found, sigma, reach) {
   }
   context.fillStyle = soft;
   context.textAlign = "left";
-  context.fillText("places:", EDGE.left, EDGE.top - 17);
+  context.fillText(`places: ${found.splits[0]?.before ?? found.counts[0]}`, EDGE.left, EDGE.top - 8);
   context.fillStyle = bar;
   for (let k = 0; k < found.at.data.length; k += 3) {
     context.beginPath();
-    context.arc(across(found.at.data[k]), up(found.at.data[k + 1]), 1.9, 0, 2 * Math.PI);
+    context.arc(across(found.at.data[k]), up(found.at.data[k + 1]), 2.2, 0, 2 * Math.PI);
     context.fill();
   }
   context.strokeStyle = accent;
