@@ -12,18 +12,15 @@ from dispersed.experiments.digits import load_digits
 
 def settle(page):
     """Wait until the plane has drawn its last change, recalled and found its places."""
-    page.wait_for_function(
-        "(({changes, settled, moving}) => changes && changes === settled && moving === 'no')"
-        "(document.getElementById('plane').dataset)"
-    )
+    page.wait_for_selector('#plane[data-state="still"]')
 
 
 def change(page, act):
     """Do something to the landscape and wait for its consequences."""
     before = page.locator("#plane").get_attribute("data-changes")
     act()
+    page.wait_for_selector(f'#plane:not([data-changes="{before}"])')
     settle(page)
-    assert page.locator("#plane").get_attribute("data-changes") != before
 
 
 def settle_digit(page, act=None):
@@ -31,10 +28,8 @@ def settle_digit(page, act=None):
     before = page.locator("#verdict").get_attribute("data-changes")
     if act is not None:
         act()
-    page.wait_for_function(
-        "(({changes, settled}) => changes && changes === settled)(document.getElementById('verdict').dataset)"
-    )
-    assert act is None or page.locator("#verdict").get_attribute("data-changes") != before
+        page.wait_for_selector(f'#verdict:not([data-changes="{before}"])')
+    page.wait_for_selector('#verdict[data-state="still"]')
 
 
 def pixel(page, x, y):
@@ -93,6 +88,7 @@ def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
     page.mouse.move(*screen(page, 1.2, -1.3))
     change(page, lambda: page.mouse.move(*screen(page, 1.6, -1.85), steps=3))
     page.mouse.up()
+    settle(page)
     after = patterns(page)
     np.testing.assert_allclose(after[2], [1.6, -1.85], atol=0.02)
     np.testing.assert_array_equal(after[[0, 1, 3, 4]], before[[0, 1, 3, 4]])
@@ -187,6 +183,7 @@ def test_digits(open_page):
     page.mouse.down()
     settle_digit(page, lambda: page.mouse.move(box["x"] + 7.5 * cell, box["y"] + cell / 2, steps=16))
     page.mouse.up()
+    settle_digit(page)
     assert "8 of 64 pixels hidden" in page.locator("#cue").get_attribute("aria-label")
     page.locator("#cue").focus()
     page.keyboard.press("ArrowDown")

@@ -36,7 +36,11 @@ function changed() {
   if (state.index === null) return;
   document.querySelector('output[for="digit-alpha"]').textContent = Number($("digit-alpha").value).toFixed(2);
   $("verdict").dataset.changes = ++state.changes;
-  askDigit(question().digit).then(() => ($("verdict").dataset.settled = state.changes));
+  $("verdict").dataset.state = "busy";
+  const { changes } = state;
+  askDigit(question().digit).then(() => {
+    if (changes === state.changes) $("verdict").dataset.state = "still";
+  });
 }
 
 function show() {

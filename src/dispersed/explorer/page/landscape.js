@@ -30,6 +30,8 @@ const state = {
   chosen: null,
   seed: 0,
   changes: 0,
+  settled: -1,
+  moving: false,
   picture: null,
   recalls: null,
   places: null,
@@ -97,7 +99,7 @@ const askPicture = channel("landscape", (answer, asked, elapsed) => {
 const askRecalls = channel("recall", (answer, asked) => {
   if (asked.changes !== state.changes) return;
   state.recalls = answer;
-  $("plane").dataset.moving = "yes";
+  state.moving = true;
   overlay(true);
   showOutcome();
   showBars();
@@ -116,6 +118,7 @@ function changed() {
   clearTimeout(pause);
   state.recalls = null;
   $("plane").dataset.changes = ++state.changes;
+  $("plane").dataset.state = "busy";
   number();
   place();
   if (state.placed !== stored(question().scene)) state.places = null;
@@ -131,7 +134,13 @@ async function rest() {
   else showOutcome();
   if (state.placed !== stored(asked.scene)) waiting.push(askPlaces(asked));
   await Promise.all(waiting);
-  $("plane").dataset.settled = changes;
+  state.settled = changes;
+  rested();
+}
+
+/** Say so when everything that was asked for is shown. */
+function rested() {
+  if (state.settled === state.changes && !state.moving) $("plane").dataset.state = "still";
 }
 
 function overlay(moving) {
@@ -140,7 +149,10 @@ function overlay(moving) {
     $("overlay"),
     { field: state.picture.field, kind: state.kind, items: items(), core: $("core").value, recalls: state.recalls, reach: REACH },
     moving,
-    () => ($("plane").dataset.moving = "no"),
+    () => {
+      state.moving = false;
+      rested();
+    },
   );
 }
 
