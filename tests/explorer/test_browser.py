@@ -225,7 +225,6 @@ def test_pictures_for_the_docs(open_page, pytestconfig):
     page.screenshot(path=into / "explorer_digits.png", full_page=True)
     phone = open_page(width=390, height=844)
     settle(phone)
-    change(phone, lambda: phone.select_option("#kind", "extended"))
     phone.screenshot(path=into / "explorer_phone.png", full_page=True)
     for name in ("landscape", "digits", "phone"):
         assert (into / f"explorer_{name}.png").stat().st_size > 20_000

@@ -87,7 +87,6 @@ const askPicture = channel("landscape", (answer, asked, elapsed) => {
   showBars();
   showStrip();
   const drawn = performance.now() - drawing;
-  $("timing").textContent = `200 × 200 states: answered in ${elapsed.toFixed(0)} ms, drawn in ${drawn.toFixed(0)} ms.`;
   Object.assign($("plane").dataset, {
     drawn: Number($("plane").dataset.drawn ?? 0) + 1,
     answered: elapsed.toFixed(1),
