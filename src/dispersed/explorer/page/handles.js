@@ -6,6 +6,7 @@ const NAMES = { pattern: "Pattern", segment: "Segment", circle: "Circle", box: "
 /** Keep handles beside the items and the cue; calls back when one is moved, dropped, removed or chosen. */
 export function handles(layer, plane, reach, on) {
   const made = new Map();
+  let held = false;
 
   function handle(key) {
     if (made.has(key)) return made.get(key);
@@ -16,6 +17,7 @@ export function handles(layer, plane, reach, on) {
     let grip = null;
     button.addEventListener("pointerdown", (event) => {
       event.stopPropagation();
+      held = true;
       button.setPointerCapture(event.pointerId);
       const [x, y] = state(event);
       grip = [button.position[0] - x, button.position[1] - y];
@@ -29,6 +31,7 @@ export function handles(layer, plane, reach, on) {
     const release = () => {
       if (grip) on.drop(key);
       grip = null;
+      held = false;
     };
     button.addEventListener("pointerup", release);
     button.addEventListener("pointercancel", release);
@@ -91,7 +94,10 @@ export function handles(layer, plane, reach, on) {
       made.delete(key);
     }
     // Tab visits them in the order of their numbers.
-    for (const key of shown) if (layer.lastElementChild !== made.get(key) && !layer.contains(document.activeElement)) layer.append(made.get(key));
+    const order = [...layer.children].map((button) => button.dataset.key);
+    // An element that is moved loses the pointer and the focus.
+    const inHand = held || layer.contains(document.activeElement);
+    if (!inHand && [...shown].some((key, i) => order[i] !== key)) layer.append(...[...shown].map((key) => made.get(key)));
   }
 
   return { show, state, inside };
