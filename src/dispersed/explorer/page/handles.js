@@ -36,7 +36,8 @@ export function handles(layer, plane, reach, on) {
     button.addEventListener("pointerup", release);
     button.addEventListener("pointercancel", release);
     button.addEventListener("click", (event) => event.stopPropagation());
-    button.addEventListener("dblclick", (event) => event.stopPropagation());
+    // The first click of a double one has just put the cue under the pointer.
+    button.addEventListener("dblclick", (event) => key !== "cue" && event.stopPropagation());
     button.addEventListener("focus", () => on.choose(key));
     button.addEventListener("keydown", (event) => {
       const arrow = ARROWS[event.key];
