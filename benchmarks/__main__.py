@@ -1,4 +1,4 @@
-from benchmarks import few_steps, table1
+from benchmarks import ensemble, few_steps, table1
 
-for benchmark in (few_steps, table1):
+for benchmark in (few_steps, table1, ensemble):
     benchmark.main()

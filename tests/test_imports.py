@@ -1,4 +1,4 @@
-"""Imports run one way: types ← memories, processes ← dynamics ← learning ← capacities ← experiments ← plots ← CLI."""
+"""Imports run one way, from the command line at the top down to types, storage and memories."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,9 @@ ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
     {"atomic", "files", "keys", "noise"},
+    {"storage"},
     {"memories", "processes"},
+    {"scale"},
     {"dynamics"},
     {"learning", "diagnostics"},
     {"capacities"},

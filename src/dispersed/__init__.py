@@ -7,6 +7,7 @@ from dispersed.capacities import Capacity, CellFile, capacity
 from dispersed.dynamics import (
     AncestralSampling,
     Asynchronous,
+    CertifiedFlow,
     Circuit,
     ExponentialIntegrator,
     Iteration,
@@ -53,6 +54,7 @@ from dispersed.memories import (
 )
 from dispersed.noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from dispersed.processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
+from dispersed.scale import PatternPosterior, ShardedMemory, StoredMemory
 from dispersed.validation import InputError
 
 __version__ = "0.1.0"
@@ -65,6 +67,7 @@ __all__ = [
     "Box",
     "Capacity",
     "CellFile",
+    "CertifiedFlow",
     "Circuit",
     "ClassicalHopfield",
     "Cosine",
@@ -84,6 +87,7 @@ __all__ = [
     "Network",
     "OneStep",
     "PatternMemory",
+    "PatternPosterior",
     "Polynomial",
     "Posterior",
     "PotentialProcess",
@@ -93,8 +97,10 @@ __all__ = [
     "ReconstructiveMemory",
     "ReverseSDE",
     "Segment",
+    "ShardedMemory",
     "Smoothed",
     "Sphere",
+    "StoredMemory",
     "Subspace",
     "SumOfCores",
     "alpha_from_sigma",

@@ -42,7 +42,7 @@ def real_array(argument: str, value: ArrayLike) -> Float[Array, "..."]:
     return jnp.asarray(array)
 
 
-def check_finite(argument: str, array: Array) -> None:
+def check_finite(argument: str, array: Array | np.ndarray) -> None:
     if not is_known(array):
         return
     finite = np.isfinite(np.asarray(array))

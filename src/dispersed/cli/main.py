@@ -9,6 +9,7 @@ from dispersed.cli.capacity import capacity_command
 from dispersed.cli.explore import explore_command
 from dispersed.cli.recall import recall_command
 from dispersed.cli.reproduce import reproduce_app
+from dispersed.cli.store import store_app
 from dispersed.validation import InputError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
 app.command("explore")(explore_command)
@@ -35,7 +37,6 @@ app.command("explore")(explore_command)
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:

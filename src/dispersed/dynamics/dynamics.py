@@ -4,12 +4,13 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from dispersed.memories import Denoiser, Network
-from dispersed.processes import Process
-from dispersed.types import Array, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError
+from dispersed.processes import VP, Process
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError, is_known
 
 
 class Outcome(eqx.Module):
@@ -29,6 +30,56 @@ class Outcome(eqx.Module):
     """The states passed through, cue and recalled state included, if asked for."""
     sigmas: Float[Array, " times"] | None = None
     """The noise level of each of them; 0 for the recalled state."""
+
+
+class Certificate(eqx.Module):
+    """What is proven of recalls from a batch `(...)`."""
+
+    bound: Float[Array, "..."]
+    """At least ‖D − D_σ(z)‖ for every denoiser D that was used."""
+    owned: Bool[Array, "..."]
+    """Whether the exact flow from the last state provably ends at the recalled pattern."""
+    screens: Int[Array, "..."]
+    """How often all patterns were looked at in single precision,"""
+    sums: Int[Array, "..."]
+    """and how often they were summed."""
+
+
+class Recall(eqx.Module):
+    """What was recalled from each cue of a batch `(...)`."""
+
+    x: Float[Array, "... d"]
+    """The recalled states, in the units of the patterns."""
+    index: Int[Array, "..."] | None
+    """The stored pattern nearest to each; None where the memory keeps no list of patterns."""
+    responsibility: Float[Array, "..."] | None
+    """p(index | x) at the last noise level asked: below 1 where several memories share the state."""
+    period: Int[Array, "..."]
+    """1: a fixed point. 2: a 2-cycle of a synchronous network. 0: neither was reached."""
+    steps: Int[Array, "..."]
+    """Steps taken until then."""
+    evaluations: Int[Array, "..."]
+    """Denoiser evaluations (network updates) spent; −1 for solvers that do not tell."""
+    trajectory: Float[Array, "... times d"] | None
+    """The states passed through, in the coordinates of the cue; only if asked for."""
+    sigmas: Float[Array, "... times"] | None
+    """The noise level of each state of the trajectory."""
+    certificate: Certificate | None = None
+    """How exact it is; of `CertifiedFlow` alone."""
+
+    @property
+    def converged(self) -> Bool[Array, "..."]:
+        """Whether each recalled state is a fixed point."""
+        return self.period == 1
+
+    def __repr__(self) -> str:
+        if not is_known(self.x):
+            return f"Recall(x={self.x})"
+        *batch, d = self.x.shape
+        shape = " × ".join(map(str, batch)) or "one"
+        cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
+        share = float(self.converged.mean()) if self.converged.size else 1.0
+        return f"Recall({shape} states of {d} units, {share:.1%} converged{cost})"
 
 
 class Dynamics(eqx.Module):
@@ -57,6 +108,22 @@ class Dynamics(eqx.Module):
         `memory` is of a kind that `serves` names.
         """
 
+    def run_all(
+        self,
+        memory: Any,
+        process: Process,
+        cues: Float[Array, "states d"],
+        levels: Float[Array, " states"],
+        masks: Bool[Array, "states d"] | None,
+        keys: Key[Array, " states"],
+        trajectory: bool,
+    ) -> Recall:
+        """Recall from every cue, in the coordinates of the process: `run` of each, in one compiled program.
+
+        `masks` say which entries were observed.
+        """
+        return _run_all(self, memory, process, cues, levels, masks, keys, trajectory)
+
     def check(self, memory: Denoiser | Network) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""
         if not isinstance(memory, self.serves):
@@ -67,14 +134,44 @@ class Dynamics(eqx.Module):
             )
 
 
+@eqx.filter_jit
+def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -> Recall:
+    def one(x, sigma, known, key) -> Recall:
+        t = process.time(sigma)
+        z = x if isinstance(memory, Network) else x / process.scale(t)
+        source, cue, clock = memory, z, process
+        if known is not None:
+            begin = memory.sampling if dynamics.random else memory.observing
+            source, z, sigma = begin(z, known, sigma)
+            # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
+            clock = VP()
+        outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
+        z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
+        index, responsibility = source.at(outcome.sigma).nearest(z)
+        states = outcome.states
+        if states is not None and not isinstance(memory, Network):
+            states = states * process.scale(process.time(outcome.sigmas))[:, None]
+        return Recall(
+            z, index, responsibility, outcome.period, outcome.steps, outcome.evaluations, states, outcome.sigmas
+        )
+
+    return jax.vmap(one, in_axes=(0, 0, None if masks is None else 0, 0))(cues, levels, masks, keys)
+
+
 def gather(memory: Denoiser, z: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
     """The last step, from σ to 0, and whether the result is a fixed point of the memory at that σ.
 
     The flow's slope has no limit at σ = 0, but the exponential step to 0 has: it is Tweedie's
     D_σ(z). The result counts as a fixed point if denoising it again moves it by less than σ/10 a unit.
     """
-    x = memory.denoise(z, sigma)
-    moved = jnp.sqrt(jnp.mean((memory.denoise(x, sigma) - x) ** 2))
+
+    def denoise(x: State, _: None) -> tuple[State, State]:
+        x = memory.denoise(x, sigma)
+        return x, x
+
+    # A loop, since two calls would be compiled twice.
+    again, (x, _) = jax.lax.scan(denoise, z, length=2)
+    moved = jnp.sqrt(jnp.mean((again - x) ** 2))
     return x, (moved <= sigma / 10).astype(int)
 
 

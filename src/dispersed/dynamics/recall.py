@@ -1,53 +1,17 @@
 """One call that recalls from every memory by every dynamics."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome
+from dispersed.dynamics.dynamics import Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.keys import state_keys
 from dispersed.memories import Denoiser, Network
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key
-from dispersed.validation import InputError, check_finite, is_known, state_array
-
-
-class Recall(eqx.Module):
-    """What was recalled from each cue of a batch `(...)`."""
-
-    x: Float[Array, "... d"]
-    """The recalled states, in the units of the patterns."""
-    index: Int[Array, "..."] | None
-    """The stored pattern nearest to each; None where the memory keeps no list of patterns."""
-    responsibility: Float[Array, "..."] | None
-    """p(index | x) at the last noise level asked: below 1 where several memories share the state."""
-    period: Int[Array, "..."]
-    """1: a fixed point. 2: a 2-cycle of a synchronous network. 0: neither was reached."""
-    steps: Int[Array, "..."]
-    """Steps taken until then."""
-    evaluations: Int[Array, "..."]
-    """Denoiser evaluations (network updates) spent; −1 for solvers that do not tell."""
-    trajectory: Float[Array, "... times d"] | None
-    """The states passed through, in the coordinates of the cue; only if asked for."""
-    sigmas: Float[Array, "... times"] | None
-    """The noise level of each state of the trajectory."""
-
-    @property
-    def converged(self) -> Bool[Array, "..."]:
-        """Whether each recalled state is a fixed point."""
-        return self.period == 1
-
-    def __repr__(self) -> str:
-        if not is_known(self.x):
-            return f"Recall(x={self.x})"
-        *batch, d = self.x.shape
-        shape = " × ".join(map(str, batch)) or "one"
-        cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
-        share = float(self.converged.mean()) if self.converged.size else 1.0
-        return f"Recall({shape} states of {d} units, {share:.1%} converged{cost})"
+from dispersed.types import Array, ArrayLike, Bool, Float, Key
+from dispersed.validation import InputError, check_finite, state_array
 
 
 def recall(
@@ -69,7 +33,7 @@ def recall(
     - `memory`: a memory (`PatternMemory`, a trained network, …) or a Hopfield network.
     - `cue`: states (..., d), in the coordinates of `process`.
     - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `ExponentialIntegrator()`,
-      `ProbabilityFlow()`, `ReverseSDE()`. By default `ExponentialIntegrator()` for a memory and
+      `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `ExponentialIntegrator()` for a memory and
       `Iteration()` for a network.
     - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; exactly one of
       them for a memory, none for a network, which has its own temperature.
@@ -77,8 +41,11 @@ def recall(
       given, `VE()` (x = y + σε) if `sigma` or `known` is given.
     - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence:
       responsibilities come from them alone, and they are returned as given; the other entries of the cue
-      are not looked at. Deterministic dynamics end at the memory that fits the known entries best, random
-      ones sample the memories by their probability, with noise σ on each known entry.
+      are not looked at. Deterministic dynamics end at the memory that fits the known entries best, or between
+      several that fit alike (half a circle is completed to the middle of its two sides); random ones sample
+      the memories by their probability, with noise σ on each known entry. Points, Gaussians, shapes, cores,
+      their mixtures and smoothed ones are completed exactly; a `Subspace` with limits in several directions is
+      not.
     - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
     - `trajectory`: also return the states passed through.
 
@@ -111,7 +78,7 @@ def recall(
     level = _level(memory, alpha, sigma, x, batch)
     mask = None if known is None else _mask(known, x)
     keys = state_keys(jax.random.key(0) if key is None else key, x.size // x.shape[-1])
-    result = _recall_all(memory, dynamics, process, x.reshape(-1, x.shape[-1]), level, mask, keys, trajectory)
+    result = dynamics.run_all(memory, process, x.reshape(-1, x.shape[-1]), level, mask, keys, trajectory)
     return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
 
 
@@ -146,30 +113,6 @@ def _mask(known: ArrayLike, x: Float[Array, "... d"]) -> Bool[Array, "states d"]
         raise InputError(
             "known", f"got shape {mask.shape}", f"a mask that broadcasts against the cue {x.shape} is accepted"
         ) from None
-
-
-@eqx.filter_jit
-def _recall_all(memory, dynamics, process, cues, levels, masks, keys, trajectory) -> Recall:
-    def one(x, sigma, known, key) -> Recall:
-        t = process.time(sigma)
-        z = x if isinstance(memory, Network) else x / process.scale(t)
-        source, cue, clock = memory, z, process
-        if known is not None:
-            begin = memory.sampling if dynamics.random else memory.observing
-            source, z, sigma = begin(z, known, sigma)
-            # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
-            clock = VP()
-        outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
-        z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
-        index, responsibility = source.at(outcome.sigma).nearest(z)
-        states = outcome.states
-        if states is not None and not isinstance(memory, Network):
-            states = states * process.scale(process.time(outcome.sigmas))[:, None]
-        return Recall(
-            z, index, responsibility, outcome.period, outcome.steps, outcome.evaluations, states, outcome.sigmas
-        )
-
-    return jax.vmap(one, in_axes=(0, 0, None if masks is None else 0, 0))(cues, levels, masks, keys)
 
 
 __all__ = ["Outcome", "Recall", "recall"]

@@ -1,0 +1,308 @@
+r"""The probability flow over any number of patterns, certified, in about the time of looking at all of them once.
+
+The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all
+patterns finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow
+then runs on those that were kept until the bound says that more must be looked at, or until one pattern provably owns
+the basin: the exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise,
+all are summed.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
+from dispersed.dynamics.exponential import ExponentialIntegrator
+from dispersed.processes import Process
+from dispersed.scale import StoredMemory
+from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
+from dispersed.scale.placed import Placed
+from dispersed.scale.posterior import (
+    Sum,
+    allowed_share,
+    kept_groups,
+    padded,
+    posterior,
+    rounded,
+    screened,
+    summed_within,
+)
+from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
+from dispersed.validation import is_known, positive_number
+
+RUNNING, LOST, OWNED, ENDED = range(4)
+"""On its way; in need of another look at all patterns; decided; at the last noise level."""
+SMALL = 256
+"""Kept patterns below which leaving more out is not worth a step of its own."""
+STRIDE = 4
+"""Steps between two such."""
+MARGIN = 1e-3
+"""How much less than the tolerance allows may be left out where the flow is to go on: what was left out grows."""
+
+
+class Path(eqx.Module):
+    """A state on its way from its cue."""
+
+    x: Float[Numbers, "*b d"]
+    before: Float[Numbers, "*b d"]
+    """D of the step before."""
+    step: Int[Numbers, "*b"]
+    start: Float[Numbers, "*b"]
+    """σ of the cue."""
+    h: Float[Numbers, "*b"]
+    """Steps in log σ."""
+    status: Int[Numbers, "*b"]
+    bound: Float[Numbers, "*b"]
+    """The largest so far."""
+    evaluations: Int[Numbers, "*b"]
+    index: Int[Numbers, "*b"]
+    """The pattern that leads,"""
+    share: Float[Numbers, "*b"]
+    """and its responsibility."""
+    period: Int[Numbers, "*b"]
+
+    @property
+    def sigma(self) -> Float[Numbers, "*b"]:
+        return self.start * jnp.exp(-self.h * self.step)
+
+    def after(self, mean: State, steps: int) -> "Path":
+        """One step of DPM-Solver++ 2M with the denoiser `mean`; from the last noise level, to 0."""
+        first, last = self.step == 0, self.step >= steps - 1
+        m0 = -jnp.expm1(-self.h)
+        slope = jnp.where(first, 0, 1 - m0 / self.h) * (mean - self.before)
+        x = jnp.where(last, mean, jnp.exp(-self.h) * self.x + m0 * mean + slope)
+        status = jnp.where(last, ENDED, RUNNING)
+        return eqx.tree_at(
+            lambda p: (p.x, p.before, p.step, p.status),
+            self,
+            (x, mean, jnp.where(last, self.step, self.step + 1), status),
+        )
+
+
+class CertifiedFlow(Dynamics):
+    """The probability flow of a `StoredMemory`, with a certificate.
+
+    **Arguments**
+
+    - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 2.
+    - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
+
+    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
+    all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
+
+    Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is the plain `ExponentialIntegrator`.
+    """
+
+    steps: int
+    sigma_min: float
+    tol: float
+    serves: ClassVar[tuple[type, ...]] = (StoredMemory,)
+
+    def __init__(self, steps: int = 20, sigma_min: float = 0.05, tol: float = 1e-4) -> None:
+        plain = ExponentialIntegrator(steps, 2, sigma_min)
+        self.steps, self.sigma_min = plain.steps, plain.sigma_min
+        self.tol = positive_number("tol", tol)
+
+    @property
+    def plain(self) -> ExponentialIntegrator:
+        return ExponentialIntegrator(self.steps, 2, self.sigma_min)
+
+    def run(
+        self, memory: StoredMemory, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+    ) -> Outcome:
+        return self.plain.run(memory, process, z, sigma, key, trajectory)
+
+    def run_all(
+        self,
+        memory: StoredMemory,
+        process: Process,
+        cues: Float[Array, "states d"],
+        levels: Float[Array, " states"],
+        masks: Bool[Array, "states d"] | None,
+        keys: Key[Array, " states"],
+        trajectory: bool,
+    ) -> Recall:
+        if trajectory or masks is not None or not is_known(cues, levels):
+            return super().run_all(memory, process, cues, levels, masks, keys, trajectory)
+        scale = np.asarray(process.scale(process.time(levels)), float)
+        z = np.asarray(cues, float) / scale[:, None]
+        path, screens, sums = self._gather(memory, z, np.asarray(levels, float))
+        dtype = cues.dtype
+        proven = path.status == OWNED
+        return Recall(
+            jnp.asarray(path.x, dtype),
+            jnp.asarray(path.index, int),
+            jnp.asarray(path.share, dtype),
+            jnp.asarray(np.where(proven, 1, path.period), int),
+            jnp.asarray(path.step + 1, int),
+            jnp.asarray(path.evaluations, int),
+            None,
+            None,
+            Certificate(
+                jnp.asarray(path.bound, dtype), jnp.asarray(proven), jnp.asarray(screens, int), jnp.asarray(sums, int)
+            ),
+        )
+
+    def _gather(self, memory: StoredMemory, z: np.ndarray, sigma: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
+        placed = memory.placed
+        b = len(z)
+        h = np.log(sigma / np.minimum(self.sigma_min, sigma / 2)) / (self.steps - 1)
+        zeros = np.zeros(b, np.int64)
+        path = Path(z, z, zeros, sigma, h, zeros + RUNNING, np.zeros(b), zeros, zeros - 1, np.zeros(b), zeros)
+        path = jax.tree.map(np.array, path)
+        screens, sums = zeros.copy(), zeros.copy()
+        share = allowed_share(placed, self.tol)
+        while (active := np.flatnonzero(path.status < OWNED)).size:
+            path.status[active] = RUNNING
+            before = path.step[active].copy()
+            now = path.start[active] * np.exp(-path.h[active] * before)
+            found = screened(placed, path.x[active], now, share)
+            screens[active] += 1
+            with jax.enable_x64(True):
+                for some, kept in kept_groups(placed, path.x[active], now, found):
+                    self._run_kept(path, active[some], kept, placed.world, share)
+            # Who got nowhere with what a screen keeps needs the sum of all.
+            nowhere = (path.status[active] < OWNED) & (path.step[active] == before)
+            stuck = active[nowhere]
+            if stuck.size:
+                total = self._asked(placed, path.x[stuck], now[nowhere])
+                sums[stuck] += 1
+                path.status[stuck] = RUNNING
+                path.bound[stuck] = np.maximum(path.bound[stuck], total.bound)
+                path.evaluations[stuck] += 1
+                with jax.enable_x64(True):
+                    filled = padded((_at(path, stuck), total.mean), 8)
+                    _put(path, stuck, _after(filled[0], filled[1], self.steps))
+                ended = stuck[path.status[stuck] == ENDED]
+                if ended.size:
+                    path.index[ended], path.share[ended] = _leader(placed, path, ended)
+        return path, screens, sums
+
+    def _asked(self, placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sum:
+        """The denoiser where a screen kept too much: of all patterns."""
+        total = summed_within(placed, x, sigma, self.tol)
+        rest = ~(total.bound <= self.tol)
+        if rest.any():
+            found = posterior(placed, x[rest], sigma[rest], self.tol, 1)
+            total.mean[rest], total.bound[rest] = found.mean, found.bound
+        return total
+
+    def _run_kept(self, path: Path, states: np.ndarray, kept: Kept, known: World, share: float) -> None:
+        """Go on with what was kept, as far as it serves."""
+        here = _at(path, states)
+        kept, here = padded((kept, here), 8)
+        tol, share = np.float64(self.tol), np.float64(share * MARGIN)
+        while True:
+            count, here = _look(kept, here, known, tol, share)
+            _put(path, states, here)
+            running = np.flatnonzero(path.status[states] == RUNNING)
+            if not running.size:
+                return
+            states = states[running]
+            size = int(rounded(len(states), 8))
+            some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
+            kept, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (kept, here))
+            width = int(rounded(np.asarray(count)[some].max(), 4, 16))
+            if width < kept.index.shape[1]:
+                kept = _fewer(kept, here, known, width)
+            here = _advance(kept, here, known, tol, self.steps, STRIDE if width > SMALL else self.steps)
+
+
+def _at(path: Path, states: np.ndarray) -> Path:
+    return jax.tree.map(lambda array: array[states], path)
+
+
+def _put(path: Path, states: np.ndarray, part: Path) -> None:
+    for array, new in zip(jax.tree.leaves(path), jax.tree.leaves(part), strict=True):
+        array[states] = np.asarray(new)[: len(states)]
+
+
+def _seen(kept: Kept, path: Path, known: World, tol: Any) -> tuple[View, Path]:
+    """The denoiser at a state, and what follows from it: it is decided, or lost, or can go on."""
+    seen = view(kept, path.x, path.sigma, known)
+    served = seen.bound <= tol
+    decided = served & owned(kept, seen, path.x, path.sigma, known)
+    status = jnp.where(decided, OWNED, jnp.where(served, RUNNING, LOST))
+    lead = kept.y[seen.lead].astype(path.x.dtype)
+    return seen, eqx.tree_at(
+        lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.share),
+        path,
+        (
+            jnp.where(decided, lead, path.x),
+            status,
+            jnp.where(served, jnp.maximum(path.bound, seen.bound), path.bound),
+            path.evaluations + served,
+            jnp.where(served, kept.index[seen.lead], path.index),
+            jnp.where(served, _share(seen), path.share),
+        ),
+    )
+
+
+def _share(seen: View) -> Scalar:
+    """The responsibility of the leading pattern, at least."""
+    return jax.nn.softmax(seen.logits)[seen.lead] * jax.nn.sigmoid(seen.log_mass - seen.log_rest)
+
+
+@eqx.filter_jit
+def _after(path: Path, mean: Array, steps: int) -> Path:
+    return jax.vmap(lambda path, mean: path.after(mean, steps))(path, mean)
+
+
+@eqx.filter_jit
+def _look(kept: Kept, path: Path, known: World, tol: Any, share: Any) -> tuple[Array, Path]:
+    """Who is decided where it is, and how many patterns the others need."""
+
+    def one(kept: Kept, path: Path) -> tuple[Array, Path]:
+        seen, now = _seen(kept, path, known, tol)
+        # The next step asks again, and counts.
+        now = eqx.tree_at(lambda p: p.evaluations, now, path.evaluations + (now.status == OWNED))
+        now = jax.tree.map(lambda new, old: jnp.where(path.status == RUNNING, new, old), now, path)
+        return needed(seen, share), now
+
+    return jax.vmap(one)(kept, path)
+
+
+@eqx.filter_jit
+def _fewer(kept: Kept, path: Path, known: World, size: int) -> Kept:
+    def one(kept: Kept, path: Path) -> Kept:
+        return fewer(kept, path.x, path.sigma, view(kept, path.x, path.sigma, known), size)
+
+    return jax.vmap(one)(kept, path)
+
+
+@eqx.filter_jit
+def _advance(kept: Kept, path: Path, known: World, tol: Any, steps: int, most: int) -> Path:
+    """At most `most` steps on what was kept."""
+
+    def one(kept: Kept, path: Path) -> Path:
+        end = path.step + most
+
+        def go(path: Path) -> Path:
+            seen, now = _seen(kept, path, known, tol)
+            there = now.after(seen.mean, steps)
+            return jax.tree.map(lambda new, old: jnp.where(now.status == RUNNING, new, old), there, now)
+
+        path = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, path)
+        # Of a recall that went to the end: a fixed point if denoising once more moves it by less than σ/10 a unit.
+        again = view(kept, path.x, path.sigma, known)
+        still = jnp.sqrt(jnp.mean((again.mean - path.x) ** 2)) <= path.sigma / 10
+        ended = path.status == ENDED
+        new = ((ended & still).astype(path.period.dtype), kept.index[again.lead], _share(again))
+        old = (path.period, path.index, path.share)
+        return eqx.tree_at(
+            lambda p: (p.period, p.index, p.share),
+            path,
+            jax.tree.map(lambda new, old: jnp.where(ended, new, old), new, old),
+        )
+
+    return jax.vmap(one)(kept, path)
+
+
+def _leader(placed: Placed, path: Path, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest pattern of recalled states, and its responsibility, where a screen never named one."""
+    sigma = path.start[states] * np.exp(-path.h[states] * path.step[states])
+    found = posterior(placed, path.x[states], sigma, np.inf, 1)
+    return found.index[:, 0], found.responsibilities[:, 0]

@@ -1,0 +1,193 @@
+"""Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.scale.evidence import CHUNK
+from dispersed.scale.hosts import everywhere
+from dispersed.scale.kept import World
+from dispersed.storage import Encoding, InMemory, Storage
+from dispersed.types import Array, Numbers
+
+BLOCK = 16 * CHUNK
+"""Patterns that one call of a compiled scan goes through."""
+TILE = 32
+"""Patterns of which a screen keeps only the largest logit."""
+
+
+class Block(NamedTuple):
+    """Encoded patterns on one device, padded to `BLOCK` rows or, where there are fewer in all, to whole tiles."""
+
+    start: int
+    """Index of the first."""
+    filled: int
+    """How many are patterns, the rest being padding."""
+    codes: Numbers
+    scale: Numbers | None
+    log_weights: Numbers
+    """(rows,), or 0 for all."""
+
+
+class Tiles(NamedTuple):
+    """Patterns of some tiles, (t, TILE)."""
+
+    indices: np.ndarray
+    present: np.ndarray
+    """False for padding."""
+    y: np.ndarray
+    """(t, TILE, d)."""
+    log_weights: Numbers
+
+
+class Facts(NamedTuple):
+    """What bounds need to know of all patterns, from one pass over them."""
+
+    centre: np.ndarray
+    """Their mean μ, rounded to float32, (d,)."""
+    centre_norm: float
+    radius: float
+    """At least max‖y − μ‖."""
+    norm: float
+    """At least max‖y‖."""
+    lowest: float
+    """The smallest finite log weight."""
+    widest: float
+    """The largest absolute value of a finite log weight."""
+
+
+class Placed:
+    """Patterns of a storage with their log weights, ready to be scanned in blocks.
+
+    Patterns in memory are handed to the devices once, in equal shares; those on a disk block after block, each time.
+    """
+
+    def __init__(self, storage: Storage, log_weights: np.ndarray | None, devices: list[jax.Device]) -> None:
+        self.storage = storage
+        self.devices = devices
+        self._log_weights = log_weights
+        n = len(storage)
+        sizes = everywhere(np.asarray(n))
+        self.first = int(sizes[: jax.process_index()].sum())
+        """Where this host's patterns begin among those of all hosts."""
+        self.total = int(sizes.sum())
+        share = -(-n // len(devices))
+        self.rows = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
+        self._kept: list[Block] | None = None
+        self._views: list[Block] | None = None
+        if isinstance(storage, InMemory):
+            self._kept = list(self._blocks())
+        self.facts = self._facts()
+
+    @functools.cached_property
+    def world(self) -> World:
+        """What proofs need of the facts."""
+        return World(*(np.asarray(v, float) for v in (self.facts.centre, self.facts.radius, self.facts.norm)))
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.storage.encoding
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """All patterns, of all hosts, and units."""
+        return self.total, self.storage.shape[1]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all patterns weigh alike; log weights are then 0 rather than −log n."""
+        return self._log_weights is None
+
+    def blocks(self) -> Iterator[Block]:
+        return iter(self._kept) if self._kept is not None else self._blocks()
+
+    def _blocks(self) -> Iterator[Block]:
+        # Blocks go round the devices, so that all of them work from the first blocks on.
+        for number, (start, codes, scale) in enumerate(self.storage.blocks(self.rows)):
+            device = self.devices[number % len(self.devices)]
+            block = self._view(start, codes, scale)
+            placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
+            yield Block(block.start, block.filled, placed[0], placed[1], placed[2])
+
+    def prior(self, block: Block) -> np.ndarray:
+        """The log weights of a block in double precision, padded as the block is; 0 for all if they are alike."""
+        if self._log_weights is None:
+            return np.zeros(())
+        return _padded(self._log_weights[block.start : block.start + block.filled], self.rows)
+
+    def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
+        log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        return Block(start, len(codes), codes, scale, log_w.astype(np.float32))
+
+    def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
+        """Some tiles of the block of that number, decoded."""
+        if self._views is None:
+            self._views = [self._view(*block) for block in self.storage.blocks(self.rows)]
+        start, filled, codes, scale, log_w = self._views[number]
+        inside = tile[:, None] * TILE + np.arange(TILE)
+        present = inside < filled
+        inside = np.minimum(inside, filled - 1)
+        flat = inside.reshape(-1)
+        y = self.encoding.decode(codes[flat], None if scale is None else scale[flat], self.shape[1])
+        return Tiles(start + inside, present, y.reshape(*inside.shape, -1), log_w[inside] if log_w.ndim else log_w)
+
+    def log_weights(self, indices: np.ndarray) -> np.ndarray:
+        """Log weights of this host's patterns, of the shape of `indices`."""
+        if self._log_weights is None:
+            return np.zeros(indices.shape)
+        return self._log_weights[indices]
+
+    def patterns(self, indices: np.ndarray) -> np.ndarray:
+        """Patterns of this host decoded, (..., d) for `indices` (...)."""
+        return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
+
+    def _facts(self) -> Facts:
+        n, d = self.shape
+        total = np.zeros(d)
+        for block in self.blocks():
+            total += np.asarray(_sum(block.codes, block.scale, np.int32(block.filled), self.encoding, d))
+        centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
+        squares = [
+            np.asarray(_extent(block.codes, block.scale, np.int32(block.filled), centre, self.encoding, d))
+            for block in self.blocks()
+        ]
+        radius, norm = np.sqrt(everywhere(np.max(squares, axis=0)).max(axis=0)) * (
+            1 + (d + 8) * np.finfo(np.float32).eps
+        )
+        prior = np.zeros(1) if self._log_weights is None else self._log_weights
+        finite = prior[prior > -np.inf]
+        lowest, widest = everywhere(np.array([finite.min(initial=np.inf), np.abs(finite).max(initial=0)])).T
+        length = float(np.linalg.norm(centre.astype(float)))
+        return Facts(centre, length, float(radius), float(norm), float(lowest.min()), float(widest.max()))
+
+
+def _padded(array: Numbers, rows: int) -> Numbers:
+    if array.ndim == 0 or len(array) == rows:
+        return array
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _whole(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+@eqx.filter_jit
+def _sum(codes: Array, scale: Array | None, count: Numbers, encoding: Encoding, d: int) -> Array:
+    y = encoding.decode(codes, scale, d)
+    return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < count, y, 0), axis=0)
+
+
+@eqx.filter_jit
+def _extent(codes: Array, scale: Array | None, count: Numbers, centre: Array, encoding: Encoding, d: int) -> Array:
+    """The largest ‖y − μ‖² and ‖y‖²."""
+    y = encoding.decode(codes, scale, d)
+    inside = jnp.arange(len(y)) < count
+    squares = jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)])
+    return jnp.max(jnp.where(inside, squares, 0), axis=1)

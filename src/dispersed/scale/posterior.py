@@ -1,0 +1,309 @@
+r"""The exact posterior over any number of stored patterns, with a certificate.
+
+    p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)),    D_σ(x) = Σ_j p(j | x) y_j          (Eq. 28, 29)
+
+Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others;
+the few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the
+distance from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound
+exceeds it is left for the next, from the screen to the sum in single precision and from there to that in double
+precision.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
+from dispersed.scale.hosts import everywhere, together
+from dispersed.scale.kept import Kept, View, World, view
+from dispersed.scale.placed import TILE, Placed
+from dispersed.scale.roundoff import logit_error, mean_error
+from dispersed.scale.screen import Found, likeliest, probe, screen
+from dispersed.types import Array, Numbers
+
+SCREENED = 1 << 24
+"""Numbers that a screen holds at once."""
+HELD = 1 << 25
+"""Numbers of kept patterns that are held at once."""
+
+PRUNED, SCANNED = "pruned", "scan"
+
+
+class PatternPosterior(eqx.Module):
+    """The posterior over stored patterns of each state of a batch (...), as NumPy arrays in double precision.
+
+    `mean` and `log_normaliser` belong to all patterns; `entropy` and `effective_patterns` to those that were not left
+    out, whose posterior is off by at most the share that `bound` allows.
+    """
+
+    mean: Numbers
+    """D_σ(x), (..., d)."""
+    bound: Numbers
+    """At least ‖mean − D_σ(x)‖, (...)."""
+    log_normaliser: Numbers
+    """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), (...); log p_σ(x) is d log(σ√2π) less."""
+    entropy: Numbers
+    """−Σ p log p in nats, (...)."""
+    index: Numbers
+    """The likeliest patterns, the first one first, (..., k); −1 where fewer were not left out."""
+    responsibilities: Numbers
+    """Theirs, (..., k)."""
+    path: Numbers
+    """"pruned" or "scan", (...)."""
+    patterns_weighed: Numbers
+    """How many patterns were not left out, (...)."""
+
+    @property
+    def effective_patterns(self) -> Numbers:
+        """Exp of the entropy: how many patterns share the state."""
+        return np.exp(self.entropy)
+
+    def __repr__(self) -> str:
+        *batch, d = self.mean.shape
+        shape = " × ".join(map(str, batch)) or "one"
+        if not self.bound.size:
+            return f"PatternPosterior({shape} states of {d} units)"
+        pruned = float(np.mean(self.path == PRUNED))
+        worst = float(self.bound.max())
+        return (
+            f"PatternPosterior({shape} states of {d} units, {pruned:.1%} pruned, within {worst:.2g} of the exact mean)"
+        )
+
+
+def allowed_share(placed: Placed, tol: float) -> float:
+    """What may weigh nothing: a share of the posterior that moves the mean by less than a tenth of `tol`."""
+    return min(tol / (20 * max(placed.facts.radius, 1e-300)), 1e-2)
+
+
+def limit(placed: Placed) -> int:
+    """Beyond how many patterns it is cheaper to sum all."""
+    return max(placed.shape[0] // 32, 64)
+
+
+def screened(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None = None
+) -> list[Found | None]:
+    """What every state keeps; None where it would be more than `most`, by default than what is cheaper to sum."""
+    most = limit(placed) if most is None else most
+    found: list[Found | None] = [None] * len(x)
+    likely = np.flatnonzero(probe(placed, x, sigma)) if placed.shape[0] > 4 * most else np.arange(len(x))
+    size = max(1, SCREENED * TILE // placed.shape[0])
+    for start in range(0, len(likely), size):
+        some = likely[start : start + size]
+        for i, kept in zip(some, screen(placed, x[some], sigma[some], share, most), strict=True):
+            found[i] = kept
+    # What is too much for one host is too much.
+    missing = everywhere(np.array([kept is None for kept in found])).any(axis=0)
+    return [None if gone else kept for kept, gone in zip(found, missing, strict=True)]
+
+
+def kept_groups(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found | None]
+) -> Iterator[tuple[np.ndarray, Kept]]:
+    """States that keep about equally many patterns, and what they keep, stacked."""
+    counts = everywhere(np.array([0 if kept is None else len(kept.indices) for kept in found])).max(axis=0)
+    sizes = np.where(counts > 0, rounded(counts, 4, 16), 0)
+    for size in np.unique(sizes[sizes > 0]):
+        states = np.flatnonzero(sizes == size)
+        at_once = max(1, HELD // (int(size) * placed.shape[1]))
+        for start in range(0, len(states), at_once):
+            some = states[start : start + at_once]
+            yield some, _stacked(placed, x[some], sigma[some], [found[i] for i in some], int(size))
+
+
+def _stacked(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found], size: int) -> Kept:
+    index = np.zeros((len(found), size), np.int64)
+    log_w = np.full((len(found), size), -np.inf)
+    for i, kept in enumerate(found):
+        k = len(kept.indices)
+        index[i, :k], index[i, k:] = kept.indices, kept.indices[0]
+        log_w[i, :k] = placed.log_weights(kept.indices)
+    rest = np.array([kept.log_rest for kept in found])
+    reach = np.array([kept.reach for kept in found])
+    y = placed.patterns(index)
+    return _joined(Kept(index + placed.first, y, log_w, x, sigma, rest, reach))
+
+
+def _joined(kept: Kept) -> Kept:
+    """What all hosts keep of the same states."""
+    hosts = everywhere(kept)
+
+    def beside(array: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(array), axis=1)
+
+    rest, reach = np.logaddexp.reduce(hosts.log_rest, axis=0), hosts.reach.min(axis=0)
+    index, y, log_w = map(beside, (hosts.index, hosts.y, hosts.log_weights))
+    return Kept(index, y, log_w, kept.x, kept.sigma, rest, reach)
+
+
+def rounded(count: Any, factor: int, least: int = 1) -> Any:
+    """The next of least, least·factor, least·factor², …: few sizes, so that few programs serve all."""
+    steps = np.ceil(np.round(np.log(np.maximum(count, least) / least) / np.log(factor), 9))
+    return (least * factor**steps).astype(int)
+
+
+def padded(tree: Any, factor: int) -> Any:
+    """The first axis filled up to a power of `factor` with copies of the first entry, by NumPy."""
+
+    def fill(array: np.ndarray) -> np.ndarray:
+        size = int(rounded(len(array), factor))
+        return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
+
+    return jax.tree.map(fill, tree)
+
+
+@eqx.filter_jit
+def _views(kept: Kept, world: World, k: int) -> tuple[View, Array, Array, Array]:
+    """Of every state where it was screened: the posterior, the k likeliest, their shares and the entropy."""
+
+    def one(kept: Kept) -> tuple[View, Array, Array, Array]:
+        seen = view(kept, kept.x, kept.sigma, world)
+        p = jax.nn.softmax(seen.logits)
+        share, place = jax.lax.top_k(p, min(k, p.size))
+        index = jnp.where(kept.log_weights[place] > -jnp.inf, kept.index[place], -1)
+        return seen, index, share, jax.scipy.special.entr(p).sum()
+
+    return jax.vmap(one)(kept)
+
+
+@eqx.filter_jit
+def _evidence(*arguments) -> Evidence:
+    return evidence(*arguments)
+
+
+class Sum(NamedTuple):
+    """What all patterns together say, in double precision, (b, …)."""
+
+    mean: np.ndarray
+    bound: np.ndarray
+    log_mass: np.ndarray
+    entropy: np.ndarray
+
+
+_combine = jax.jit(combine)
+
+
+def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum:
+    """Every pattern summed, with logits and products of the precision `dtype`."""
+    facts = placed.facts
+    beta = 1 / sigma**2
+    moved = x - facts.centre.astype(float)
+    states = padded((moved, beta), 2)
+    arguments = [array.astype(dtype) for array in (*states, facts.centre)]
+    parts: dict[jax.Device, Evidence] = {}
+    blocks = 0
+    with jax.enable_x64(dtype == np.float64):
+        for block in placed.blocks():
+            blocks += 1
+            prior = block.log_weights if dtype == np.float32 else placed.prior(block)
+            here = _evidence(block.codes, block.scale, prior, np.int32(block.filled), *arguments, placed.encoding)
+            device = next(iter(block.codes.devices()))
+            parts[device] = here if device not in parts else _combine(parts[device], here)
+    with jax.enable_x64(True):
+        total: Evidence | None = None
+        for part in parts.values():
+            part = jax.tree.map(lambda a: np.asarray(a, float), part)
+            total = part if total is None else _combine(total, part)
+        total = together(total, _combine)
+        mean, log_mass, entropy = (np.asarray(a)[: len(x)] for a in (total.mean, total.log_mass, total.entropy))
+    off = logit_error(
+        x.shape[1], dtype, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
+    )
+    spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
+    bound = mean_error(off, CHUNK + placed.rows // CHUNK + blocks + jax.process_count(), dtype, spread, facts.norm)
+    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy)
+
+
+def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
+    """Every pattern summed, in single precision where that meets the tolerance, else in double precision."""
+    facts = placed.facts
+    moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
+    off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
+    # The mean lies within the radius of the centre.
+    likely = mean_error(off, 2 * CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
+    parts = np.zeros((2, len(x)), bool)
+    parts[0], parts[1] = likely, ~likely
+    result = Sum(np.zeros_like(x), *(np.full(len(x), np.inf) for _ in range(3)))
+    for some, dtype in zip(parts, (np.float32, np.float64), strict=True):
+        if some.any():
+            for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
+                whole[some] = part
+    return result
+
+
+def leaders(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
+    index = likeliest(placed, x, sigma, k)
+    y = placed.patterns(index).astype(float)
+    exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
+    index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(index, order, 1), np.exp(np.take_along_axis(exact, order, 1) - log_mass[:, None])
+
+
+def weighed(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None, k: int
+) -> Iterator[tuple]:
+    """States that keep few enough patterns: which, their views, the k likeliest, their shares, entropy, how many."""
+    found = screened(placed, x, sigma, share, most)
+    with jax.enable_x64(True):
+        for some, kept in kept_groups(placed, x, sigma, found):
+            views = _views(padded(kept, 8), placed.world, k)
+            here = jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], views)
+            yield some, *here, np.sum(kept.log_weights > -np.inf, axis=1)
+
+
+def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: int) -> PatternPosterior:
+    """The posterior of states x (b, d) at noise levels sigma (b,)."""
+    b, d = x.shape
+    n = placed.shape[0]
+    k = min(k, n)
+    mean, bound = np.zeros((b, d)), np.full(b, np.inf)
+    log_mass, entropy, counts = np.zeros(b), np.zeros(b), np.full(b, n)
+    index, share = np.full((b, k), -1), np.zeros((b, k))
+    path = np.full(b, SCANNED, dtype=object)
+
+    def prune(states: np.ndarray, most: int | None) -> None:
+        for some, seen, first, p, spread, kept in weighed(
+            placed, x[states], sigma[states], allowed_share(placed, tol), most, k
+        ):
+            here = states[some]
+            mean[here], bound[here], log_mass[here], entropy[here] = seen.mean, seen.bound, seen.log_mass, spread
+            index[here, : p.shape[1]], share[here, : p.shape[1]] = first, p
+            counts[here], path[here] = kept, PRUNED
+
+    prune(np.arange(b), None)
+    left = np.flatnonzero(~(bound <= tol))
+    if left.size:
+        total = summed_within(placed, x[left], sigma[left], tol)
+        mean[left], bound[left], log_mass[left], entropy[left] = total
+        path[left], counts[left] = SCANNED, n
+        index[left], share[left] = leaders(placed, x[left], sigma[left], total.log_mass, k)
+        # Where expanded products lose too much, all that they cannot tell apart is weighed by differences.
+        left = left[~(total.bound <= tol)]
+        if left.size:
+            prune(left, n)
+    if placed.uniform:
+        log_mass -= np.log(n)
+    return PatternPosterior(mean, bound, log_mass, entropy, index, share, path, counts)
+
+
+__all__ = [
+    "PRUNED",
+    "SCANNED",
+    "PatternPosterior",
+    "allowed_share",
+    "kept_groups",
+    "padded",
+    "posterior",
+    "rounded",
+    "screened",
+    "summed",
+    "summed_within",
+]
