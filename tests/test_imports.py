@@ -17,7 +17,7 @@ LAYERS = [
     {"capacities"},
     {"experiments"},
     {"plots"},
-    {"report"},
+    {"report", "explorer"},
     {"cli"},
 ]
 FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}
