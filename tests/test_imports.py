@@ -17,6 +17,7 @@ LAYERS = [
     {"capacities"},
     {"experiments"},
     {"plots"},
+    {"report", "explorer"},
     {"cli"},
 ]
 FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}

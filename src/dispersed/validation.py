@@ -22,6 +22,11 @@ class InputError(ValueError):
 
     def __init__(self, argument: str, given: str, accepted: str) -> None:
         super().__init__(f"{argument}: {given}; {accepted}")
+        self._parts = (argument, given, accepted)
+
+    def __reduce__(self) -> tuple:
+        """Errors come back from other processes."""
+        return InputError, self._parts
 
 
 def is_known(*values: Any) -> bool:

@@ -11,8 +11,8 @@ from dispersed.capacities.capacity import ladder
 
 def test_search_brackets_the_crossing_finely():
     found = capacity(PatternMemory, 11, OneStep(), sets=40, also=(64,))
-    counts = [row["n_patterns"] for row in found.grid]
-    means = [row["hamming_mean"] for row in found.grid]
+    counts = [row["n_patterns"] for row in found.rows()]
+    means = [row["hamming_mean"] for row in found.rows()]
     assert counts == sorted(counts)
     assert 64 in counts
     rungs = ladder(4096)
@@ -29,7 +29,7 @@ def test_search_brackets_the_crossing_finely():
 
 def test_grid_keeps_four_errors_apart_and_whole_patterns_are_harder():
     found = capacity(PatternMemory, 5, OneStep(), sets=15, max_patterns=8)
-    row = found.grid[-1]
+    row = found.rows()[-1]
     assert row["pattern_mean"] > row["hamming_mean"] > 0
     assert {"hamming_median", "pattern_median", "sets", "cues"} <= set(row)
     assert capacity(PatternMemory, 5, OneStep(), sets=15, max_patterns=8, measure="pattern").capacity < found.capacity
@@ -40,8 +40,8 @@ def test_exact_memory_never_loses_its_only_pattern_and_cleaner_cues_hold_more():
         capacity(PatternMemory, 5, OneStep(), sets=20, max_patterns=8, **how)
         for how in ({}, {"alpha": 0.85}, {"mask_rate": 0.1})
     )
-    assert found.grid[0]["n_patterns"] == 1
-    assert found.grid[0]["hamming_mean"] == 0
+    assert found.rows()[0]["n_patterns"] == 1
+    assert found.rows()[0]["hamming_mean"] == 0
     assert cleaner.capacity > found.capacity
     assert masked.capacity > found.capacity
 
@@ -61,9 +61,9 @@ def test_less_than_one_pattern():
 
 def test_same_seed_same_answer_other_seed_other_sets():
     first, second, other = (capacity(ClassicalHopfield, 5, sets=12, seed=seed) for seed in (0, 0, 1))
-    assert first.grid == second.grid
+    assert first.rows() == second.rows()
     assert (first.capacity, first.ci_low) == (second.capacity, second.ci_low)
-    assert first.grid != other.grid
+    assert first.rows() != other.rows()
 
 
 def test_closed_forms():

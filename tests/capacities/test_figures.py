@@ -18,6 +18,7 @@ from dispersed.experiments.capacities import capacities, theories
 from dispersed.learning import Recipe, UniformTime
 from dispersed.plots.capacity import plot_capacity, plot_figure3
 from dispersed.plots.figure2 import plot_figure2
+from dispersed.report import departures
 
 EXACT = {"method", "dimension", "capacity", "ci_low", "ci_high", "smoothed", "smoothed_low", "smoothed_high"}
 
@@ -57,9 +58,11 @@ def test_figure3_rows(small, tmp_path, monkeypatch):
 
     agreement = figure3.euler_agreement(exact, sets=4)
     assert agreement[-1]["same"] > 0.99
-    figure = plot_figure3(rows, errors, {}, theories(figure3.compared(), 0.68, 0.03))
-    assert [axis.get_yscale() for axis in figure.axes] == ["linear", "log"]
-    plt.close(figure)
+    axes = plot_figure3(rows, errors, {}, theories(figure3.compared(), 0.68, 0.03))
+    assert [axis.get_yscale() for axis in axes] == ["linear", "log"]
+    plt.close(axes[0].figure)
+    said = departures.figure3({"figure3": rows})
+    assert f"Learned networks of d = 4 hold {rows[-1]['capacity']:.1f}" in said[-1]
     said = " ".join(figure3.sentences(rows, agreement))
     assert "Learned networks of d = 4" in said
 
@@ -112,17 +115,23 @@ def test_figure2_trajectories_end_at_the_patterns(monkeypatch):
         assert times[0] == pytest.approx(-2 * np.log(0.68))
         assert times[-1] == 0
         assert (np.diff(times) < 0).all()
-    plt.close(plot_figure2(trajectories))
+    axes = plot_figure2(trajectories)
+    assert len(axes[0].lines) > 2 * 5
+    plt.close(axes[0].figure)
+    sde, once, _ = departures.figure2({"figure2": summary, "figure2_trajectories": trajectories})
+    assert f"{by['diffusion_sde']['same_as_hopfield']:.1%} of the signs" in sde
+    left = np.sqrt(np.mean((states["modern_hopfield"][1] - states["modern_hopfield"][-1]) ** 2))
+    assert f"it is {left:.1e} per unit" in once
 
 
 def test_capacity_plot_and_theories():
     chosen = {name: methods()[name] for name in ("classical", "classical_null_diagonal")}
     rows, errors = capacities(chosen, [4, 6], sets=8, max_patterns=4)
     curves = theories(chosen, 0.68, 0.03)
-    figure = plot_capacity(rows, errors, {}, curves, "hamming_mean", 0.03)
-    drawn = {line.get_label() for line in figure.axes[1].lines}
+    axes = plot_capacity(rows, errors, {}, curves, "hamming_mean", 0.03)
+    drawn = {line.get_label() for line in axes[1].lines}
     assert {"theory: d/(4 ln d)", "theory: d/(2 ln d)"} <= drawn
-    plt.close(figure)
+    plt.close(axes[0].figure)
     assert set(theories({"diffusion": methods()["diffusion"]}, 0.68, 0.03)["diffusion"])
 
 

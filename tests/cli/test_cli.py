@@ -102,10 +102,12 @@ def spoilt(data):
         "repeats": (["reproduce", "table1", "--repeats", 1], "repeats"),
         "seed": (["reproduce", "table1", "--seed", -1], "seed"),
         "table into a file": (["reproduce", "table1", "--out", data / "blocked"], "out"),
+        "report of nothing": (["report", "--out", data], "out"),
+        "seed of all": (["reproduce", "all", "--seed", -1], "seed"),
     }
 
 
-@pytest.mark.parametrize("case", range(12))
+@pytest.mark.parametrize("case", range(14))
 def test_bad_input_is_one_line_and_nothing_is_left(data, tmp_path, case):
     name, (arguments, argument) = list(spoilt(data).items())[case]
     run = dispersed(*arguments, cwd=tmp_path)
@@ -121,7 +123,11 @@ def test_bad_input_is_one_line_and_nothing_is_left(data, tmp_path, case):
 def test_table1_leaves_its_results(tmp_path):
     run = dispersed("reproduce", "table1", "--repeats", 3, "--out", tmp_path)
     assert run.returncode == 0, run.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["table1.csv", "table1.json", "table1.md", "table1.png"]
+    written = {f"table1.{kind}" for kind in ("about.json", "csv", "json", "md", "png")}
+    assert {path.name for path in tmp_path.iterdir()} == written
     assert len(json.loads((tmp_path / "table1.json").read_text())) == 36
     assert "published values agree" in run.stdout
     assert run.stderr == ""
+    page = dispersed("report", "--out", tmp_path)
+    assert page.stdout == f"{tmp_path / 'report.html'}\n"
+    assert "1 of 13 experiments" in (tmp_path / "report.html").read_text()

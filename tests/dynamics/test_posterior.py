@@ -9,7 +9,7 @@ from scipy import stats
 
 import dispersed
 from dispersed import VE, VP, AncestralSampling, InputError, PatternMemory, ReverseSDE, recall_many
-from dispersed.dynamics.posterior import wilson
+from dispersed.dynamics.posterior import Posterior, wilson
 
 PATTERNS = jnp.array([[1.0, 0.2], [-0.3, 0.9], [-1.0, -0.6], [0.5, -1.2]])
 CUE = jnp.array([1.0, 0.5])
@@ -138,6 +138,16 @@ def test_chi_squared_is_scipys_and_joins_rare_cells():
     joined = stats.chisquare([60, 40], [60, 40])
     np.testing.assert_allclose(rare.chi_squared().statistic, joined.statistic, atol=1e-5)
     assert int(rare.chi_squared().freedom) == 1
+
+
+def test_rows_are_one_a_cue_and_pattern():
+    exact = jnp.array([[0.25, 0.75], [1.0, 0.0]])
+    found = Posterior(jnp.zeros((2, 4, 3)), jnp.array([[1, 3], [4, 0]]), exact, jnp.ones(2))
+    rows = found.rows()
+    assert [(row["cue"], row["pattern"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [row["exact"] for row in rows] == [0.25, 0.75, 1, 0]
+    assert [row["frequency"] for row in rows] == [0.25, 0.75, 1, 0]
+    assert all(row["ci_low"] <= row["frequency"] <= row["ci_high"] for row in rows)
 
 
 def test_wilson_interval_covers_as_stated():

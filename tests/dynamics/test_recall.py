@@ -14,6 +14,7 @@ from dispersed import (
     Memory,
     ModernHopfield,
     PatternMemory,
+    Recall,
     recall,
 )
 from dispersed.dynamics import Asynchronous, ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow, ReverseSDE
@@ -354,6 +355,16 @@ def test_repr_says_what_happened(stored):
     assert repr(recall(memory, patterns, alpha=0.9)) == (
         "Recall(40 states of 32 units, 100.0% converged, 20 evaluations each, float32)"
     )
+
+
+def test_rows_are_one_a_cue():
+    counts = jnp.array([[1, 2], [3, 4]])
+    found = Recall(jnp.zeros((2, 2, 3)), counts - 1, counts / 4, counts % 2, counts, 10 * counts, None, None)
+    rows = found.rows()
+    assert rows[2] == {"cue": 2, "index": 2, "responsibility": 0.75, "converged": True, "steps": 3, "evaluations": 30}
+    assert [row["converged"] for row in rows] == [True, False, True, False]
+    nameless = Recall(jnp.zeros((1, 3)), None, None, *[jnp.ones(1, int)] * 3, None, None)
+    assert nameless.rows()[0]["index"] is None
 
 
 def test_ve_and_vp_are_one_process_in_other_coordinates(stored, key, x64):

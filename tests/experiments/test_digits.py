@@ -2,6 +2,7 @@ import numpy as np
 
 from dispersed.experiments.digits import DYNAMICS, digits, load_digits, sentences
 from dispersed.plots.digits import STRIPS, plot_digits
+from dispersed.report import departures
 
 
 def test_digits_are_recalled_and_completed():
@@ -13,7 +14,10 @@ def test_digits_are_recalled_and_completed():
         assert by["evidence", None, method]["rms_error"] < 1e-3
     assert by["noise", 0.68, "dpm_2m"]["same_digit"] >= by["noise", 0.5, "dpm_2m"]["same_digit"]
     assert set(STRIPS) <= set(pictures)
-    assert len(plot_digits(pictures).axes) == 8 * len(STRIPS)
+    labels = [text.get_text() for text in plot_digits(pictures).get_yticklabels()]
+    assert labels == list(STRIPS.values())
+    found = by["zero_mask", 0.68, "ode_euler"]["exact"]
+    assert f"of {found:.0%} of half-masked digits" in departures.digits({"digits": rows})[0]
     assert len(sentences(rows)) == 2
 
 

@@ -48,10 +48,10 @@ def test_what_differs_is_said_in_words(rows):
 
 
 def test_the_figure_shows_every_method(rows):
-    figure = plot_table1(rows)
-    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    axes = plot_table1(rows)
+    labels = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
     assert set(METHODS.values()) < labels
-    assert len(figure.axes) == 2
+    assert len(axes) == 2
 
 
 def test_pearson_is_numpys(rng):

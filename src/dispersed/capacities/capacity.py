@@ -25,9 +25,8 @@ class Capacity(eqx.Module):
     cells: tuple[Cell, ...]
     """The error grid, one cell for every number of patterns tried, ascending."""
 
-    @property
-    def grid(self) -> list[dict[str, float | int]]:
-        """The error grid as rows: mean and median over sets of the Hamming and of the whole-pattern error."""
+    def rows(self) -> list[dict[str, float | int]]:
+        """The error grid, one row a number of patterns: mean and median of Hamming and whole-pattern errors."""
         return [error_row(cell) for cell in self.cells]
 
     def __repr__(self) -> str:

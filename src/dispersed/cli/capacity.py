@@ -58,18 +58,22 @@ def capacity_command(
     median, Hamming and whole-pattern error. Finished cells are kept in OUT/cells/capacity.jsonl: a run that was
     stopped goes on where it was.
     """
+    import time
+
     from dispersed.capacities import CellFile
     from dispersed.capacities.methods import methods
-    from dispersed.cli.report import report
+    from dispersed.cli.terminal import say, show
     from dispersed.experiments.capacities import capacities, sentences, theories
-    from dispersed.experiments.results import output_folder, write_rows
+    from dispersed.experiments.results import output_folder
     from dispersed.plots.capacity import plot_capacity
+    from dispersed.report.findings import Findings, leave
 
     wanted = _dimensions(dimensions)
     available = methods(beta, degree)
     names = [f"dense_polynomial_{degree}" if name == "dense-polynomial" else name.replace("-", "_") for name in method]
     chosen = {name: available[name] for name in names}
     folder = output_folder(out)
+    start = time.perf_counter()
     rows, errors = capacities(
         chosen,
         wanted,
@@ -83,7 +87,6 @@ def capacity_command(
         seed=seed,
         cells=CellFile(output_folder(folder / "cells") / "capacity.jsonl"),
     )
-    write_rows(folder, "capacity_errors", errors)
     cue = f"α = {alpha:g}" if mask_rate is None else f"entries masked at rate {mask_rate:g}"
     comparable = mask_rate is None and measure is Measure.hamming and statistic is Statistic.mean
     labels = {name: kind.label for name, kind in chosen.items()}
@@ -93,15 +96,14 @@ def capacity_command(
         flags += f" --mask-rate {mask_rate}"
     flags += f" --threshold {threshold} --measure {measure} --statistic {statistic} --sets {sets}"
     flags += f" --max-patterns {max_patterns} --beta {beta} --degree {degree} --seed {seed}"
-    report(
-        folder,
-        "capacity",
-        f"Capacity at {threshold:.3g} {statistic} {measure} error, {cue}",
-        rows,
-        plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", threshold),
-        sentences(rows, labels),
-        f"dispersed capacity{flags}",
-    )
+    title = f"Capacity at {threshold:.3g} {statistic} {measure} error, {cue}"
+    said = sentences(rows, labels)
+    axes = plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", threshold)
+    findings = Findings(rows, axes, said, {"capacity_errors": errors})
+    command = f"dispersed capacity{flags}"
+    leave(folder, "capacity", title, findings, command, {"seed": seed}, time.perf_counter() - start)
+    show(title, rows, said)
+    say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
 
 
 def _dimensions(text: str) -> list[int]:

@@ -7,7 +7,9 @@ from rich.console import Console
 
 from dispersed.cli.capacity import capacity_command
 from dispersed.cli.doctor import doctor_command
+from dispersed.cli.explore import explore_command
 from dispersed.cli.recall import recall_command
+from dispersed.cli.report import report_command
 from dispersed.cli.reproduce import reproduce_app
 from dispersed.cli.store import store_app
 
@@ -25,13 +27,16 @@ app = typer.Typer(
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
     - `dispersed capacity --method modern-hopfield --dimensions 4:16` measures how many patterns a memory holds.
     - `dispersed doctor` checks this installation.
+    - `dispersed explore` shows memories in the browser, to drag and recall.
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
+app.command("report")(report_command)
 app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
 app.command("doctor")(doctor_command)
+app.command("explore")(explore_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -90,23 +90,13 @@ def recall_command(
         )
         batches.append(jax.tree.map(np.asarray, result))
     joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(given)], *batches)
-    table = [
-        {
-            "cue": i,
-            "index": int(joined.index[i]),
-            "responsibility": float(joined.responsibility[i]),
-            "converged": bool(joined.period[i] == 1),
-            "evaluations": int(joined.evaluations[i]),
-        }
-        for i in range(len(given))
-    ]
 
     def as_array(path: Path) -> None:
         with path.open("wb") as file:
             np.save(file, joined.x)
 
     write_atomically(folder / "recalled.npy", as_array)
-    write_rows(folder, "recall", table)
+    write_rows(folder, "recall", joined.rows())
     certain = np.mean(joined.responsibility > 0.99)
     Console(highlight=False, soft_wrap=True).print(
         f"Recalled {len(given)} cues from {len(stored)} patterns of {stored.shape[1]} units: "

@@ -76,6 +76,16 @@ class Recall(eqx.Module):
         """Whether each recalled state is a fixed point."""
         return self.period == 1
 
+    def rows(self) -> list[dict[str, int | float | bool | None]]:
+        """One row a cue, in the order of the flattened batch: what was recalled, how surely and at what cost.
+
+        `pandas.DataFrame(recall.rows())` is a table of them; the states themselves stay in `x`.
+        """
+        names = ("index", "responsibility", "converged", "steps", "evaluations")
+        found = {name: getattr(self, name) for name in names}
+        flat = {name: [None] * self.period.size if v is None else np.ravel(v).tolist() for name, v in found.items()}
+        return [{"cue": i} | {name: flat[name][i] for name in names} for i in range(self.period.size)]
+
     def __repr__(self) -> str:
         if not is_known(self.x):
             return f"Recall(x={self.x})"

@@ -118,6 +118,16 @@ class Posterior(eqx.Module):
         """Wilson's interval of each frequency: it holds p(j | cue) with probability `level`."""
         return wilson(self.counts, self.samples, level)
 
+    def rows(self, level: float = 0.95) -> list[dict[str, int | float]]:
+        """One row a cue and stored pattern: exact probability, share of recalls, and its Wilson interval."""
+        n = self.exact.shape[-1]
+        values = (self.exact, self.frequencies, *self.intervals(level))
+        names = ("exact", "frequency", "ci_low", "ci_high")
+        flat = dict(zip(names, (np.ravel(value).tolist() for value in values), strict=True))
+        return [
+            {"cue": i // n, "pattern": i % n} | {name: flat[name][i] for name in names} for i in range(self.exact.size)
+        ]
+
     def top(self, k: int = 3, level: float = 0.95) -> Alternatives:
         """The `k` most probable memories behind each cue, by the exact posterior."""
         n = self.exact.shape[-1]

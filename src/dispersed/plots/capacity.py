@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import COLOURS, house_style
 
 Row = Mapping[str, Any]
@@ -18,10 +18,16 @@ OVERLAID: dict[str, tuple[float, Any]] = {"diffusion": (3.2, "-"), "modern_hopfi
 """Width and dashes of the lines of methods that do almost the same."""
 
 
-def plot_figure3(rows: Sequence[Row], errors: Sequence[Row], labels: Mapping[str, str], theories: Theories) -> Figure:
-    """Fig. 3: a) median error of exact diffusion over dimensions; b) capacity of every method, log scale."""
+def plot_figure3(
+    rows: Sequence[Row],
+    errors: Sequence[Row],
+    labels: Mapping[str, str],
+    theories: Theories,
+    ax: Panels | None = None,
+) -> Panels:
+    """Fig. 3, two panels over dimensions: a) median error of exact diffusion; b) capacity of every method."""
     with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), width_ratios=(2, 3))
+        axes = left, right = panels(ax, (2,), figsize=(11, 5.2), width_ratios=(2, 3))
         counts = sorted({row["n_patterns"] for row in errors})
         shades = plt.get_cmap("Blues")(np.linspace(0.35, 1, len(counts)))
         for count, shade in zip(counts, shades, strict=True):
@@ -37,9 +43,8 @@ def plot_figure3(rows: Sequence[Row], errors: Sequence[Row], labels: Mapping[str
         left.legend(title="stored patterns")
         draw_capacities(right, rows, labels, theories)
         right.set_title("b) capacity at 3 % mean Hamming error (α = 0.68)", loc="left")
-        handles, names = right.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3)
-    return figure
+        legend_below(axes, ax, right.get_legend_handles_labels(), columns=3)
+    return axes
 
 
 def plot_capacity(
@@ -49,10 +54,11 @@ def plot_capacity(
     theories: Theories,
     of: str,
     threshold: float,
-) -> Figure:
-    """Capacity over dimensions, and the error `of` over N where it crosses the threshold."""
+    ax: Panels | None = None,
+) -> Panels:
+    """Two panels: the error `of` over N where it crosses the threshold, and capacity over dimensions."""
     with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), width_ratios=(2, 3))
+        axes = left, right = panels(ax, (2,), figsize=(11, 5.2), width_ratios=(2, 3))
         dimensions = sorted({row["dimension"] for row in errors})
         styles = dict(zip(dimensions, np.linspace(0.3, 1, len(dimensions)), strict=True))
         for method, d in sorted({(row["method"], row["dimension"]) for row in errors}):
@@ -68,9 +74,8 @@ def plot_capacity(
         left.set_title("a) error", loc="left")
         draw_capacities(right, rows, labels, theories)
         right.set_title("b) capacity", loc="left")
-        handles, names = right.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3)
-    return figure
+        legend_below(axes, ax, right.get_legend_handles_labels(), columns=3)
+    return axes
 
 
 def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], theories: Theories) -> None:

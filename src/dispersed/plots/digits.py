@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
+from dispersed.plots.panels import draw_strips, panels
 from dispersed.plots.style import house_style
 
 STRIPS = {
@@ -24,18 +24,9 @@ STRIPS = {
 """The strips shown, top to bottom, and what they are called."""
 
 
-def plot_digits(pictures: Mapping[str, np.ndarray]) -> Figure:
-    """One row of images per cue or method; grey values from −1 to 1, unknown pixels hatched blue."""
+def plot_digits(pictures: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+    """One row of images per cue or method; unknown pixels in blue."""
     with house_style():
-        count = len(pictures["stored"])
-        figure, axes = plt.subplots(len(STRIPS), count, figsize=(8.2, 0.78 * len(STRIPS)))
-        colours = plt.get_cmap("gray_r").with_extremes(bad="#bcd7ee")
-        for row, (name, label) in zip(axes, STRIPS.items(), strict=True):
-            for axis, state in zip(row, pictures[name], strict=True):
-                axis.imshow(state.reshape(8, 8), cmap=colours, vmin=-1, vmax=1)
-                axis.set_xticks([])
-                axis.set_yticks([])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
-            row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    return figure
+        axis = panels(ax, (), figsize=(8.2, 0.74 * len(STRIPS))).item()
+        draw_strips(axis, [pictures[name] for name in STRIPS], list(STRIPS.values()))
+    return axis

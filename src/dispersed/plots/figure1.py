@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from dispersed.experiments.figure1 import REACH, SIGMA
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import house_style
 
 TITLES = {
@@ -16,14 +16,14 @@ TITLES = {
 }
 
 
-def plot_figure1(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """One panel a memory: its energy in colour, the direction of recall as arrows, recalled states as dots."""
+def plot_figure1(landscapes: Mapping[str, Mapping[str, np.ndarray]], ax: Panels | None = None) -> Panels:
+    """Three panels, one a memory: its energy in colour, the direction of recall as arrows, recalled states as dots."""
     with house_style():
-        figure, axes = plt.subplots(1, 3, figsize=(12.4, 4.6), sharex=True, sharey=True)
-        energies = {name: panel["energy"] - panel["energy"].min() for name, panel in panels.items()}
+        axes = panels(ax, (3,), figsize=(12.4, 4.6), sharex=True, sharey=True)
+        energies = {name: panel["energy"] - panel["energy"].min() for name, panel in landscapes.items()}
         top = max(float(np.quantile(energy, 0.97)) for energy in energies.values())
         for axis, (name, title) in zip(axes, TITLES.items(), strict=True):
-            panel = panels[name]
+            panel = landscapes[name]
             ends = np.linspace(-REACH, REACH, len(panel["energy"]))
             levels = top * np.linspace(0, 1, 21) ** 1.5
             filled = axis.contourf(ends, ends, energies[name], levels=levels, cmap="viridis_r", extend="max")
@@ -47,12 +47,12 @@ def plot_figure1(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
             axis.set_xlim(-REACH, REACH)
             axis.set_ylim(-REACH, REACH)
         axes[0].set_ylabel("$x_2$")
-        bar = figure.colorbar(filled, ax=axes, shrink=0.85, pad=0.01)
+        bar = axes[0].figure.colorbar(filled, ax=list(axes), shrink=0.85, pad=0.01)
         bar.set_label(f"energy $-σ^2\\,\\log p_σ(x)$ above its minimum, σ = {SIGMA:g}")
         bar.set_ticks(list(np.round(np.linspace(0, top, 5), 2)))
         handles = [
             plt.Line2D([], [], marker=r"$\rightarrow$", color="black", linestyle="none", markersize=12),
             plt.Line2D([], [], marker="o", color="#d62728", linestyle="none", markersize=4),
         ]
-        figure.legend(handles, ["recall, $D_σ(x) − x$", "recalled states"], loc="outside lower center", ncols=2)
-    return figure
+        legend_below(axes, ax, (handles, ["recall, $D_σ(x) − x$", "recalled states"]), columns=2)
+    return axes

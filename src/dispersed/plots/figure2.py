@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dispersed.experiments.figure2 import METHODS, UNITS
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import house_style
 
 SHADES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a6a00")
 """One colour per unit."""
 
 
-def plot_figure2(trajectories: Sequence[Mapping[str, Any]]) -> Figure:
-    """States of five units against the time of the process: a) exact diffusion and Hopfield, b) exact and learned."""
+def plot_figure2(trajectories: Sequence[Mapping[str, Any]], ax: Panels | None = None) -> Panels:
+    """States of five units by time, two panels: a) exact diffusion and Hopfield updates, b) exact and learned."""
 
     def path(method: str) -> tuple[np.ndarray, np.ndarray]:
         rows = [row for row in trajectories if row["method"] == method]
@@ -24,7 +23,7 @@ def plot_figure2(trajectories: Sequence[Mapping[str, Any]]) -> Figure:
         return t, np.array([[row[f"unit_{i + 1}"] for i in range(UNITS)] for row in rows])
 
     with house_style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+        axes = left, right = panels(ax, (2,), figsize=(11, 4.6), sharey=True)
         t, flow = path("diffusion")
         _, sde = path("diffusion_sde")
         _, updates = path("modern_hopfield")
@@ -57,5 +56,5 @@ def plot_figure2(trajectories: Sequence[Mapping[str, Any]]) -> Figure:
             Line2D([], [], color="black", lw=1, ls=(0, (4, 2))),
         ]
         names = [f"unit {i + 1}" for i in range(UNITS)]
-        figure.legend(lines, [*names, *METHODS.values()], loc="outside lower center", ncols=5)
-    return figure
+        legend_below(axes, ax, (lines, [*names, *METHODS.values()]), columns=5)
+    return axes

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 from dispersed.experiments.learned import ALPHA, NETWORKS
 from dispersed.noise import sigma_from_alpha
+from dispersed.plots.panels import Panels, panels
 from dispersed.plots.style import COLOURS, house_style
 
 
-def plot_learned(gaps: Sequence[dict[str, Any]]) -> Figure:
-    """One panel of gaps a network, and one of basins."""
+def plot_learned(gaps: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
+    """Three panels: the gaps of each of two networks, and basins."""
     with house_style():
-        figure, (*panels, last) = plt.subplots(1, len(NETWORKS) + 1, figsize=(13, 4.3))
-        for panel, (network, title) in zip(panels, NETWORKS.items(), strict=True):
+        axes = panels(ax, (len(NETWORKS) + 1,), figsize=(13, 4.3))
+        *gapped, last = axes
+        for panel, (network, title) in zip(gapped, NETWORKS.items(), strict=True):
             own = [row for row in gaps if row["network"] == network]
             lengths = sorted({row["steps"] for row in own})
             colours = plt.get_cmap("Greys")([0.45, 0.7, 1.0])
@@ -49,7 +50,7 @@ def plot_learned(gaps: Sequence[dict[str, Any]]) -> Figure:
         last.set_title("basins of the stored patterns")
         last.axvline(float(sigma_from_alpha(ALPHA)), color="#999999", lw=0.8, ls=":", label=f"α = {ALPHA}")
         last.legend(fontsize=8, loc="lower left")
-        for panel in (*panels, last):
+        for panel in axes:
             panel.set_xscale("log")
             panel.set_xlabel("noise level σ")
-    return figure
+    return axes

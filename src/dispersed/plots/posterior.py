@@ -3,27 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dispersed.experiments.posterior import ALPHA, DECLARED, METHODS
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import house_style
 
 COLOURS = {"sde_ve": "#7b5ea7", "sde_vp": "#c06fb0", "ancestral": "#56b4e9", "ancestral_2": "#1f6fb4"}
 
 
-def plot_posterior(rows: Sequence[dict[str, Any]]) -> Figure:
-    """One cue's posterior and recalls of it; the bias of each solver by its steps; reliability over cues."""
+def plot_posterior(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
+    """Three panels: one cue's posterior and its recalls; the bias of each solver by steps; reliability over cues."""
     with house_style():
-        figure, (cue, steps, curve) = plt.subplots(1, 3, figsize=(12.5, 4.6))
+        axes = cue, steps, curve = panels(ax, (3,), figsize=(12.5, 4.6))
         _draw_cue(cue, [row for row in rows if row["part"] == "recall"])
         _draw_steps(steps, [row for row in rows if row["part"] == "steps"])
         _draw_calibration(curve, [row for row in rows if row["part"] == "calibration"])
-        handles, labels = cue.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    return figure
+        legend_below(axes, ax, cue.get_legend_handles_labels(), columns=3)
+    return axes
 
 
 def _draw_cue(axis: Axes, rows: list[dict[str, Any]]) -> None:

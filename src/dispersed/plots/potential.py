@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dispersed.experiments.potential import COMPARED, LABELS, PATTERNS, RANGE
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import house_style
 
 COLOURS = {
@@ -20,16 +20,17 @@ COLOURS = {
 STYLES = {"eq21": ("o", "-"), "eq21_weighted": ("s", "--")}
 
 
-def plot_potential(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray]) -> Figure:
-    """Energies of the quartic by time; differences from Eq. 21 by time; paths over the Fokker–Planck density."""
+def plot_potential(
+    rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray], ax: Panels | None = None
+) -> Panels:
+    """Three panels: energies of the quartic by time; differences from Eq. 21 by time; paths over their density."""
     with house_style():
-        figure, (energies, rates, plane) = plt.subplots(1, 3, figsize=(13.2, 4.9), width_ratios=(1, 1.1, 0.95))
+        axes = energies, rates, plane = panels(ax, (3,), figsize=(13.2, 4.9), width_ratios=(1, 1.1, 0.95))
         _draw_energies(energies, pictures)
         _draw_rates(rates, rows)
-        _draw_plane(figure, plane, pictures, next(row for row in rows if row["part"] == "paths"))
-        handles, labels = rates.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    return figure
+        _draw_plane(plane, pictures, next(row for row in rows if row["part"] == "paths"))
+        legend_below(axes, ax, rates.get_legend_handles_labels(), columns=3)
+    return axes
 
 
 def _draw_energies(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
@@ -82,7 +83,7 @@ def _draw_rates(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
     axis.set_ylabel("difference, up to a constant")
 
 
-def _draw_plane(figure: Figure, axis: Axes, pictures: Mapping[str, np.ndarray], row: dict[str, Any]) -> None:
+def _draw_plane(axis: Axes, pictures: Mapping[str, np.ndarray], row: dict[str, Any]) -> None:
     image = axis.imshow(
         pictures["density"].T, origin="lower", extent=(-3, 3, -3, 3), cmap="Blues", interpolation="nearest"
     )
@@ -94,4 +95,4 @@ def _draw_plane(figure: Figure, axis: Axes, pictures: Mapping[str, np.ndarray], 
     axis.set_xlim(-2.2, 2.2)
     axis.set_ylim(-2.2, 2.2)
     axis.legend(loc="upper right", fontsize=8, markerscale=2)
-    figure.colorbar(image, ax=axis, label="Fokker–Planck density k(x, t; y)", shrink=0.85)
+    axis.figure.colorbar(image, ax=axis, label="Fokker–Planck density k(x, t; y)", shrink=0.85)

@@ -5,9 +5,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from dispersed.experiments.reconstruction import WIDTHS
+from dispersed.plots.panels import Panels, draw_strips, panels
 from dispersed.plots.style import house_style
 
 STRIPS = {
@@ -28,21 +28,17 @@ LINES = {
 }
 
 
-def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray]) -> Figure:
-    """Strips of images on the left; errors of core and rest against the width of the core on the right."""
+def plot_reconstruction(
+    rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray], ax: Panels | None = None
+) -> Panels:
+    """Three panels: strips of images; errors of core and rest, and plausibility, against the width of the core."""
     with house_style():
-        figure = plt.figure(figsize=(12.6, 6.4))
-        parts: Any = figure.subfigures(1, 2, width_ratios=[1.75, 1])
-        left, right = parts
-        grid = left.subplots(len(STRIPS), 8)
-        for row, (name, label) in zip(grid, STRIPS.items(), strict=True):
-            for axis, state in zip(row, pictures[name], strict=True):
-                axis.imshow(state.reshape(8, 8), cmap="gray_r", vmin=-1, vmax=1)
-                axis.set_xticks([])
-                axis.set_yticks([])
-                axis.spines[:].set(visible=True, color="0.8")
-            row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-        error, plausible = right.subplots(2, 1, sharex=True)
+        if ax is None:
+            figure = plt.figure(figsize=(12.6, 6.4))
+            found = figure.subplot_mosaic([["images", "error"], ["images", "plausible"]], width_ratios=[1.75, 1])
+            ax = np.array(list(found.values()))
+        axes = images, error, plausible = panels(ax, (3,))
+        draw_strips(images, [pictures[name] for name in STRIPS], list(STRIPS.values()))
         for memory, (label, colour) in LINES.items():
             chosen = [row for row in rows if row["task"] == "fidelity" and row["memory"] == memory]
             error.plot(WIDTHS, [row["rest_error"] for row in chosen], "o-", color=colour, label=f"rest: {label}")
@@ -50,6 +46,8 @@ def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, n
                 core = [row["core_error"] for row in chosen]
                 error.plot(WIDTHS, core, "s--", color=colour, label=f"core: {label}")
             plausible.plot(WIDTHS, [row["plausibility"] for row in chosen], "o-", color=colour, label=label)
+        error.set_xscale("log", base=2)
+        error.set_xticks(WIDTHS, [str(width) for width in WIDTHS])
         error.axhline(1, color="0.6", linewidth=0.8)
         error.set_ylabel("error / spread\n(1: the mean image)")
         error.set_ylim(bottom=-0.05)
@@ -60,4 +58,4 @@ def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, n
         plausible.set_xticks(WIDTHS, [str(width) for width in WIDTHS])
         plausible.set_xlabel("numbers in the core, of 64")
         plausible.legend(fontsize=8)
-    return figure
+    return axes

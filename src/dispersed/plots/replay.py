@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dispersed.experiments.replay import EVENTS, KINDS, NETWORKS
+from dispersed.plots.panels import Panels, draw_strips, panels
 from dispersed.plots.style import house_style
 
 COLOURS = {"neutral": "#555555", "novelty": "#c8422f", "sharp": "#1f6fb4"}
@@ -16,17 +16,17 @@ NETWORK_COLOURS = {"drift": "#555555", "interleaved": "#2a9d5c", "novelty": "#c8
 SHARES = {"0": "#c8422f", "0.5": "#e0a030", "0.9": "#2a9d5c"}
 
 
-def plot_replay(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray]) -> Figure:
-    """Six panels: one history, diversity, forgetting; the core's error, its reconstructions, networks."""
+def plot_replay(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray], ax: Panels | None = None) -> Panels:
+    """2 × 3 panels: one history, diversity, forgetting; the core's error, its reconstructions, networks."""
     with house_style():
-        figure, panels = plt.subplots(2, 3, figsize=(13.2, 8))
-        _draw_history(panels[0, 0], pictures)
-        _draw_diversity(panels[0, 1], rows)
-        _draw_forgetting(panels[0, 2], rows)
-        _draw_core(panels[1, 0], [row for row in rows if row["part"] == "core"])
-        _draw_traces(panels[1, 1], pictures)
-        _draw_networks(panels[1, 2], rows)
-    return figure
+        axes = panels(ax, (2, 3), figsize=(13.2, 8))
+        _draw_history(axes[0, 0], pictures)
+        _draw_diversity(axes[0, 1], rows)
+        _draw_forgetting(axes[0, 2], rows)
+        _draw_core(axes[1, 0], [row for row in rows if row["part"] == "core"])
+        _draw_traces(axes[1, 1], pictures)
+        _draw_networks(axes[1, 2], rows)
+    return axes
 
 
 def _curve(axis: Axes, cells: list[dict[str, Any]], colour: str, label: str) -> None:
@@ -87,11 +87,7 @@ def _draw_core(axis: Axes, rows: list[dict[str, Any]]) -> None:
 
 
 def _draw_traces(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
-    images = [pictures["event"], *pictures["traces"][:5]]
-    gap = np.full((8, 1), np.nan)
-    top = np.hstack([part for image in images[:3] for part in (image.reshape(8, 8), gap)][:-1])
-    bottom = np.hstack([part for image in images[3:] for part in (image.reshape(8, 8), gap)][:-1])
-    axis.imshow(np.vstack([top, np.full((1, top.shape[1]), np.nan), bottom]), cmap="gray_r", vmin=-1, vmax=1)
+    draw_strips(axis, [np.stack([pictures["event"], *pictures["traces"][:2]]), pictures["traces"][2:5]])
     axis.add_patch(plt.Rectangle((-0.5, -0.5), 8, 8, fill=False, edgecolor="#1f6fb4", linewidth=2))
     axis.set_title("a 5 (framed) and what its upper half became")
     axis.axis("off")

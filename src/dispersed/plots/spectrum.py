@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
 from dispersed.experiments.spectrum import EPISODIC, REPEATS
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import house_style
 
 BLUES = ("#a8cbe4", "#5fa3d0", "#2a72b5", "#083d7f")
@@ -17,10 +15,10 @@ PANELS = {
 }
 
 
-def plot_spectrum(rows: Sequence[dict[str, Any]]) -> Figure:
-    """One panel a diagnostic, one line a memory; medians over digits."""
+def plot_spectrum(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
+    """Three panels, one a diagnostic, one line a memory; medians over digits."""
     with house_style():
-        figure, axes = plt.subplots(1, 3, figsize=(12.6, 4.4), sharex=True)
+        axes = panels(ax, (3,), figsize=(12.6, 4.4), sharex=True)
         lines = [("exact", r, f"exact, seen {r}×", BLUES[i], "-") for i, r in enumerate(REPEATS)]
         lines += [
             ("smoothed", 1, "samples read as a density", "#c8422f", "--"),
@@ -36,6 +34,5 @@ def plot_spectrum(rows: Sequence[dict[str, Any]]) -> Figure:
         axes[0].set_yscale("log")
         axes[0].axhline(EPISODIC, color="0.6", linewidth=0.8)
         axes[0].text(0.05, EPISODIC * 1.12, "episodic below", fontsize=8, color="0.4")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
-    return figure
+        legend_below(axes, ax, axes[0].get_legend_handles_labels(), columns=3)
+    return axes

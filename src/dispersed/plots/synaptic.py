@@ -5,18 +5,18 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dispersed.experiments.synaptic import LEAKS, RAMPS, RULES
+from dispersed.plots.panels import Panels, panels
 from dispersed.plots.style import house_style
 
 RULE_COLOURS = dict(zip(RULES, ("#000000", "#c8422f", "#e69f00", "#1f6fb4"), strict=True))
 
 
-def plot_synaptic(rows: Sequence[dict[str, Any]]) -> Figure:
+def plot_synaptic(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
     """Three panels: rules against samples, leaks against samples, circuit against time constants."""
     with house_style():
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12.5, 4.4), sharey=True)
+        axes = left, middle, right = panels(ax, (3,), figsize=(12.5, 4.4), sharey=True)
         for part, label in RULES.items():
             own = [r for r in rows if r["part"] == part and not r["leak"] and r["samples"]]
             _band(left, own, "samples", RULE_COLOURS[part], label)
@@ -42,7 +42,7 @@ def plot_synaptic(rows: Sequence[dict[str, Any]]) -> Figure:
             panel.axhline(cue, color="#999999", linewidth=1, linestyle=":", label="signs of the cue itself")
             panel.legend(loc="lower left" if panel is right else "lower right", fontsize=8)
         left.set_ylim(0.45, 1.02)
-    return figure
+    return axes
 
 
 def _band(panel: Axes, rows: Sequence[dict[str, Any]], across: str, colour: Any, label: str) -> None:

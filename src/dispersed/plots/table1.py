@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
 from dispersed.experiments.table1 import METHODS, N_PATTERNS, TASKS
+from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import COLOURS, house_style
 
 
-def plot_table1(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Correlation with the modern Hopfield network against the number of patterns, one panel a task."""
+def plot_table1(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
+    """Correlation with the modern Hopfield network against the number of patterns: two panels, one a task."""
     with house_style():
-        figure, panels = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True)
+        axes = panels(ax, (2,), figsize=(9.5, 4.2), sharey=True)
         methods = list(METHODS)
-        for panel, task in zip(panels, TASKS, strict=True):
+        for panel, task in zip(axes, TASKS, strict=True):
             for position, method in enumerate(methods):
                 cells = [row for row in rows if (row["task"], row["method"]) == (task, method)]
                 x = [N_PATTERNS.index(row["n_patterns"]) + 0.12 * (position - (len(methods) - 1) / 2) for row in cells]
@@ -38,8 +36,7 @@ def plot_table1(rows: Sequence[dict[str, Any]]) -> Figure:
             panel.set_title(f"{task} (α = 0.68)" if task == "denoising" else f"{task} (half of the units masked)")
             panel.set_xticks(range(len(N_PATTERNS)), [str(n) for n in N_PATTERNS])
             panel.set_xlabel("stored patterns N of d = 10 units")
-        panels[0].set_ylabel("Pearson correlation with\nmodern Hopfield output (β = 5)")
-        panels[0].scatter([], [], marker="_", s=160, color="black", label="published (Ambrogioni 2023, Table 1)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
+        axes[0].set_ylabel("Pearson correlation with\nmodern Hopfield output (β = 5)")
+        axes[0].scatter([], [], marker="_", s=160, color="black", label="published (Ambrogioni 2023, Table 1)")
+        legend_below(axes, ax, axes[0].get_legend_handles_labels(), columns=2)
+    return axes

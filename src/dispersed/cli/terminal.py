@@ -1,0 +1,39 @@
+"""Results on the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dispersed.experiments.results import Row, columns
+from dispersed.report.findings import cell
+
+
+def show(title: str, rows: Sequence[Row], sentences: Sequence[str]) -> None:
+    """The table, and what it says."""
+    console = _console()
+    console.print(_table(title, rows))
+    for sentence in sentences:
+        console.print(sentence, markup=False)
+
+
+def say(text: str) -> None:
+    """One line, not broken however long it is."""
+    _console().print(text, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 120))
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    names = columns(rows)
+    for name in names:
+        numeric = any(isinstance(row.get(name), int | float) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(cell(row.get(name)) for name in names))
+    return table

@@ -1,0 +1,246 @@
+"""What the server answers is what the library says, whatever fills a memory up; and strangers get nothing."""
+
+import json
+import struct
+
+import jax.monitoring
+import numpy as np
+import pytest
+
+from dispersed import VE, VP
+from dispersed.experiments.digits import load_digits
+from dispersed.explorer.scene import levels, read_level
+
+SIGMA = 0.4
+
+
+def item(shape, at, reach=(0, 0), weight=1):
+    return {"shape": shape, "at": list(at), "reach": list(reach), "weight": weight}
+
+
+POINTS = [item("pattern", at) for at in ([-1.2, 0.9], [1.1, 1.2], [0.9, -1.0], [-0.8, -1.1], [0.0, 0.2])]
+BLOBS = [item("blob", (-0.9, 0.7), (0.5, 0.25)), item("blob", (0.6, -0.9), (0.3, -0.4), 2)]
+ITEMS = {
+    "points": POINTS,
+    "extended": [
+        item("segment", (-0.95, 1), (0.55, 0.5)),
+        item("circle", (0.9, 0.8), (0.45, 0)),
+        item("box", (-0.9, -0.9), (0.4, 0.25), 3),
+        item("blob", (0.9, -1), (0.35, 0.2)),
+    ],
+    "smoothed": POINTS,
+    "gaussians": BLOBS,
+    "reconstructive": [*BLOBS, item("event", (-0.8, 0)), item("event", (0.9, 0.1))],
+}
+
+
+def scene(kind="points", items=None, **more):
+    return {"kind": kind, "items": items or ITEMS[kind], "level": {"sigma": SIGMA}, **more}
+
+
+def unpack(body):
+    """The answer, with its arrays."""
+    (length,) = struct.unpack("<I", body[:4])
+
+    def array(value):
+        if set(value) != {"shape", "offset"}:
+            return value
+        start = 4 + length + 4 * value["offset"]
+        size = int(np.prod(value["shape"]))
+        return np.frombuffer(body[start : start + 4 * size], "<f4").reshape(value["shape"])
+
+    return json.loads(body[4 : 4 + length], object_hook=array)
+
+
+@pytest.fixture(scope="module")
+def ask(client):
+    def asked(name, question):
+        status, _, body = client.post(name, question)
+        assert status == 200, body
+        return unpack(body)
+
+    return asked
+
+
+def test_the_picture_is_the_energy(ask):
+    cue = [0.3, -0.2]
+    answer = ask("landscape", {"scene": scene(), "cue": cue})
+    axis = np.linspace(-2, 2, 200)
+    y = np.array([p["at"] for p in POINTS])
+    squares = ((np.stack(np.meshgrid(axis, axis), -1)[:, :, None] - y) ** 2).sum(-1)
+    density = np.exp(-squares / 2 / SIGMA**2).mean(-1) / (2 * np.pi * SIGMA**2)
+    np.testing.assert_allclose(answer["energy"], -(SIGMA**2) * np.log(density), atol=2e-5)
+    r = np.exp(-((np.array(cue) - y) ** 2).sum(-1) / 2 / SIGMA**2)
+    r /= r.sum()
+    np.testing.assert_allclose(answer["cue"]["responsibilities"], r, atol=1e-5)
+    assert answer["cue"]["entropy"] == pytest.approx(-(r * np.log(r)).sum(), abs=1e-4)
+    np.testing.assert_allclose(answer["cue"]["denoised"], r @ y, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_the_copied_code_gives_what_is_on_the_screen(ask, kind, tmp_path, monkeypatch, capsys):
+    names = ["iteration", "flow", "exponential", "sde"] if kind == "points" else ["iteration", "exponential"]
+    question = {
+        "scene": scene(kind, process="ve" if kind == "smoothed" else "vp", core="sum"),
+        "cue": [0.25, -0.4],
+        "dynamics": names,
+        "seed": 3,
+    }
+    code = ask("code", {"tab": "landscape", **question})["code"]
+    assert "NaN" not in code
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(compile(code, "copied.py", "exec"), scope)
+    assert (tmp_path / "landscape.png").stat().st_size > 5000
+    shown, picture = ask("recall", question), ask("landscape", question)
+    np.testing.assert_allclose(picture["energy"], scope["energy"], atol=2e-5)
+    stated = scope["memory"].responsibilities(scope["z"], scope["sigma"])
+    np.testing.assert_allclose(picture["cue"]["responsibilities"], stated, atol=1e-4)
+    for name in names:
+        copied = np.atleast_2d(scope["recalled"][name].x)[: len(shown[name]["end"])]
+        np.testing.assert_allclose(shown[name]["end"], copied, atol=1e-3, err_msg=name)
+    if kind == "points":
+        index = np.asarray(scope["recalled"]["sde"].index)
+        assert shown["sde"]["counts"] == np.bincount(index, minlength=5).tolist()
+    assert "iteration" in capsys.readouterr().out
+
+
+def test_nothing_is_compiled_when_a_pattern_is_added(ask):
+    compiled = []
+
+    def count(event, duration, **_):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    def all_of(items):
+        for name in ("landscape", "recall", "places"):
+            question = {"scene": scene(items=items), "cue": [0.1, 0.2], "dynamics": ["iteration", "exponential"]}
+            ask(name, question)
+
+    all_of(POINTS)
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        all_of([*POINTS, item("pattern", (1.5, -1.5)), item("pattern", (0.3, 1.5))])
+        assert compiled == []
+        np.testing.assert_array_equal(jax.jit(lambda x: 3 * x + 17)(np.ones(3)), 20 * np.ones(3))
+        assert compiled, "the listener hears nothing"
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
+@pytest.mark.parametrize("process", [VP(), VE()])
+def test_one_level_has_four_names(process):
+    names = levels(0.7, process)
+    assert names["beta"] == pytest.approx(1 / 0.49)
+    assert names["alpha"] == pytest.approx(1 / np.sqrt(1.49))
+    for name, value in names.items():
+        assert read_level({name: value}, process) == pytest.approx(0.7, rel=1e-5)
+
+
+def test_basins_split_where_they_must(ask):
+    # Two equal patterns at distance 2a: D_σ(x) = a tanh(ax/σ²) has a second minimum exactly below σ = a.
+    pair = ask("places", {"scene": scene(items=[item("pattern", (0.8, 0.3)), item("pattern", (-0.8, 0.3))])})
+    (split,) = pair["splits"]
+    assert (split["before"], split["after"]) == (1, 2)
+    assert split["sigma"] == pytest.approx(0.8, rel=3e-3)
+    assert pair["counts"][0] == 1
+    assert pair["counts"][-1] == 2
+    # Duplicates are one memory, and never split.
+    same = ask("places", {"scene": scene(items=[item("pattern", (0.5, 0)), item("pattern", (0.5, 0))])})
+    assert same["splits"] == []
+    # Every minimum is a fixed point of the update.
+    five = ask("places", {"scene": scene()})
+    at = five["at"][np.isclose(five["at"][:, 0], np.array(five["sigma"], np.float32)[-1])][:, 1:]
+    assert len(at) == 5
+    np.testing.assert_allclose(sorted(at.tolist()), sorted(p["at"] for p in POINTS), atol=1e-3)
+
+
+def test_smoothing_moves_a_split(ask):
+    pair = [item("pattern", (0.8, 0.3)), item("pattern", (-0.8, 0.3))]
+    (split,) = ask("places", {"scene": scene("smoothed", pair, bandwidth=0.5)})["splits"]
+    assert split["sigma"] == pytest.approx(np.sqrt(0.8**2 - 0.5**2), rel=5e-3)
+
+
+def test_a_digit_is_recalled_and_its_code_agrees(ask):
+    images, labels = map(np.asarray, load_digits())
+    stored = ask("digits", {})
+    np.testing.assert_array_equal(stored["images"], images)
+    assert stored["labels"] == labels.tolist()
+    clear = {"index": 3, "alpha": 0.95, "seed": 1, "dynamics": "dpm_2m"}
+    masked = {**clear, "missing": list(range(32, 64))}
+    vague = {**clear, "alpha": 0.2}
+    for question, sure in ((clear, "image"), (masked, None), (vague, "no")):
+        answer = ask("digit", question)
+        scope = {}
+        exec(compile(ask("code", {"tab": "digits", "digit": question})["code"], "copied.py", "exec"), scope)
+        np.testing.assert_allclose(answer["recalled"], scope["result"].x, atol=1e-4)
+        best = [entry["probability"] for entry in answer["alternatives"]]
+        np.testing.assert_allclose(best, np.sort(scope["posterior"])[::-1][:6], rtol=1e-3, atol=1e-6)
+        assert sum(answer["by_digit"]) == pytest.approx(1, abs=1e-4)
+        if sure is not None:
+            assert answer["verdict"]["sure"] == sure
+    assert ask("digit", clear)["nearest"] == 3
+    # What was seen stays as it was seen.
+    answer = ask("digit", masked)
+    np.testing.assert_allclose(answer["recalled"][:32], answer["cue"][:32], atol=1e-5)
+    assert "I don't know" in ask("digit", vague)["verdict"]["text"]
+
+
+BAD = {
+    "kind": ("landscape", {"scene": scene() | {"kind": "bottomless"}}),
+    "items": ("landscape", {"scene": scene(items=[]) | {"items": []}}),
+    "at": ("landscape", {"scene": scene(items=[item("pattern", (99, 0))])}),
+    "weight": ("landscape", {"scene": scene(items=[item("pattern", (0, 0), weight=0)])}),
+    "level": ("landscape", {"scene": scene() | {"level": {"sigma": 1, "alpha": 1}}}),
+    "alpha": ("landscape", {"scene": scene() | {"level": {"alpha": 0.01}}}),
+    "items: got 25": ("landscape", {"scene": scene(items=[item("pattern", (0, 0))] * 25)}),
+    "shape": ("landscape", {"scene": scene(items=[item("circle", (0, 0))])}),
+    "cue": ("recall", {"scene": scene()}),
+    "dynamics": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["guess"]}),
+    "index": ("digit", {"index": 1797, "alpha": 0.5}),
+    "missing": ("digit", {"index": 0, "alpha": 0.5, "missing": [64]}),
+    "missing: got every": ("digit", {"index": 0, "alpha": 0.5, "missing": list(range(64))}),
+}
+
+
+def refusal(body):
+    line = json.loads(body)["error"]
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize("argument", BAD)
+def test_a_bad_question_gets_one_line(client, argument):
+    status, _, body = client.post(*BAD[argument])
+    assert status == 400, body
+    line = refusal(body)
+    assert line.startswith(argument.split(":")[0])
+    assert argument.split(": ")[-1] in line
+
+
+def test_what_is_no_question_is_refused(client):
+    for question in (b"", b"{", b"[]", b'{"scene": NaN}', b"\xff\xfe"):
+        status, _, body = client.post("landscape", question)
+        assert status == 400, question
+        assert refusal(body).startswith("body"), question
+    assert client.post("landscape", b" " * 300_000)[0] == 413
+    assert client.get("/api/landscape")[0] == 405
+    for path in ("/page/../server.py", "/page/..%2fserver.py", "/page//etc/passwd", "/page/"):
+        assert client.get(path)[0] == 404, path
+
+
+def test_strangers_are_refused(client):
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "192.0.2.7", "[", ""):
+        assert client.get("/", Host=host)[0] == 403, host
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"):
+        assert client.post("digits", {}, Origin=origin)[0] == 403, origin
+    for host in ("127.0.0.1:8765", "localhost:1", "[::1]:8765"):
+        assert client.get("/api/ready", Host=host)[0] == 200, host
+    status, headers, _ = client.post("digits", {}, Origin=client.address[:-1])
+    assert status == 200
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+
+
+def test_where_every_address_is_served_names_are_not(everywhere):
+    assert everywhere.get("/api/ready", Host="192.0.2.7:8765")[0] == 200
+    assert everywhere.get("/api/ready", Host="evil.example")[0] == 403
