@@ -25,7 +25,7 @@ def main(quick=False):
     source = patterns[rng.integers(0, n, 64)]
     noise = rng.standard_normal(source.shape)
     cues = (ALPHA * source + np.sqrt(1 - ALPHA**2) * noise).astype(np.float32)
-    gather(f"binary, α = {ALPHA}", patterns, cues, dict(alpha=ALPHA), goal=3)
+    gather(f"binary, α = {ALPHA}", patterns, cues, {"alpha": ALPHA}, goal=3)
 
     digits = np.asarray(load_digits()[0])
     gather("digits, from pure noise", digits, *noise_around(digits, 100 if quick else 1000, rng), goal=12)
@@ -42,7 +42,7 @@ def noise_around(patterns, cues, rng):
     radius = np.sqrt(np.mean(np.sum((patterns - centre) ** 2, axis=1)))
     sigma = float(10 * radius)
     cues = centre + sigma * rng.standard_normal((cues, patterns.shape[1]))
-    return cues.astype(np.float32), dict(sigma=sigma)
+    return cues.astype(np.float32), {"sigma": sigma}
 
 
 def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):

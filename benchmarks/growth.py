@@ -1,4 +1,4 @@
-"""How cost and memory grow with the number of patterns, N = 10⁴ to 10⁷, mapped from a file; each N in a fresh process."""
+"""How cost and memory grow with the number of patterns: N = 10⁴ to 10⁷, mapped from a file, each in a fresh process."""
 
 import json
 import subprocess
