@@ -13,6 +13,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 ArrayLike = jax.typing.ArrayLike | Sequence[Any]
 """Anything that can become an array of numbers: arrays, numbers, nested lists."""
 
+Numbers = Any
+"""An array on a device or on the host: of JAX or of NumPy."""
+
 State = Float[Array, " d"]
 """One state of the units, `(d,)`."""
 
@@ -22,4 +25,4 @@ Patterns = Float[Array, "n d"]
 Scalar = Float[Array, ""]
 """One real number."""
 
-__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "Patterns", "Scalar", "State"]
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "Numbers", "Patterns", "Scalar", "State"]

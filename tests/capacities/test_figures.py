@@ -73,7 +73,7 @@ def check_trainings(trainings, rows):
         assert [row["n_patterns"] for row in mine] == list(range(start, start - len(mine), -1))
         assert not any(row["passed"] for row in mine[:-1])
         for row in mine:
-            assert row["trained"] == (row["exact"] <= 0.03 + learned_capacity.MARGIN)
+            assert row["trained"] == (row["best"] <= 0.03 + 2 * row["best_se"])
             assert row["passed"] == (row["trained"] and row["error"] <= 0.03)
         held.append(mine[-1]["n_patterns"] if mine[-1]["passed"] else 0)
     assert rows[-1]["capacity"] == np.mean(held)
@@ -81,14 +81,16 @@ def check_trainings(trainings, rows):
 
 def test_a_trained_network_nearly_reaches_the_exact_error(monkeypatch):
     monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=300, draws=8, levels=UniformTime()))
-    monkeypatch.setattr(learned_capacity, "MARGIN", 1.0)
     patterns = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (6, 4)), dtype=jnp.float32)
-    values = learned_capacity.train_and_test(patterns, 4, 0.68, 0.03, [0])
-    (error,), (exact,) = values["error"], values["exact"]
+    values = learned_capacity.train_and_test(patterns, 4, 0.68, 0.5, [0])
+    (error,), (exact,), (best, spread) = values["error"], values["exact"], values["best"]
     assert exact < 0.2
     assert abs(error - exact) < 0.04
-    monkeypatch.setattr(learned_capacity, "MARGIN", -1.0)
-    assert learned_capacity.train_and_test(patterns, 4, 0.68, 0.03, [0])["error"] == []
+    assert abs(best - exact) < 0.04
+    assert 0 < spread < 0.05
+    # Only the first n patterns count, and what no recall could pass is not trained.
+    assert learned_capacity.train_and_test(patterns.at[4:].mul(-1), 4, 0.68, 0.5, [0])["exact"] == [exact]
+    assert learned_capacity.train_and_test(patterns, 4, 0.68, best - 3 * spread, [0])["error"] == []
 
 
 def test_figure2_trajectories_end_at_the_patterns(monkeypatch):

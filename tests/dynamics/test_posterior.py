@@ -105,10 +105,10 @@ def test_duplicates_count_as_one_memory(key):
 
 
 def test_doubt_is_told(memory, key):
-    lost = recall_many(memory, CUE, samples=100, sigma=1e3, key=key)
+    lost = recall_many(memory, CUE, samples=50, sigma=1e3, key=key)
     np.testing.assert_allclose(lost.exact, memory.weights, atol=1e-4)
     np.testing.assert_allclose(lost.effective_number, np.exp(stats.entropy([1, 2, 1, 1])), rtol=1e-4)
-    sure = recall_many(memory, PATTERNS[2], samples=100, sigma=1e-2, key=key)
+    sure = recall_many(memory, PATTERNS[2], samples=50, sigma=1e-2, key=key)
     assert float(sure.entropy) == 0
     assert float(sure.expected_total_variation) == pytest.approx(0, abs=1e-6)
     best = lost.top(2)
@@ -171,7 +171,7 @@ def test_bad_input_is_one_line(memory, key, change, message):
 
 
 def test_top_and_level_are_checked(memory, key):
-    posterior = recall_many(memory, CUE, samples=3, sigma=1.0, key=key)
+    posterior = recall_many(memory, CUE, samples=50, sigma=1.0, key=key)
     with pytest.raises(InputError, match="k: got 5"):
         posterior.top(5)
     with pytest.raises(InputError, match="level: got 1"):

@@ -68,9 +68,9 @@ def test_noise_does_not_depend_on_how_a_batch_rounds_its_times(stored, key):
     """The whole paths of random recalls, not only where they end, are those of the cue on its own."""
     memory, patterns = stored
     cues = VP().corrupt(patterns, alpha=0.5, key=key)
-    whole = recall(memory, cues, ReverseSDE(steps=60), alpha=0.5, key=key, trajectory=True)
-    for count in (1, 4):
-        few = recall(memory, cues[:count], ReverseSDE(steps=60), alpha=0.5, key=key, trajectory=True)
+    whole = recall(memory, cues, ANNEALING["SDE"], alpha=0.5, key=key, trajectory=True)
+    for count in (1, 3):
+        few = recall(memory, cues[:count], ANNEALING["SDE"], alpha=0.5, key=key, trajectory=True)
         np.testing.assert_allclose(few.trajectory, whole.trajectory[:count], atol=1e-3)
 
 
@@ -78,7 +78,7 @@ def test_every_cue_may_have_its_own_noise_level(stored, key):
     memory, patterns = stored
     alpha = jnp.linspace(0.6, 0.9, 40)
     cues = VP().corrupt(patterns, alpha=alpha, key=key)
-    for dynamics in (ExponentialIntegrator(), ProbabilityFlow(steps=30)):
+    for dynamics in (ANNEALING["2M"], ANNEALING["Euler"]):
         whole = recall(memory, cues, dynamics, alpha=alpha)
         alone = recall(memory, cues[7], dynamics, alpha=alpha[7])
         np.testing.assert_allclose(whole.x[7], alone.x, atol=1e-4)
@@ -144,7 +144,7 @@ def test_a_second_call_does_not_trace_again(rng):
 @pytest.mark.parametrize("name", [name for name in ANNEALING if name != "one step"])
 def test_the_trajectory_runs_from_the_cue_to_the_recalled_state(stored, key, name):
     memory, patterns = stored
-    cues = VP().corrupt(patterns[:4], alpha=0.7, key=key)
+    cues = VP().corrupt(patterns[:3], alpha=0.7, key=key)
     result = recall(memory, cues, ANNEALING[name], alpha=0.7, key=key, trajectory=True)
     np.testing.assert_allclose(result.trajectory[:, 0], cues, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(result.trajectory[:, -1], result.x)
@@ -220,11 +220,12 @@ def test_random_completion_samples_the_posterior(rng, key):
 
 def test_deterministic_completion_fits_the_known_entries_best(rng):
     """Even where the evidence, at the noise stated, leaves several patterns possible."""
-    patterns = np.sign(rng.standard_normal((60, 45)))
-    known = np.arange(45) % 3 > 0
-    for dynamics in (ExponentialIntegrator(), ProbabilityFlow(steps=40)):
+    patterns = np.sign(rng.standard_normal((50, 20)))
+    known = np.arange(20) % 10 > 0
+    assert len(np.unique(patterns[:, known], axis=0)) == 50
+    for dynamics in (ExponentialIntegrator(12), ProbabilityFlow(steps=40)):
         result = recall(PatternMemory(patterns), patterns, dynamics, sigma=1.5, known=known)
-        np.testing.assert_array_equal(result.index, np.arange(60))
+        np.testing.assert_array_equal(result.index, np.arange(50))
         np.testing.assert_allclose(result.x, patterns, atol=1e-3)
 
 
@@ -279,8 +280,9 @@ def test_patterns_known_outside_are_checked_inside_jit(rng):
     patterns = jnp.asarray(np.sign(rng.standard_normal((5, 8))))
     recalled = jax.jit(lambda cue: recall(PatternMemory(patterns, jnp.ones(5)), cue, alpha=0.7).x)
     np.testing.assert_allclose(recalled(patterns[0]), patterns[0], atol=1e-4)
+    broken = patterns.at[0].set(jnp.nan)
     with pytest.raises(InputError, match="NaN"):
-        jax.jit(lambda cue: PatternMemory(patterns.at[0].set(jnp.nan)).denoise(cue, 0.5))(patterns[0])
+        jax.jit(lambda cue: PatternMemory(broken).denoise(cue, 0.5))(patterns[0])
 
 
 def test_an_empty_batch_is_recalled(stored):

@@ -14,8 +14,8 @@ import optax
 import pytest
 
 from dispersed.atomic import write_atomically
-from dispersed.learning import DivergedError, Recipe, load, noise_network, save, train, train_ensemble
-from dispersed.memories import PatternMemory
+from dispersed.learning import DivergedError, Recipe, load, noise_network, save, total_noise, train, train_ensemble
+from dispersed.memories import LearnedMemory, PatternMemory
 from dispersed.validation import InputError
 
 PATTERNS = np.sign(np.random.default_rng(0).standard_normal((5, 6))).astype(np.float32)
@@ -24,6 +24,21 @@ RECIPE = Recipe(60, draws=2, average=0.9)
 
 def network(width=12):
     return noise_network(6, width, 1, key=jax.random.key(0))
+
+
+def with_other_activation():
+    """A network of the same weights that computes something else."""
+
+    class Other(type(network().model)):
+        def __call__(self, x, level):
+            for layer in self.layers[:-1]:
+                x = jnp.tanh(layer(x, level))
+            return self.layers[-1](x, level)
+
+    other = network()
+    model = object.__new__(Other)
+    object.__setattr__(model, "layers", other.model.layers)
+    return LearnedMemory(model, 6)
 
 
 def same(a, b):
@@ -141,6 +156,12 @@ def test_other_trainings_and_shapes_are_refused(tmp_path):
         ({"key": jax.random.key(1)}, "belongs to a training with key = "),
         ({"patterns": -PATTERNS}, "with patterns = "),
         ({"recipe": Recipe(4, draws=3)}, "with draws = 2; this one has draws = 3"),
+        (
+            {"recipe": Recipe(4, draws=2, optimiser=optax.adam(1e-2))},
+            r"with optimiser = -0.001, .*has optimiser = -0.01, ",
+        ),
+        ({"recipe": Recipe(4, draws=2, weighting=total_noise)}, "with weighting = "),
+        ({"memory": with_other_activation()}, "with network = "),
         ({"memory": network(13)}, r"layers\[0\].weight: file \(1, 12, 6\) float32, here \(1, 13, 6\) float32"),
         ({"recipe": Recipe(4, draws=2, optimiser=optax.sgd(1e-3))}, r"mu.*: file .* float32, here none"),
     ):

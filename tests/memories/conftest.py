@@ -30,7 +30,8 @@ def nodes():
 def compiled(memory, x, sigma):
     slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, sigma)
     methods = ("log_density", "energy", "score", "denoise")
-    return {name: getattr(memory, name)(x, sigma) for name in methods} | {"slope": slope}
+    found = {name: getattr(memory, name)(x, sigma) for name in methods}
+    return found | {"slope": slope, "nearest": memory.nearest(x, sigma)}
 
 
 def all_of(memory, x, sigma):

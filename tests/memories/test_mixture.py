@@ -41,7 +41,7 @@ def test_density_and_denoiser_are_those_of_the_components(x64, rng, everything):
         of = everything(memory, x, sigma)
         np.testing.assert_allclose(of["log_density"], top + np.log(share.sum(0)), rtol=1e-10)
         share /= share.sum(0)
-        index, responsibility = memory.nearest(x, sigma)
+        index, responsibility = of["nearest"]
         np.testing.assert_array_equal(index, share.argmax(0))
         np.testing.assert_allclose(responsibility, share.max(0), atol=1e-6)
         means = np.stack([of["denoise"] for of in each])
@@ -188,7 +188,6 @@ class Blind(Denoiser):
         (lambda: Mixture([ClassicalHopfield(np.ones((1, 3)))]), "components: got ClassicalHopfield as component 0"),
         (lambda: Mixture(parts()[:2], [1.0]), r"weights: got shape \(1,\); one weight per component, shape \(2,\)"),
         (lambda: Mixture(parts()[:2], [-1.0, 2.0]), "weights: got -1; weights must not be negative"),
-        (lambda: recall(Mixture(parts()[:1]), np.zeros(3), sigma=1.0, known=np.ones(3, bool)), "known: got a mask"),
     ],
 )
 def test_bad_mixtures_get_one_line(make, message):

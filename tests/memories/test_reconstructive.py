@@ -90,6 +90,54 @@ def test_recalled_states_carry_the_stored_core_exactly(x64, rng):
     np.testing.assert_allclose(memory.project(result.x), result.x, atol=1e-2)
 
 
+def bent(curvature):
+    """A core whose level sets are parabolas."""
+    return lambda y: y[:1] + curvature * y[1:2] ** 2
+
+
+def curved_semantics(pieces):
+    """N(0, diag(0.3², 1)), whole or as narrow Gaussians side by side along the second unit."""
+    if pieces == 1:
+        return GaussianMemory(np.zeros(2), np.diag([0.3, 1.0]))
+    at, weight = np.polynomial.hermite_e.hermegauss(pieces)
+    narrow = 0.35
+    centres = np.sqrt(1 - narrow**2) * at
+    return Mixture([GaussianMemory([0.0, m], np.diag([0.3, narrow])) for m in centres], weight)
+
+
+def test_a_nonlinear_core_is_the_conditional_density_up_to_curvature(x64):
+    """Against brute force over a grid; the error falls with the curvature and with the size of the Gaussians."""
+    axis = np.linspace(-4, 4, 161)
+    y = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    x = jnp.asarray(y[(abs(y) < 3.5).all(axis=1)][::7])
+    noise, core, sigma = 0.1, 0.25, 0.2
+
+    def distance(curvature, pieces):
+        log_weights = -((y[:, 0] / 0.3) ** 2) / 2 - y[:, 1] ** 2 / 2
+        log_weights -= ((y[:, 0] + curvature * y[:, 1] ** 2 - core) / noise) ** 2 / 2
+        exact = PatternMemory(y, log_weights=log_weights)
+        memory = ReconstructiveMemory(curved_semantics(pieces), bent(curvature), [[core]], noise=noise)
+        p, q = (np.exp(m.log_density(x, sigma)) for m in (exact, memory))
+        return float(abs(p - q).sum() / (p + q).sum())
+
+    assert distance(0.0, 1) < 1e-4  # the grid ends at four standard deviations
+    whole = [distance(curvature, 1) for curvature in (0.02, 0.04, 0.3)]
+    assert whole[0] < 0.05
+    assert 1.7 < whole[1] / whole[0] < 2.3
+    assert distance(0.3, 15) < whole[2] / 4 < 0.1
+
+
+def test_a_nonlinear_core_that_is_linear_is_the_linear_one(x64, rng):
+    known = semantic(rng)
+    cores = rng.normal(size=(3, 2))
+    linear = ReconstructiveMemory(known, ENCODER, cores, noise=0.2)
+    same = ReconstructiveMemory(known, lambda y: jnp.asarray(ENCODER) @ y, cores, noise=0.2)
+    x = 2 * rng.normal(size=(3, 4))
+    np.testing.assert_allclose(same.denoise(x, 0.3), linear.denoise(x, 0.3), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(same.event(1).log_density(x, 0.3), linear.event(1).log_density(x, 0.3), rtol=1e-8)
+    np.testing.assert_allclose(same.project(x), linear.project(x), atol=1e-6)
+
+
 def test_one_gaussian_serves_as_semantic_memory(x64, rng):
     blob = GaussianMemory(rng.normal(size=4), rng.normal(size=(4, 3)))
     alone = ReconstructiveMemory(blob, ENCODER, rng.normal(size=(2, 2)))
@@ -141,6 +189,8 @@ def test_eq_25_as_printed_is_its_sum_for_a_nonlinear_core(x64, rng):
         (lambda g: ReconstructiveMemory(g, ENCODER, np.zeros(2)), r"cores: got shape \(2,\)"),
         (lambda g: ReconstructiveMemory(g, ENCODER, [[np.nan, 0.0]]), "cores: got 1 NaN"),
         (lambda g: ReconstructiveMemory(g, ENCODER, np.zeros((1, 2)), noise=-1.0), "noise: got -1.0"),
+        (lambda g: ReconstructiveMemory(g, lambda x: x[:1], np.zeros((1, 1))), "noise: got 0 for a core that is a fun"),
+        (lambda g: ReconstructiveMemory(g, lambda x: x[:2], np.zeros((1, 1)), noise=1.0), "encoder: maps 4 units to"),
         (lambda g: ReconstructiveMemory(g, ENCODER, np.zeros((1, 2)), [0.0]), "weights: got only zeros"),
         (
             lambda g: ReconstructiveMemory(Mixture([g, Segment(np.zeros(4), np.ones(4))]), ENCODER, np.zeros((1, 2))),

@@ -39,7 +39,7 @@ def test_smoothed_samples_complete_like_the_gaussian_mixture_they_are(x64, rng):
     x = jnp.asarray(samples[2] + 0.2)
     kernel = Smoothed(PatternMemory(samples), 0.4).given(x, known, jnp.asarray(0.3))
     blobs = Mixture([GaussianMemory(y, 0.4 * np.eye(4)) for y in samples]).given(x, known, jnp.asarray(0.3))
-    np.testing.assert_allclose(kernel.memory.weights, blobs.weights, rtol=1e-9)
+    np.testing.assert_allclose(kernel.memory.memory.weights, blobs.weights, rtol=1e-9)
     probe = jnp.where(known, x, 0.5)
     np.testing.assert_allclose(kernel.denoise(probe, 0.6)[2:], blobs.denoise(probe, 0.6)[2:], rtol=1e-9)
 

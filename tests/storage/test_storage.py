@@ -1,5 +1,7 @@
 """Patterns in memory and in files give the same rows and blocks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -63,15 +65,29 @@ def test_files_of_the_safetensors_library(tmp_path, rng):
     np.testing.assert_array_equal(open_patterns(tmp_path / "b.safetensors").rows([2]), codes[2:3] * scale[2])
 
 
-def test_what_was_read_of_a_file_is_given_back(tmp_path, rng, monkeypatch):
-    released = []
-    storage = open_patterns(save_patterns(tmp_path / "p.npy", rng.standard_normal((64, 16))))
+def resident_of_files():
+    """MiB of files that count as resident memory of this process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from Linux")
+@pytest.mark.parametrize("give_back", [True, False])
+def test_what_was_read_of_a_file_is_given_back(tmp_path, rng, monkeypatch, give_back):
+    storage = open_patterns(save_patterns(tmp_path / "p.npy", np.ones((1 << 16, 128), np.float32)))  # 32 MiB
     assert isinstance(storage, Mapped)
-    monkeypatch.setattr(storage_module, "RESIDENT", 16 * 64)
-    monkeypatch.setattr(storage, "release", lambda: released.append(1))
-    for _ in storage.blocks(8):
-        pass
-    assert len(released) == 3  # after 16, 32 and 48 rows
+    monkeypatch.setattr(storage_module, "RESIDENT", 1 << 21)
+    monkeypatch.setattr(storage_module, "SCATTERED", 32)
+    if not give_back:
+        monkeypatch.setattr(storage, "release", lambda: None)
+    before, most = resident_of_files(), 0.0
+    for _, codes, _ in storage.blocks(1 << 11):
+        codes.max()
+        most = max(most, resident_of_files() - before)
+    for indices in rng.integers(0, len(storage), (20, 100)):
+        storage.rows(indices)
+        most = max(most, resident_of_files() - before)
+    assert (most < 6) if give_back else (most > 24)
 
 
 def test_encoded_patterns_are_kept_as_they_are(rng):

@@ -8,6 +8,7 @@ from rich.console import Console
 from dispersed.cli.capacity import capacity_command
 from dispersed.cli.recall import recall_command
 from dispersed.cli.reproduce import reproduce_app
+from dispersed.cli.store import store_app
 from dispersed.validation import InputError
 
 app = typer.Typer(
@@ -26,13 +27,13 @@ app = typer.Typer(
     """,
 )
 app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
 
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:

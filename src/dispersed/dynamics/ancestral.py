@@ -14,6 +14,17 @@ which is ancestral sampling (Ho et al. 2020) or first-order SDE-DPM-Solver++ (Lu
 Taking the mean of D at both ends of that step, with the same noise, is Heun's method: the noise is additive,
 so its weak order is 2 (Kloeden & Platen 1992, Sec. 15.1). β as a clock is the stochastic localisation of
 Eldan (2013).
+
+The order of Heun's method shows slowly. Where σ is below the distance of two memories that are still undecided, the
+slope of D is of the order of that distance squared over 4σ², and steps are small only against its inverse. For two
+memories ±1 of weights 0.7 and 0.3, a cue at 0.5 and σ = 1.98 down to 0.25, the bias of the share of the second,
+computed by propagating densities and not by sampling, is
+
+    steps      3        6        12       24       48       96       192
+    order 1    5.2e-2   2.6e-2   1.3e-2   6.6e-3   3.3e-3   1.7e-3   8.4e-4
+    order 2    2.5e-2   8.5e-3   2.7e-3   7.9e-4   2.2e-4   6.0e-5   1.6e-5
+
+Halving the step of Heun's method divides its bias by 3.0, 3.2, 3.4, 3.6, 3.7 and 3.8, and by 4 in the limit.
 """
 
 import jax

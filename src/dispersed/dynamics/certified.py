@@ -1,12 +1,13 @@
 r"""The probability flow over any number of patterns, certified, in about the time of looking at all of them once.
 
-The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all patterns
-finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow then runs on
-those that were kept until the bound says that more must be looked at, or until one pattern provably owns the basin: the
-exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise, all are summed.
+The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all
+patterns finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow
+then runs on those that were kept until the bound says that more must be looked at, or until one pattern provably owns
+the basin: the exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise,
+all are summed.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,8 +20,17 @@ from dispersed.processes import Process
 from dispersed.scale import StoredMemory
 from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
 from dispersed.scale.placed import Placed
-from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, rounded, screened, summed_within
-from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.scale.posterior import (
+    Sum,
+    allowed_share,
+    kept_groups,
+    padded,
+    posterior,
+    rounded,
+    screened,
+    summed_within,
+)
+from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import is_known, positive_number
 
 RUNNING, LOST, OWNED, ENDED = range(4)
@@ -36,26 +46,26 @@ MARGIN = 1e-3
 class Path(eqx.Module):
     """A state on its way from its cue."""
 
-    x: Float[Array, "*b d"]
-    before: Float[Array, "*b d"]
+    x: Float[Numbers, "*b d"]
+    before: Float[Numbers, "*b d"]
     """D of the step before."""
-    step: Int[Array, "*b"]
-    start: Float[Array, "*b"]
+    step: Int[Numbers, "*b"]
+    start: Float[Numbers, "*b"]
     """σ of the cue."""
-    h: Float[Array, "*b"]
+    h: Float[Numbers, "*b"]
     """Steps in log σ."""
-    status: Int[Array, "*b"]
-    bound: Float[Array, "*b"]
+    status: Int[Numbers, "*b"]
+    bound: Float[Numbers, "*b"]
     """The largest so far."""
-    evaluations: Int[Array, "*b"]
-    index: Int[Array, "*b"]
+    evaluations: Int[Numbers, "*b"]
+    index: Int[Numbers, "*b"]
     """The pattern that leads,"""
-    share: Float[Array, "*b"]
+    share: Float[Numbers, "*b"]
     """and its responsibility."""
-    period: Int[Array, "*b"]
+    period: Int[Numbers, "*b"]
 
     @property
-    def sigma(self) -> Float[Array, "*b"]:
+    def sigma(self) -> Float[Numbers, "*b"]:
         return self.start * jnp.exp(-self.h * self.step)
 
     def after(self, mean: State, steps: int) -> "Path":
@@ -80,8 +90,8 @@ class CertifiedFlow(Dynamics):
     - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 2.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
 
-    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over all
-    patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
+    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
+    all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
 
     Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is the plain `ExponentialIntegrator`.
     """
@@ -158,24 +168,32 @@ class CertifiedFlow(Dynamics):
             nowhere = (path.status[active] < OWNED) & (path.step[active] == before)
             stuck = active[nowhere]
             if stuck.size:
-                total = summed_within(placed, path.x[stuck], now[nowhere], self.tol)
+                total = self._asked(placed, path.x[stuck], now[nowhere])
                 sums[stuck] += 1
                 path.status[stuck] = RUNNING
                 path.bound[stuck] = np.maximum(path.bound[stuck], total.bound)
                 path.evaluations[stuck] += 1
                 with jax.enable_x64(True):
-                    filled = padded((_at(path, stuck), total.mean), rounded(len(stuck), 8))
-                    _put(path, stuck, _after(*filled, self.steps))
+                    filled = padded((_at(path, stuck), total.mean), 8)
+                    _put(path, stuck, _after(filled[0], filled[1], self.steps))
                 ended = stuck[path.status[stuck] == ENDED]
                 if ended.size:
                     path.index[ended], path.share[ended] = _leader(placed, path, ended)
         return path, screens, sums
 
+    def _asked(self, placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sum:
+        """The denoiser where a screen kept too much: of all patterns."""
+        total = summed_within(placed, x, sigma, self.tol)
+        rest = ~(total.bound <= self.tol)
+        if rest.any():
+            found = posterior(placed, x[rest], sigma[rest], self.tol, 1)
+            total.mean[rest], total.bound[rest] = found.mean, found.bound
+        return total
+
     def _run_kept(self, path: Path, states: np.ndarray, kept: Kept, known: World, share: float) -> None:
         """Go on with what was kept, as far as it serves."""
         here = _at(path, states)
-        size = rounded(len(states), 8)
-        kept, here = padded(kept, size), padded(here, size)
+        kept, here = padded((kept, here), 8)
         tol, share = np.float64(self.tol), np.float64(share * MARGIN)
         while True:
             count, here = _look(kept, here, known, tol, share)
@@ -184,7 +202,7 @@ class CertifiedFlow(Dynamics):
             if not running.size:
                 return
             states = states[running]
-            size = rounded(len(states), 8)
+            size = int(rounded(len(states), 8))
             some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
             kept, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (kept, here))
             width = int(rounded(np.asarray(count)[some].max(), 4, 16))
@@ -202,13 +220,12 @@ def _put(path: Path, states: np.ndarray, part: Path) -> None:
         array[states] = np.asarray(new)[: len(states)]
 
 
-def _seen(kept: Kept, path: Path, known: World, tol: Scalar) -> tuple[View, Path]:
+def _seen(kept: Kept, path: Path, known: World, tol: Any) -> tuple[View, Path]:
     """The denoiser at a state, and what follows from it: it is decided, or lost, or can go on."""
     seen = view(kept, path.x, path.sigma, known)
     served = seen.bound <= tol
     decided = served & owned(kept, seen, path.x, path.sigma, known)
     status = jnp.where(decided, OWNED, jnp.where(served, RUNNING, LOST))
-    share = jax.nn.softmax(seen.logits)[seen.lead] / (1 + jnp.exp(seen.log_rest - seen.log_mass))
     lead = kept.y[seen.lead].astype(path.x.dtype)
     return seen, eqx.tree_at(
         lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.share),
@@ -219,9 +236,14 @@ def _seen(kept: Kept, path: Path, known: World, tol: Scalar) -> tuple[View, Path
             jnp.where(served, jnp.maximum(path.bound, seen.bound), path.bound),
             path.evaluations + served,
             jnp.where(served, kept.index[seen.lead], path.index),
-            jnp.where(served, share, path.share),
+            jnp.where(served, _share(seen), path.share),
         ),
     )
+
+
+def _share(seen: View) -> Scalar:
+    """The responsibility of the leading pattern, at least."""
+    return jax.nn.softmax(seen.logits)[seen.lead] * jax.nn.sigmoid(seen.log_mass - seen.log_rest)
 
 
 @eqx.filter_jit
@@ -230,7 +252,7 @@ def _after(path: Path, mean: Array, steps: int) -> Path:
 
 
 @eqx.filter_jit
-def _look(kept: Kept, path: Path, known: World, tol: Scalar, share: Scalar) -> tuple[Array, Path]:
+def _look(kept: Kept, path: Path, known: World, tol: Any, share: Any) -> tuple[Array, Path]:
     """Who is decided where it is, and how many patterns the others need."""
 
     def one(kept: Kept, path: Path) -> tuple[Array, Path]:
@@ -252,7 +274,7 @@ def _fewer(kept: Kept, path: Path, known: World, size: int) -> Kept:
 
 
 @eqx.filter_jit
-def _advance(kept: Kept, path: Path, known: World, tol: Scalar, steps: int, most: int) -> Path:
+def _advance(kept: Kept, path: Path, known: World, tol: Any, steps: int, most: int) -> Path:
     """At most `most` steps on what was kept."""
 
     def one(kept: Kept, path: Path) -> Path:
@@ -265,9 +287,16 @@ def _advance(kept: Kept, path: Path, known: World, tol: Scalar, steps: int, most
 
         path = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, path)
         # Of a recall that went to the end: a fixed point if denoising once more moves it by less than σ/10 a unit.
-        again = view(kept, path.x, path.sigma, known).mean
-        still = jnp.sqrt(jnp.mean((again - path.x) ** 2)) <= path.sigma / 10
-        return eqx.tree_at(lambda p: p.period, path, ((path.status == ENDED) & still).astype(path.period.dtype))
+        again = view(kept, path.x, path.sigma, known)
+        still = jnp.sqrt(jnp.mean((again.mean - path.x) ** 2)) <= path.sigma / 10
+        ended = path.status == ENDED
+        new = ((ended & still).astype(path.period.dtype), kept.index[again.lead], _share(again))
+        old = (path.period, path.index, path.share)
+        return eqx.tree_at(
+            lambda p: (p.period, p.index, p.share),
+            path,
+            jax.tree.map(lambda new, old: jnp.where(ended, new, old), new, old),
+        )
 
     return jax.vmap(one)(kept, path)
 

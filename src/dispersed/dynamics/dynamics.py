@@ -164,8 +164,14 @@ def gather(memory: Denoiser, z: State, sigma: Scalar) -> tuple[State, Int[Array,
     The flow's slope has no limit at σ = 0, but the exponential step to 0 has: it is Tweedie's
     D_σ(z). The result counts as a fixed point if denoising it again moves it by less than σ/10 a unit.
     """
-    x = memory.denoise(z, sigma)
-    moved = jnp.sqrt(jnp.mean((memory.denoise(x, sigma) - x) ** 2))
+
+    def denoise(x: State, _: None) -> tuple[State, State]:
+        x = memory.denoise(x, sigma)
+        return x, x
+
+    # A loop, since two calls would be compiled twice.
+    again, (x, _) = jax.lax.scan(denoise, z, length=2)
+    moved = jnp.sqrt(jnp.mean((again - x) ** 2))
     return x, (moved <= sigma / 10).astype(int)
 
 

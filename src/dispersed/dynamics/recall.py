@@ -41,8 +41,11 @@ def recall(
       given, `VE()` (x = y + σε) if `sigma` or `known` is given.
     - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence:
       responsibilities come from them alone, and they are returned as given; the other entries of the cue
-      are not looked at. Deterministic dynamics end at the memory that fits the known entries best, random
-      ones sample the memories by their probability, with noise σ on each known entry.
+      are not looked at. Deterministic dynamics end at the memory that fits the known entries best, or between
+      several that fit alike (half a circle is completed to the middle of its two sides); random ones sample
+      the memories by their probability, with noise σ on each known entry. Points, Gaussians, shapes, cores,
+      their mixtures and smoothed ones are completed exactly; a `Subspace` with limits in several directions is
+      not.
     - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
     - `trajectory`: also return the states passed through.
 

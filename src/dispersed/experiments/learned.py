@@ -28,6 +28,9 @@ from dispersed.validation import at_least
 
 ALPHA, DIMENSION, PATTERNS, CUES = 0.68, 10, 8, 50
 LEVELS = tuple(float(level) for level in np.geomspace(0.05, 2.0, 12))
+FIELDS = ("gap", "posterior", "basin", "basin_exact")
+"""What is measured of every pattern at every level."""
+Fields = dict[str, Float[np.ndarray, "sets levels n"]]
 NETWORKS = {"paper": "the paper's perceptron", "preconditioned": "preconditioned perceptron"}
 
 
@@ -36,10 +39,16 @@ def learned(sets: int = 8, steps: int = 16_000, width: int = 800, seed: int = 0)
 
     Returns two lists of rows. Of the first, each has `network`, `steps`, `sigma`, `gap` (root mean square distance
     of the denoisers per unit), `ci_low`, `ci_high`, `posterior` (that of the exact denoiser from the pattern: what
-    nothing can undo) and, after the last step, `basin` and `basin_exact`. Of the second, each has `network`,
-    `agreement` of signs with the exact recall with its interval, `stored` (patterns that are attractors),
-    `spurious` (share of recalls from pure noise that end in no pattern) and `mixtures` (share of those whose end
-    state is a non-negative combination of patterns, within 0.1 per unit).
+    nothing can undo) and, after the last step, `basin` and `basin_exact`.
+
+    The second is what lies behind it after the last step, and says of which `part` each row is:
+
+    - `network`: `agreement` of signs with the exact recall with its interval, `stored` (patterns that are
+      attractors), `spurious` (share of recalls from pure noise that end in no pattern) and `mixtures` (share of
+      those whose end state is a non-negative combination of patterns, within 0.1 per unit).
+    - `pattern`: `gap`, `posterior`, `basin` and `basin_exact` of one pattern of one set at one `sigma`.
+    - `attractor`: the `share` of recalls from pure noise that end there, the `pattern` that it is or None if it is
+      spurious, how many patterns are `mixed` in it (weights above 0.05) and the `residual` of that mixture.
     """
     at_least("sets", sets, 2)
     at_least("steps", steps, 64)
@@ -59,56 +68,68 @@ def learned(sets: int = 8, steps: int = 16_000, width: int = 800, seed: int = 0)
         recipe = Recipe(length, average=0.99)
         every = max(1, steps // 64)
         ensemble = train_ensemble(patterns, recipe, key=for_training, network=makers[name], check_every=every)
-        gaps += _gap_rows(name, length, ensemble, patterns, for_test, length == steps)
-        if length == steps:
-            ends.append(_end_row(name, ensemble, patterns, for_test))
+        last = length == steps
+        found = list(_gaps(ensemble.memories, patterns, for_test))
+        if last:
+            found += _basins(ensemble.memories, patterns, for_test)
+        fields = dict(zip(FIELDS, map(np.asarray, found), strict=False))
+        gaps += _level_rows(name, length, fields)
+        if last:
+            ends += [*_end_rows(name, ensemble, patterns, for_test), *_pattern_rows(name, fields)]
     return gaps, ends
 
 
 @eqx.filter_jit
 def _gaps(memories: LearnedMemory, patterns: Array, key: Key[Array, ""]) -> tuple[Array, Array]:
-    """Gap and posterior spread, (sets, levels)."""
+    """Gap and posterior spread, (sets, levels, n)."""
 
     def one(memory: LearnedMemory, own: Array) -> tuple[Array, Array]:
         gap = score_gap(memory, PatternMemory(own), jnp.array(LEVELS), key=key)
-        return gap.per_level, jnp.sqrt(jnp.mean(gap.posterior**2, axis=1))
+        return gap.denoiser, gap.posterior
 
     return eqx.filter_vmap(one)(memories, patterns)
 
 
 @eqx.filter_jit
 def _basins(memories: LearnedMemory, patterns: Array, key: Key[Array, ""]) -> tuple[Array, Array]:
-    """Basins of the learned and of the exact memory, (sets, levels)."""
+    """Basins of the learned and of the exact memory, (sets, levels, n)."""
 
     def one(memory: LearnedMemory, own: Array) -> tuple[Array, Array]:
         learned, exact = (basins(m, own, jnp.array(LEVELS), key=key) for m in (memory, PatternMemory(own)))
-        return learned.mean(axis=1), exact.mean(axis=1)
+        return learned, exact
 
     return eqx.filter_vmap(one)(memories, patterns)
 
 
-def _gap_rows(
-    name: str, length: int, ensemble: Ensemble, patterns: Float[Array, "m n d"], key: Key[Array, ""], last: bool
-) -> list[Row]:
-    gap, posterior = (np.asarray(a) for a in _gaps(ensemble.memories, patterns, key))
-    shares = [np.asarray(a).mean(axis=0) for a in _basins(ensemble.memories, patterns, key)] if last else None
+def _level_rows(name: str, length: int, fields: Fields) -> list[Row]:
+    """Averages over patterns and sets, level by level."""
+    gap, posterior = (np.sqrt((fields[field] ** 2).mean(axis=-1)) for field in ("gap", "posterior"))
     rows = []
     for i, sigma in enumerate(LEVELS):
         mean, low, high = bootstrap_mean(gap[:, i], seed=0)
-        rows.append(
-            {
-                "network": name,
-                "steps": length,
-                "sigma": sigma,
-                "gap": mean,
-                "ci_low": low,
-                "ci_high": high,
-                "posterior": float(posterior[:, i].mean()),
-                "basin": float(shares[0][i]) if shares else None,
-                "basin_exact": float(shares[1][i]) if shares else None,
-            }
-        )
+        shares = {field: float(fields[field][:, i].mean()) if field in fields else None for field in FIELDS[2:]}
+        spread = float(posterior[:, i].mean())
+        row = {"network": name, "steps": length, "sigma": sigma, "gap": mean, "ci_low": low, "ci_high": high}
+        rows.append({**row, "posterior": spread, **shares})
     return rows
+
+
+def _pattern_rows(name: str, fields: Fields) -> list[Row]:
+    """The same, pattern by pattern."""
+    sets, _, n = fields["gap"].shape
+    return [
+        {
+            "part": "pattern",
+            "network": name,
+            "set": r,
+            "pattern": j,
+            "sigma": sigma,
+            **{field: float(values[r, i, j]) for field, values in fields.items()},
+        }
+        for r in range(sets)
+        for j in range(n)
+        for i, sigma in enumerate(LEVELS)
+    ]
 
 
 @eqx.filter_jit
@@ -123,27 +144,46 @@ def _agreement(memories: LearnedMemory, patterns: Array, key: Key[Array, ""]) ->
     return eqx.filter_vmap(one)(memories, patterns, jax.random.split(key, len(patterns)))
 
 
-def _end_row(name: str, ensemble: Ensemble, patterns: Float[Array, "m n d"], key: Key[Array, ""]) -> Row:
+def _end_rows(name: str, ensemble: Ensemble, patterns: Float[Array, "m n d"], key: Key[Array, ""]) -> list[Row]:
+    """What recall and the learned dynamics come to: one row for the network, one for every attractor."""
     mean, low, high = bootstrap_mean(_agreement(ensemble.memories, patterns, key), seed=0)
-    found = [attractors(ensemble[i].memory, own, key=key, starts=500) for i, own in enumerate(patterns)]
-    spurious = [(f.share * (f.pattern < 0)).sum() for f in found]
-    mixed = [(f.share * ((f.pattern < 0) & (f.residual < 0.1))).sum() for f in found]
-    total = float(sum(spurious))
-    return {
+    rows: list[Row] = []
+    for r, own in enumerate(patterns):
+        found = attractors(ensemble[r].memory, own, key=key, starts=500)
+        pattern, mixture = np.asarray(found.pattern), np.asarray(found.mixture)
+        rows += [
+            {
+                "part": "attractor",
+                "network": name,
+                "set": r,
+                "pattern": None if pattern[k] < 0 else int(pattern[k]),
+                "share": float(found.share[k]),
+                "mixed": int((mixture[k] > 0.05).sum()),
+                "residual": float(found.residual[k]),
+            }
+            for k in range(len(pattern))
+        ]
+    spurious = [row for row in rows if row["pattern"] is None]
+    total = sum(row["share"] for row in spurious)
+    mixed = sum(row["share"] for row in spurious if row["residual"] < 0.1)
+    stored = {(row["set"], row["pattern"]) for row in rows if row["pattern"] is not None}
+    whole: Row = {
+        "part": "network",
         "network": name,
         "agreement": mean,
         "ci_low": low,
         "ci_high": high,
-        "stored": float(np.mean([len(set(np.asarray(f.pattern).tolist()) - {-1}) for f in found])),
-        "spurious": total / len(found),
-        "mixtures": float(sum(mixed)) / total if total else None,
+        "stored": len(stored) / len(patterns),
+        "spurious": total / len(patterns),
+        "mixtures": mixed / total if total else None,
     }
+    return [whole, *rows]
 
 
 def sentences(gaps: list[Row], ends: list[Row]) -> list[str]:
     """What the rows say."""
     lines = []
-    for row in ends:
+    for row in (row for row in ends if row["part"] == "network"):
         name = row["network"]
         own = [r for r in gaps if r["network"] == name]
         lengths = sorted({r["steps"] for r in own})

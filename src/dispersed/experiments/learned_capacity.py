@@ -6,10 +6,11 @@ threshold, the last pattern is dropped and a new network is trained, until it do
 has three hidden layers of 80d ReLU units, told α at every layer, and is trained by Adam at 1e-3 on batches that
 hold all patterns.
 
-Supp. A does not say how long to train: here 1,500 steps, each with 8 noisy cues of every pattern at times
-uniform in (0.001, 1.5). A training is skipped, and counted as failed, where the exact memory itself errs on the
-very same cues by more than the threshold and half a percentage point: no recall errs less on average than the best
-sign of each unit, and the exact memory is near that.
+Supp. A does not say how long to train: here 500 steps, each with at least 4 noisy cues of every pattern at times
+uniform in (0.001, 1.5), and the average of the weights with decay 0.99 is tested (Song et al. 2021, whose training
+the paper follows, average too). A training is skipped, and counted as failed, where the best of all recalls already
+fails: no recall has a smaller mean Hamming error than the sign of the posterior mean E[y | x], and if that errs on
+the very same cues by more than the threshold and two standard errors, no network would have passed but by chance.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import numpy as np
 
 from dispersed.capacities.cell import random_sets
 from dispersed.capacities.cell_file import CellFile, Values
-from dispersed.dynamics import recall
+from dispersed.dynamics import Dynamics, OneStep, recall
 from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row
 from dispersed.experiments.statistics import bootstrap_mean
@@ -30,9 +31,7 @@ from dispersed.types import Array, Float
 from dispersed.validation import at_least
 
 BATCHES = 30
-MARGIN = 0.005
-"""By how much a learned memory might err less than the exact one on the same cues."""
-RECIPE = Recipe(steps=1500, draws=8, levels=UniformTime())
+RECIPE = Recipe(steps=500, draws=4, levels=UniformTime(), average=0.99)
 
 
 def learned_capacities(
@@ -47,7 +46,8 @@ def learned_capacities(
 
     Capacity rows are those of `figure3`, the interval being the bootstrap of the mean over repeats; they are not
     smoothed. The rows of trainings have `dimension`, `repeat`, `n_patterns`, the mean Hamming `error`, that of the
-    `exact` memory on the same cues, and whether the network was `trained`.
+    `exact` memory's recall and of the `best` sign of each unit on the same cues, the best's standard error
+    `best_se`, and whether the network was `trained`.
     """
     at_least("repeats", repeats, 1)
     rows, trainings = [], []
@@ -85,13 +85,12 @@ def largest_learned(
     for n in range(start, 0, -1):
         settings = {
             "experiment": "learned capacity",
-            "recipe": [RECIPE.steps, RECIPE.draws, repr(RECIPE.levels)],
+            "recipe": [RECIPE.steps, RECIPE.draws, repr(RECIPE.levels), RECIPE.average],
             "dimension": d,
             "start": start,
             "n_patterns": n,
             "alpha": alpha,
             "threshold": threshold,
-            "margin": MARGIN,
             "repeat": repeat,
             "seed": seed,
         }
@@ -100,7 +99,7 @@ def largest_learned(
             return train_and_test(patterns, n, alpha, threshold, [seed, d, repeat, n])
 
         values = compute() if cells is None else cells.get(settings, compute)
-        (error,), (exact,) = values["error"] or [None], values["exact"]
+        (error,), (exact,), (best, best_se) = values["error"] or [None], values["exact"], values["best"]
         passed = error is not None and error <= threshold
         rows.append(
             {
@@ -109,6 +108,8 @@ def largest_learned(
                 "n_patterns": n,
                 "error": error,
                 "exact": exact,
+                "best": best,
+                "best_se": best_se,
                 "trained": error is not None,
                 "passed": passed,
             }
@@ -124,19 +125,27 @@ def train_and_test(
     """Mean Hamming errors with the first n patterns: of a network trained on them, if it can pass, and exact."""
     start, d = patterns.shape
     rng = np.random.default_rng(seeds)
-    # All patterns keep their place, with weight zero if not stored: one shape, one compiled training.
-    weights = jnp.where(jnp.arange(start) < n, 1.0 / n, 0.0)
+    # The first n patterns over and over fill the place of all: one shape, one compiled training for every n.
+    at = np.arange(start) % n
+    patterns, weights = patterns[at], jnp.asarray(1 / (n * np.bincount(at)[at]), patterns.dtype)
     noise = rng.standard_normal((BATCHES, start, d)).astype(np.float32)
     cues = alpha * patterns + np.sqrt(1 - alpha**2) * noise
 
-    def error_of(memory: Denoiser) -> float:
-        recalled = recall(memory, cues, alpha=alpha).x
-        return float(jnp.mean((jnp.sign(recalled) != patterns)[:, :n]))
+    def errors_of(memory: Denoiser, dynamics: Dynamics | None = None) -> Float[np.ndarray, " batches"]:
+        wrong = jnp.sign(recall(memory, cues, dynamics, alpha=alpha).x) != patterns
+        return np.asarray(wrong.mean(axis=-1) @ weights, dtype=float)
 
-    exact = error_of(PatternMemory(patterns, weights))
-    if exact > threshold + MARGIN:
-        return {"error": [], "exact": [exact]}
-    for_network, for_training = jax.random.split(jax.random.key(int(rng.integers(2**31))))
-    network = noise_network(d, key=for_network)
-    trained = train(network, patterns, RECIPE, key=for_training, weights=weights, check_every=RECIPE.steps)
-    return {"error": [error_of(trained.memory)], "exact": [exact]}
+    stored = PatternMemory(patterns, weights)
+    best = errors_of(stored, OneStep())
+    standard_error = best.std(ddof=1) / np.sqrt(BATCHES)
+    values: Values = {
+        "error": [],
+        "exact": [float(errors_of(stored).mean())],
+        "best": [float(best.mean()), float(standard_error)],
+    }
+    if best.mean() <= threshold + 2 * standard_error:
+        for_network, for_training = jax.random.split(jax.random.key(int(rng.integers(2**31))))
+        network = noise_network(d, key=for_network)
+        trained = train(network, patterns, RECIPE, key=for_training, weights=weights, check_every=RECIPE.steps)
+        values["error"] = [float(errors_of(trained.memory).mean())]
+    return values

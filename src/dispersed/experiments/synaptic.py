@@ -207,7 +207,7 @@ def sentences(rows: list[Row]) -> list[str]:
         own = [row for row in rows if row["part"] == part and not row["leak"]]
         last = max(own, key=lambda row: row["samples"])
         needed = samples_needed(rows, part, 0.95)
-        reached = "never reaches 95 %" if needed is None else f"reaches 95 % after {needed:,} samples"
+        reached = "does not reach 95 %" if needed is None else f"reaches 95 % after {needed:,} samples"
         lines.append(
             f"{name[0].upper()}{name[1:]}: recall agrees with the exact memory in {last['agreement']:.1%} "
             f"[{last['ci_low']:.1%}, {last['ci_high']:.1%}] of the signs after {last['samples']:,} samples; "
@@ -216,7 +216,7 @@ def sentences(rows: list[Row]) -> list[str]:
     last = max(row["samples"] for row in rows if row["part"] == "rhythm")
     ends = {row["leak"]: row for row in rows if row["part"] == "rhythm" and row["samples"] == last}
     lines.append(
-        "Plasticity that leaks into the denoising phase lets the network learn from its own recall, and spoils it: "
+        "Plasticity that leaks into the denoising phase lets the network learn from its own recall; agreement is then "
         + ", ".join(
             f"{row['agreement']:.1%} at leak {leak:g}" + (" (diverged)" if row["distance"] is None else "")
             for leak, row in ends.items()

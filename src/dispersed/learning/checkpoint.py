@@ -8,7 +8,9 @@ else is refused with what differs, before any array is read.
 import hashlib
 import io
 import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,9 @@ class Checkpoint:
     def load(self, states: Any, best: Any) -> tuple[Any, Any, np.ndarray, list[dict]]:
         """What `save` wrote, into the structure of a training that begins."""
         header = _header(self.path, "training")[0]
+        members = jax.tree.leaves(eqx.filter(states, eqx.is_array))[0].shape[0]
+        like = (states, best, np.zeros((members, header["step"]), dtype=np.float32))
+        _compare(self.path, header["leaves"], _leaves(like))
         for name, mine in self.identity.items():
             theirs = header["identity"].get(name)
             if theirs != mine:
@@ -78,8 +83,6 @@ class Checkpoint:
                     f"{str(self.path)!r} belongs to a training with {name} = {theirs}",
                     f"this one has {name} = {mine}; give another path or remove the file",
                 )
-        members = jax.tree.leaves(eqx.filter(states, eqx.is_array))[0].shape[0]
-        like = (states, best, np.zeros((members, header["step"]), dtype=np.float32))
         (states, best, losses), _ = _read(self.path, "training", like)
         self.last = header["step"]
         return states, best, losses, header["checks"]
@@ -92,6 +95,19 @@ def fingerprint(*arrays: Any) -> str:
         array = np.asarray(array)
         digest.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
     return digest.hexdigest()[:16]
+
+
+def computation(function: Callable[..., Any], *arguments: Any) -> str:
+    """What a function computes: the numbers in it, and a fingerprint of every operation.
+
+    Functions made by functions, as optimisers and schedules are, have no name that tells them apart and compare
+    unequal even when they do the same. What they trace to says what they do.
+    """
+    traced = jax.make_jaxpr(function)(*arguments)
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))
+    numbers = {f"{float(found):.4g}" for found in re.findall(r"(-?[0-9.]+(?:e[+-]?[0-9]+)?):f", text)}
+    named = ", ".join(sorted(numbers, key=float))
+    return f"{named or 'no numbers'} ({fingerprint(np.frombuffer(text.encode(), np.uint8), *traced.consts)})"
 
 
 def _leaves(tree: Any) -> list[list[Any]]:

@@ -109,6 +109,7 @@ def train_ensemble(
     check_network(states.memory)
     if states.memory.dimension != d:
         raise InputError("network", f"makes networks of {states.memory.dimension} units", f"patterns have {d}")
+    first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states.memory)
     states, best, curve = run(
         states,
         recipe,
@@ -116,7 +117,7 @@ def train_ensemble(
         keys[:, 1],
         check_every=at_least("check_every", check_every, 1),
         patience=None if patience is None else at_least("patience", patience, 1),
-        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, recipe, data, keys[:, 1], check_every),
+        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, first, recipe, data, keys[:, 1], check_every),
         title=f"{m} trainings",
     )
     return Ensemble(states.result if best is None else best.memory, curve, m)

@@ -15,9 +15,13 @@ from dispersed.learning.checkpoint import Checkpoint
 from dispersed.learning.probe import Probe, probes
 from dispersed.learning.progress import TrainingProgress
 from dispersed.learning.recipe import Recipe
-from dispersed.learning.state import Best, Fixed, State, Stream, advance
+from dispersed.learning.state import Best, Fixed, State, Stream, advance, draw_cues
 from dispersed.types import Array, Float, Int, Key, Scalar
 from dispersed.validation import InputError
+
+AHEAD = 2**16
+"""Random numbers that a network draws at once, for several steps where these are small: a step's worth of them would
+take longer to ask for than to make."""
 
 
 class DivergedError(InputError):
@@ -57,14 +61,25 @@ def stretch(
 
     def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]):
         source = data if own is None else own
-
-        def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
-            state, losses = carry
-            state, loss = advance(eqx.combine(state, rest), recipe, source, key)
-            return eqx.filter(state, eqx.is_array), losses.at[i].set(loss)
-
         arrays, rest = eqx.partition(state, eqx.is_array)
-        arrays, losses = jax.lax.fori_loop(0, count, step, (arrays, jnp.full(most, jnp.nan)))
+        n, d = jax.eval_shape(source.batch, key)[0].shape
+        ahead = max(1, min(most, AHEAD // (n * recipe.draws * (d + 1))))
+
+        def block(b: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
+            done = b * ahead
+            numbers = carry[0].step + jnp.arange(ahead)
+            cues = jax.vmap(lambda number: draw_cues(recipe, source, key, number))(numbers)
+
+            def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
+                arrays, losses = carry
+                own = jax.tree.map(lambda leaf: leaf[i], cues)
+                state, loss = advance(eqx.combine(arrays, rest), recipe, own)
+                return eqx.filter(state, eqx.is_array), losses.at[done + i].set(loss)
+
+            return jax.lax.fori_loop(0, jnp.minimum(ahead, count - done), step, carry)
+
+        blocks = (count + ahead - 1) // ahead
+        arrays, losses = jax.lax.fori_loop(0, blocks, block, (arrays, jnp.full(most, jnp.nan)))
         state = eqx.combine(arrays, rest)
         error, gap = probe.measure(state.result)
         return state, better(best, state, error), losses, error, gap

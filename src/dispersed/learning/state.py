@@ -63,14 +63,28 @@ def start(memory: LearnedMemory, recipe: Recipe) -> State:
     return State(memory, recipe.optimiser.init(weights), average, jnp.zeros((), dtype=int))
 
 
-def advance(state: State, recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""]) -> tuple[State, Scalar]:
-    """One step, with randomness that depends on `key` and the step's number alone; and the loss before it."""
-    for_batch, for_noise = jax.random.split(jax.random.fold_in(key, state.step))
+class Cues(eqx.Module):
+    """What one step sees: patterns with their weights, and noise of σ for each of their cues."""
+
+    patterns: Float[Array, "n d"]
+    weights: Float[Array, " n"]
+    noise: Float[Array, "n draws d"]
+    sigma: Float[Array, "n draws"]
+
+
+def draw_cues(recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""], step: Int[Array, ""]) -> Cues:
+    """The cues of a step, which depend on `key` and the step's number alone."""
+    for_batch, for_noise = jax.random.split(jax.random.fold_in(key, step))
     patterns, weights = data.batch(for_batch)
     n, d = patterns.shape
     sigma, noise = draw_noise(recipe.levels, for_noise, n, d, recipe.draws)
+    return Cues(patterns, weights, noise, sigma)
+
+
+def advance(state: State, recipe: Recipe, cues: Cues) -> tuple[State, Scalar]:
+    """One step, and the loss before it."""
     loss, gradient = eqx.filter_value_and_grad(denoising_loss)(
-        state.memory, patterns, weights, noise, sigma, recipe.weighting
+        state.memory, cues.patterns, cues.weights, cues.noise, cues.sigma, recipe.weighting
     )
     current = eqx.filter(state.memory, eqx.is_inexact_array)
     updates, optimiser = recipe.optimiser.update(gradient, state.optimiser, current)

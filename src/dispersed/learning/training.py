@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from dispersed.learning.checkpoint import Checkpoint, fingerprint
+from dispersed.learning.checkpoint import Checkpoint, computation, fingerprint
 from dispersed.learning.loop import Curve, run
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream, start
@@ -72,7 +72,7 @@ def train(
         key[None],
         check_every=at_least("check_every", check_every, 1),
         patience=None if patience is None else at_least("patience", patience, 1),
-        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, recipe, data, key[None], check_every),
+        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, memory, recipe, data, key[None], check_every),
         title="Training",
     )
     result = states.result if best is None else best.memory
@@ -107,6 +107,7 @@ def as_data(patterns: Any, weights: ArrayLike | None, dimension: int) -> Fixed |
 def as_checkpoint(
     path: str | Path | None,
     seconds: float,
+    memory: LearnedMemory,
     recipe: Recipe,
     data: Fixed | Stream,
     keys: Key[Array, " m"],
@@ -115,13 +116,18 @@ def as_checkpoint(
     if path is None:
         return None
     source = "a stream" if isinstance(data, Stream) else fingerprint(data.patterns, data.weights)
+    weights, rest = eqx.partition(memory, eqx.is_inexact_array)
+    sigma = jnp.ones(())
+    z = jnp.ones(memory.dimension)
     identity = {
         "key": fingerprint(jax.random.key_data(keys)),
         "patterns": source,
         "draws": recipe.draws,
         "levels": repr(recipe.levels),
-        "weighting": getattr(recipe.weighting, "__name__", repr(recipe.weighting)),
+        "weighting": computation(recipe.weighting, sigma),
+        "optimiser": computation(recipe.optimiser.update, weights, recipe.optimiser.init(weights), weights),
         "average": recipe.average,
+        "network": computation(lambda weights, *at: eqx.combine(weights, rest).estimate(*at), weights, z, sigma),
         "check_every": check_every,
     }
     return Checkpoint(path, identity, seconds)

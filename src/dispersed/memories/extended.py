@@ -31,16 +31,12 @@ class Extended(Memory):
     """A memory written by its anchor and excess; the density follows.
 
     To add a shape, write `dimension`, `anchored`, `project` and `uninformed` for one state, and `denoise`
-    where a closed form is better conditioned than differentiation.
+    where a closed form is better conditioned than differentiation; `given` and `evidence` if it can be completed.
     """
 
     @abc.abstractmethod
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """An anchor p of x and the excess log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π)."""
-
-    @abc.abstractmethod
-    def project(self, x: State) -> State:
-        """The nearest point of the memory, the limit of D_σ(x) as σ → 0."""
 
     @per_state
     def log_density(self, x: State, sigma: Scalar) -> Scalar:

@@ -1,12 +1,16 @@
 """Flat memories: segments, boxes and affine subspaces, bounded or not (Eq. 23)."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
-from dispersed.types import Array, ArrayLike, Float, Scalar, State
+from dispersed.memories.memory import gaussian_normaliser
+from dispersed.memories.seen import SeenFlat, fitted, told_apart
+from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -62,6 +66,15 @@ class Segment(Extended):
         u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
         return self.start + u * self.direction
 
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
+        """The segment after the entries `known` of one state were observed with noise σ: a truncated Gaussian on it."""
+        none, length = jnp.zeros_like(self.length)[None], self.length[None]
+        return fitted(SeenFlat(x, known, sigma, none[0], self.start, self.direction[None], none, length))
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        return self.given(x, known, sigma).log_evidence()
+
     def uninformed(self) -> tuple[State, Scalar]:
         """The midpoint, at ten times the root-mean-square distance from it."""
         return self.start + self.length / 2 * self.direction, 10 * self.length / np.sqrt(12)
@@ -109,6 +122,17 @@ class Box(Extended):
         """The nearest point of the box."""
         return jnp.clip(x, self.low, self.high)
 
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Box":
+        """The box after the entries `known` of one state were observed with noise σ: they are fixed, no other is."""
+        limits = jnp.where(known, x, self.low), jnp.where(known, x, self.high)
+        return eqx.tree_at(lambda box: (box.low, box.high), self, limits)
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        nearest, excess, _ = jax.vmap(interval, (0, 0, 0, None))(x, self.low, self.high, sigma)
+        log_densities = excess - ((x - nearest) / sigma) ** 2 / 2 - gaussian_normaliser(1, sigma)
+        return jnp.sum(jnp.where(known, log_densities, 0))
+
     def uninformed(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded units do not count."""
         mean, variance = spread_of_uniform(self.low, self.high)
@@ -133,6 +157,7 @@ class Subspace(Extended):
     directions: Float[Array, "k d"]
     low: Float[Array, " k"]
     high: Float[Array, " k"]
+    limited: bool = eqx.field(static=True)
 
     def __init__(
         self, origin: ArrayLike, directions: ArrayLike, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
@@ -141,6 +166,7 @@ class Subspace(Extended):
         self.directions = orthonormal_rows("directions", directions, self.origin.shape[0]).astype(self.origin.dtype)
         low, high = limits(low, high, self.directions.shape[0])
         self.low, self.high = low.astype(self.origin.dtype), high.astype(self.origin.dtype)
+        self.limited = not is_known(low, high) or bool(np.isfinite(np.stack([low, high])).any())
 
     def __repr__(self) -> str:
         return f"Subspace({self.directions.shape[0]} directions in {self.dimension} units, {self.origin.dtype})"
@@ -171,6 +197,23 @@ class Subspace(Extended):
         """The nearest point of the subspace within its limits."""
         u = jnp.clip(self.directions @ (x - self.origin), self.low, self.high)
         return self.origin + u @ self.directions
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
+        """The subspace after the entries `known` of one state were observed with noise σ: a Gaussian on it.
+
+        Raises `InputError` for limits in two directions or more: what was seen ties their coordinates to each
+        other, and a Gaussian over a box that is tilted against it has no closed form.
+        """
+        if self.limited and len(self.directions) > 1:
+            given = f"got a mask for a Subspace with limits in {len(self.directions)} directions"
+            raise InputError("known", given, "a Box, a Segment, a subspace without limits or a manifold takes one")
+        directions = self.directions if self.limited else told_apart(self.directions, known)
+        nothing = jnp.zeros_like(sigma)
+        return fitted(SeenFlat(x, known, sigma, nothing, self.origin, directions, self.low, self.high))
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        return self.given(x, known, sigma).log_evidence()
 
     def uninformed(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended
+from dispersed.memories.memory import gaussian_normaliser
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, real_array, vector
 
@@ -124,25 +125,24 @@ class GaussianMemory(Extended):
         return self._with(mean, *eigen(factor))
 
     def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log density of the entries `known` of x seen with noise σ, up to a constant of σ alone."""
-        return self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)[1]
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        fit = self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)[1]
+        return fit - gaussian_normaliser(known.sum(), sigma)
 
     def observed(
         self, core_factor: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
     ) -> tuple["GaussianMemory", Scalar]:
-        r"""The Gaussian given A y + noise·ε, and the log density of that observation.
+        r"""The Gaussian given A y + τε, and the log density of that observation + w log(τ√2π), τ = `noise` > 0.
 
         `core_factor` = A factor and `offset` = observation − A mean, so that A itself is never needed. With
         the singular values s of A factor = U s Wᵀ the posterior is N(mean + factor W s/(s²+τ²) Uᵀ offset, …)
-        with factor W √(τ²/(τ²+s²)); noise τ = 0 conditions exactly on what A determines.
+        with factor W √(τ²/(τ²+s²)).
         """
         gain, reduction, left, scale = observation(core_factor, noise)
         seen = left.T @ offset
         rest = offset - left @ seen
         mean = self.mean + self.factor @ (gain @ seen)
-        log_evidence = -jnp.sum(seen**2 / scale + jnp.log(scale)) / 2 - rest @ rest / 2 / jnp.maximum(
-            noise**2, jnp.finfo(offset.dtype).tiny
-        )
+        log_evidence = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2)) / 2 - (rest / noise) @ (rest / noise) / 2
         return self._with(mean, *eigen(self.factor @ reduction)), log_evidence
 
     def _with(self, mean: State, directions: Array, variances: Array) -> "GaussianMemory":

@@ -24,6 +24,9 @@ from dispersed.memories.network import Network
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 from dispersed.validation import InputError, positive
 
+COMPLETED = "points, Gaussians, shapes, cores, their mixtures, smoothed ones and networks are completed from one"
+"""What a mask of known entries is accepted for."""
+
 
 class Denoiser(eqx.Module):
     """Anything that knows E[y | x] at every noise level; enough to be recalled.
@@ -69,10 +72,8 @@ class Denoiser(eqx.Module):
         return self.sampling(x, known, sigma)
 
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
-        """The memory after the entries `known` of one state x were observed with noise σ."""
-        raise InputError(
-            "known", f"got a mask for a {type(self).__name__}", "only pattern memories and networks use one"
-        )
+        """The memory after the entries `known` of one state x were observed with noise σ, and stay as they are."""
+        raise InputError("known", f"got a mask for a {type(self).__name__}", COMPLETED)
 
     def uninformed(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level."""
@@ -104,6 +105,10 @@ class Memory(Denoiser):
         """D_σ(x) = E[y | x] = x − ∇E_σ(x), by Tweedie's formula. `x`: (..., d), `sigma` > 0."""
         return x - jax.grad(self.energy)(x, sigma)
 
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known): the log density of the entries `known` of one state x, seen with noise σ."""
+        raise InputError("known", f"got a mask for a {type(self).__name__}", COMPLETED)
+
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """An anchor p of one state x, and log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π).
 
@@ -123,7 +128,7 @@ class Memory(Denoiser):
         return jnp.eye(x.shape[-1], dtype=x.dtype) - self.jacobian(x, sigma)
 
 
-def gaussian_normaliser(dimension: int, sigma: Scalar) -> Scalar:
+def gaussian_normaliser(dimension: int | Int[Array, ""], sigma: Scalar) -> Scalar:
     """D log(σ√2π), minus the log density of N(0, σ²I) at its centre."""
     return dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.gaussian import GaussianMemory
 from dispersed.memories.memory import Memory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 from dispersed.validation import InputError, is_known, weight_array
@@ -119,13 +118,15 @@ class Mixture(Extended):
         return index, r[index]
 
     def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Mixture":
-        """The mixture after the entries `known` of one state were observed with noise σ; for Gaussians."""
-        if not all(isinstance(group, GaussianMemory) for group in self.groups):
-            raise InputError("known", "got a mask for a mixture of shapes", "mixtures of Gaussians use one")
+        """The mixture after the entries `known` of one state were observed with noise σ: w_k ← w_k p_σ^k(x_known)."""
         evidence = self.each(lambda component: component.evidence(x, known, sigma))
         groups = tuple(eqx.filter_vmap(lambda part: part.given(x, known, sigma))(group) for group in self.groups)
         log_weights = jax.nn.log_softmax(self.log_weights + evidence)
         return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, (groups, log_weights))
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known) = log Σ_k w_k p_σ^k(x_known)."""
+        return jax.nn.logsumexp(self.log_weights + self.each(lambda component: component.evidence(x, known, sigma)))
 
     def uninformed(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Denoiser, Memory
+from dispersed.memories.memory import Denoiser, Memory, gaussian_normaliser
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, log_weight_array, pattern_array, weight_array
 
@@ -152,6 +152,12 @@ class PatternMemory(Memory):
         """
         seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
         return PatternMemory(jnp.where(known, x, self.patterns), log_weights=seen._logits(x, sigma)[1])
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
+        # The others match exactly, and only their normaliser is to be taken off.
+        return seen.log_density(x, sigma) + gaussian_normaliser((~known).sum(), sigma)
 
     def uninformed(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level.

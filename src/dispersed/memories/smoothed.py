@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Memory
+from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 from dispersed.validation import InputError, positive
 
@@ -60,11 +60,57 @@ class Smoothed(Memory):
         """The memory's own nearest item, and its responsibility at s."""
         return self.memory.nearest(x, self._level(sigma))
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Smoothed":
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "SeenSmoothed":
         """The memory after the entries `known` were observed with noise σ: evidence at s for what it smooths."""
-        return Smoothed(self.memory.given(x, known, self._level(sigma)), self.bandwidth)  # type: ignore[arg-type]
+        inner = self.memory.given(x, known, self._level(sigma))
+        return SeenSmoothed(Smoothed(inner, self.bandwidth), x, known)  # type: ignore[arg-type]
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known): the memory's own, at s."""
+        return self.memory.evidence(x, known, self._level(sigma))
 
     def uninformed(self) -> tuple[State, Scalar]:
         """The memory's own, with the bandwidth added to the spread."""
         mean, level = self.memory.uninformed()
         return mean, jnp.hypot(level, 10 * self.bandwidth * jnp.sqrt(float(self.dimension)).astype(level.dtype))
+
+
+class SeenSmoothed(Memory):
+    """A smoothed memory of which some entries were observed: these are not blurred. Made by `given`."""
+
+    memory: Smoothed
+    x: State
+    known: Bool[Array, " d"]
+
+    @property
+    def dimension(self) -> int:
+        return self.memory.dimension
+
+    @per_state
+    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+        """Log p_σ(x), in nats: the known entries at x_known with the noise σ alone."""
+        off = jnp.where(self.known, x - self.x, 0) / sigma
+        units, level = self.known.sum(), jnp.hypot(sigma, self.memory.bandwidth.astype(sigma.dtype))
+        blurred = self.memory.log_density(jnp.where(self.known, self.x, x), sigma)
+        kept = gaussian_normaliser(units, level) - gaussian_normaliser(units, sigma)
+        return blurred + kept - off @ off / 2
+
+    @per_state
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x): the known entries, and the smoothed memory's D of the others."""
+        return jnp.where(self.known, self.x, self.memory.denoise(jnp.where(self.known, self.x, x), sigma))
+
+    @per_state
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """The smoothed memory's own, for memories that have them."""
+        return self.memory.responsibilities(jnp.where(self.known, self.x, x), sigma)
+
+    @per_state
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """The smoothed memory's own nearest item, and its responsibility."""
+        return self.memory.nearest(jnp.where(self.known, self.x, x), sigma)
+
+    def uninformed(self) -> tuple[State, Scalar]:
+        """The smoothed memory's own."""
+        start, level = self.memory.uninformed()
+        return jnp.where(self.known, self.x, start), level

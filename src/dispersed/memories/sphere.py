@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from dispersed.memories.batching import per_state
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
 from dispersed.memories.extended import Extended
-from dispersed.types import Array, ArrayLike, Float, Scalar, State
+from dispersed.memories.seen import SeenSphere, fitted, told_apart
+from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -104,6 +105,16 @@ class Sphere(Extended):
     def project(self, x: State) -> State:
         """The nearest point of the sphere; some point of it for the centre."""
         return self._nearest(*self._polar(x))
+
+    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenSphere:
+        """The sphere after the entries `known` of one state were observed with noise σ: exact, by one contour."""
+        all_of_space = jnp.eye(self.dimension, dtype=self.centre.dtype)
+        directions = all_of_space if self.directions is None else told_apart(self.directions, known)
+        return fitted(SeenSphere(x, known, sigma, jnp.zeros_like(sigma), self.centre, self.radius, directions))
+
+    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p_σ(x_known), the log density of the known entries of one state."""
+        return self.given(x, known, sigma).log_evidence()
 
     def uninformed(self) -> tuple[State, Scalar]:
         """The centre, at ten radii."""

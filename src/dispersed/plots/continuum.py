@@ -41,17 +41,18 @@ def plot_continuum(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.nda
         panels[0].set_ylabel("share of cues; novelty")
         handles, names = panels[0].get_legend_handles_labels()
         top.legend(handles, names, loc="outside lower center", ncols=4)
-        groups = bottom.subfigures(1, 3)
-        for number, (group, memory) in enumerate(zip(groups, MEMORIES, strict=True)):
+        # Room for the labels of the rows, so that the images of all three columns are of one size.
+        groups: Any = bottom.subfigures(1, 4, width_ratios=[0.2, 1, 1, 1])
+        for place, label in enumerate(["stored"] + [f"α = {alpha:g}" for alpha in SHOWN]):
+            height = 1 - (place + 0.5) / (len(SHOWN) + 1)
+            groups[0].text(1, height, label, ha="right", va="center")
+        for group, memory in zip(groups[1:], MEMORIES, strict=True):
             grid = group.subplots(len(SHOWN) + 1, 8)
-            strips = [("stored", "stored")] + [(f"{memory}, {alpha}", f"α = {alpha:g}") for alpha in SHOWN]
-            for row, (name, label) in zip(grid, strips, strict=True):
+            for row, name in zip(grid, ["stored"] + [f"{memory}, {alpha}" for alpha in SHOWN], strict=True):
                 for axis, state in zip(row, pictures[name], strict=True):
                     axis.imshow(state.reshape(8, 8), cmap="gray_r", vmin=-1, vmax=1)
                     axis.set_xticks([])
                     axis.set_yticks([])
                     for spine in axis.spines.values():
                         spine.set_visible(False)
-                if number == 0:
-                    row[0].set_ylabel(label, rotation=0, ha="right", va="center")
     return figure

@@ -40,6 +40,7 @@ def plot_reconstruction(rows: Sequence[dict[str, Any]], pictures: Mapping[str, n
                 axis.imshow(state.reshape(8, 8), cmap="gray_r", vmin=-1, vmax=1)
                 axis.set_xticks([])
                 axis.set_yticks([])
+                axis.spines[:].set(visible=True, color="0.8")
             row[0].set_ylabel(label, rotation=0, ha="right", va="center")
         error, plausible = right.subplots(2, 1, sharex=True)
         for memory, (label, colour) in LINES.items():

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.storage import Encoding
-from dispersed.types import Array, Float, Int
+from dispersed.types import Array, Float, Int, Numbers
 
 CHUNK = 4096
 """Patterns whose logits are in memory at once, for every state; their block then stays in the second-level cache."""
@@ -26,27 +26,27 @@ CHUNK = 4096
 class Evidence(eqx.Module):
     """Of a set of patterns, for each state of a batch (b, d)."""
 
-    top: Float[Array, " b"]
+    top: Float[Numbers, " b"]
     """The largest logit m."""
-    mass: Float[Array, " b"]
+    mass: Float[Numbers, " b"]
     """Σ e^{ℓ − m}."""
-    total: Float[Array, "b d"]
+    total: Float[Numbers, "b d"]
     """Σ e^{ℓ − m} y."""
-    slope: Float[Array, " b"]
+    slope: Float[Numbers, " b"]
     """Σ e^{ℓ − m} (ℓ − m), from which the entropy follows."""
 
     @property
-    def log_mass(self) -> Float[Array, " b"]:
+    def log_mass(self) -> Float[Numbers, " b"]:
         """Log Σ e^ℓ."""
         return self.top + jnp.log(self.mass)
 
     @property
-    def mean(self) -> Float[Array, "b d"]:
+    def mean(self) -> Float[Numbers, "b d"]:
         """Σ p(j | x) y_j."""
         return self.total / self.mass[:, None]
 
     @property
-    def entropy(self) -> Float[Array, " b"]:
+    def entropy(self) -> Float[Numbers, " b"]:
         """−Σ p log p, in nats."""
         return jnp.log(self.mass) - self.slope / self.mass
 

@@ -1,7 +1,7 @@
 """Hosts that each hold a share of the patterns, joined by `jax.distributed`.
 
-Every host runs the same program on the same cues and its own patterns; what they exchange is small: the evidence of each
-share, or the patterns that each one keeps. With one host, nothing is exchanged.
+Every host runs the same program on the same cues and its own patterns; what they exchange is small: the evidence of
+each share, or the patterns that each one keeps. With one host, nothing is exchanged.
 """
 
 from collections.abc import Callable

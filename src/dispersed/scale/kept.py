@@ -17,19 +17,20 @@ The best s is 1 − δ/r: all that was left out then counts as if it lay on the 
 Along the flow to a pattern c, x = c + (σ/σ₀)(x₀ − c), the weight of what was left out beside that of c can only fall as
 long as r ≥ ‖x₀ − c‖. So one screen serves a whole recall, as a rule.
 
-With ε the ratio of what was left out to what was kept, D the mean of what was kept, μ and R the centre of all patterns and
-the greatest distance from it,
+With ε the ratio of what was left out to what was kept, D the mean of what was kept, μ and R the centre of all
+patterns and the greatest distance from it,
 
     ‖D − D_σ(x)‖ ≤ ε/(1+ε) · (R + ‖D − μ‖) + round-off.
 
 **A basin that is owned.** For a pattern c put u = (z − c)/σ along the flow dz/dσ = (z − D_σ(z))/σ, with λ = −log σ:
 du/dλ = (D − c)/σ, at most Σ_j p_j D_j/σ with D_j = ‖y_j − c‖. Let g_j be by how much the logit of c exceeds that of y_j
-at (z₀, σ₀), γ_j that difference without the prior weights, Δ_j = D_j/σ₀ and x = σ₀/σ. As long as u has moved by at most η,
+at (z₀, σ₀), γ_j that difference without the prior weights, Δ_j = D_j/σ₀ and x = σ₀/σ. As long as u has moved by at
+most η,
 
     g_j(σ) ≥ g_j − γ_j + γ_j x + Δ_j²(x² − x)/2 − Δ_j η x,
 
-so the whole way of u from σ₀ to 0 is at most Σ_j Δ_j e^{−g_j + Δ_jη}/(γ_j − Δ_jη). If that is less than η, u never moves
-by η, and z → c: from here on the recall is decided, for the exact flow over all patterns.
+so the whole way of u from σ₀ to 0 is at most Σ_j Δ_j e^{−g_j + Δ_jη}/(γ_j − Δ_jη). If that is less than η, u never
+moves by η, and z → c: from here on the recall is decided, for the exact flow over all patterns.
 """
 
 import equinox as eqx
@@ -37,7 +38,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.scale.roundoff import gamma
-from dispersed.types import Array, Bool, Float, Int, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 MOVES = 0.5
 """Of Δη above, for the pattern furthest away."""
@@ -46,43 +47,43 @@ MOVES = 0.5
 class Kept(eqx.Module):
     """What one state keeps. All numbers are in double precision but the patterns, which are as they are stored."""
 
-    index: Int[Array, " k"]
-    y: Float[Array, "k d"]
-    log_weights: Float[Array, " k"]
+    index: Int[Numbers, "*b k"]
+    y: Float[Numbers, "*b k d"]
+    log_weights: Float[Numbers, "*b k"]
     """−inf for padding."""
-    x: Float[Array, " d"]
+    x: Float[Numbers, "*b d"]
     """Where it was screened,"""
-    sigma: Scalar
+    sigma: Float[Numbers, "*b"]
     """and at which noise."""
-    log_rest: Scalar
+    log_rest: Float[Numbers, "*b"]
     """A."""
-    reach: Scalar
+    reach: Float[Numbers, "*b"]
     """r."""
 
 
 class World(eqx.Module):
     """What is known of all patterns."""
 
-    centre: Float[Array, " d"]
-    radius: Scalar
-    norm: Scalar
+    centre: Float[Numbers, "*b d"]
+    radius: Float[Numbers, "*b"]
+    norm: Float[Numbers, "*b"]
 
 
 class View(eqx.Module):
     """The posterior of one state over what it keeps, with what it may miss."""
 
-    lead: Int[Array, ""]
+    lead: Int[Numbers, "*b"]
     """The place of the likeliest of them."""
-    logits: Float[Array, " k"]
+    logits: Float[Numbers, "*b k"]
     """Relative to it."""
-    apart: Float[Array, " k"]
+    apart: Float[Numbers, "*b k"]
     """Distances from it."""
-    mean: Float[Array, " d"]
-    log_mass: Scalar
+    mean: Float[Numbers, "*b d"]
+    log_mass: Float[Numbers, "*b"]
     """log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over what is kept."""
-    log_rest: Scalar
+    log_rest: Float[Numbers, "*b"]
     """At least the same over what is not."""
-    bound: Scalar
+    bound: Float[Numbers, "*b"]
     """At least ‖mean − D_σ(x)‖."""
 
 
@@ -119,7 +120,8 @@ def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:
     spread = world.radius + jnp.linalg.norm(mean - world.centre)
     far = jnp.max(jnp.where(share > 0, squares, 0))
     small = gamma(d + 8, x.dtype)
-    off = small * (2 * jnp.sqrt(far * away) + far) / (2 * sigma**2)
+    prior = jnp.max(jnp.where(share > 0, jnp.abs(kept.log_weights), 0))
+    off = small * ((2 * jnp.sqrt(far * away) + far) / (2 * sigma**2) + prior)
     rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * world.radius
     return View(lead, logits, jnp.sqrt(squares), mean, log_mass, log_rest, missing * spread + rounding)
 
@@ -150,8 +152,8 @@ def owned(kept: Kept, seen: View, x: State, sigma: Scalar, world: World) -> Bool
 
 
 def fewer(kept: Kept, x: State, sigma: Scalar, seen: View, size: int) -> Kept:
-    """Only the `size` likeliest at x and σ; the others join what was left out, and x is the new place to look from."""
-    top, place = jax.lax.top_k(seen.logits, size)
+    """Only the `size` likeliest at x and σ. The others join what was left out, and x is the new place to look from."""
+    _, place = jax.lax.top_k(seen.logits, size)
     gone = jnp.ones(seen.logits.shape, bool).at[place].set(False) & (kept.log_weights > -jnp.inf)
     lead = kept.y[seen.lead].astype(x.dtype)
     lead_mass = kept.log_weights[seen.lead] - jnp.sum((x - lead) ** 2) / (2 * sigma**2)

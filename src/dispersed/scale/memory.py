@@ -30,15 +30,16 @@ from dispersed.validation import (
 class StoredMemory(Memory):
     r"""The exact memory of any number of patterns in any storage (Eq. 12, 28, 29).
 
-    What `PatternMemory` is for a few thousand patterns, this is for millions: the same distribution, never more of it in
-    memory at once than a block, and a posterior that says how exact it is.
+    What `PatternMemory` is for a few thousand patterns, this is for millions: the same distribution, never more of it
+    in memory at once than a block, and a posterior that says how exact it is.
 
     **Arguments**
 
     - `patterns`: (n, d), an array or a `dispersed.storage.Storage`: `open_patterns(path)`, `PatternStore(…).storage`,
       `InMemory(patterns, Bits())`, …
     - `weights`: prior probabilities, (n,); uniform by default. `log_weights`: their logarithms instead.
-      With several hosts (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all share.
+      With several hosts (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all
+      share.
     - `devices`: that hold the blocks, in turn; all local ones by default.
     - `tol`: what ‖D − D_σ(x)‖ may be in the methods below.
 
@@ -68,13 +69,15 @@ class StoredMemory(Memory):
             raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
         prior = None
         if weights is not None:
+            weight_array(weights, n)
             with np.errstate(divide="ignore"):
-                prior = np.log(np.asarray(weight_array(weights, n), float))
+                prior = np.log(np.asarray(weights, float))
         elif log_weights is not None:
-            prior = np.asarray(log_weight_array(log_weights, n), float)
+            log_weight_array(log_weights, n)
+            prior = np.asarray(log_weights, float)
         if prior is not None:
             top = everywhere(prior.max()).max()
-            prior = (prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())).astype(np.float32)
+            prior = prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())
         self.placed = Placed(storage, prior, jax.local_devices() if devices is None else list(devices))
         self.tol = positive_number("tol", tol)
 
@@ -113,7 +116,7 @@ class StoredMemory(Memory):
         if found.bound.size and found.bound.max() > tol:
             worst = f"asked for {tol:g}, double precision certifies {found.bound.max():.3g} here"
             raise InputError("tol", worst, "a larger tol is accepted")
-        return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), found)
+        return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
 
     def _ask(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> Answer:
         """What all patterns say of one state, from inside a compiled program; a batch is one pass over them."""
@@ -128,11 +131,10 @@ class StoredMemory(Memory):
             jax.ShapeDtypeStruct(x.shape, x.dtype), shape, jax.ShapeDtypeStruct((), jnp.asarray(0).dtype), shape
         )
 
-        def call(x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
+        def call(x: Any, sigma: Any, known: Any = None) -> Answer:
             batch, d = x.shape[:-1], x.shape[-1]
-            flat = [None if a is None else np.asarray(a) for a in (x, sigma, known)]
-            mask = None if known is None else flat[2].reshape(-1, d)
-            answer = ask(self.placed, flat[0].reshape(-1, d), flat[1].reshape(-1), mask)
+            mask = None if known is None else np.asarray(known).reshape(-1, d)
+            answer = ask(self.placed, np.asarray(x).reshape(-1, d), np.asarray(sigma).reshape(-1), mask)
             return Answer(
                 *(
                     part.reshape(*batch, *part.shape[1:]).astype(wanted.dtype)
@@ -157,7 +159,7 @@ class StoredMemory(Memory):
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern nearest to x and its responsibility p(j | x) at σ."""
         answer = self._ask(x, sigma)
-        return answer.index, answer.responsibility
+        return answer.nearest, answer.responsibility
 
     @per_state
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
@@ -199,7 +201,7 @@ class StoredObserved(Denoiser):
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern that agrees best with the known entries, and its responsibility."""
         answer = self.memory._ask(self.x, sigma, self.known)
-        return answer.index, answer.responsibility
+        return answer.nearest, answer.responsibility
 
 
 @eqx.filter_custom_jvp

@@ -13,7 +13,7 @@ from dispersed.scale.evidence import CHUNK
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
-from dispersed.types import Array
+from dispersed.types import Array, Numbers
 
 BLOCK = 16 * CHUNK
 """Patterns that one call of a compiled scan goes through."""
@@ -26,23 +26,23 @@ class Block(NamedTuple):
 
     start: int
     """Index of the first."""
-    count: int
+    filled: int
     """How many are patterns, the rest being padding."""
-    codes: Array
-    scale: Array | None
-    log_weights: Array
+    codes: Numbers
+    scale: Numbers | None
+    log_weights: Numbers
     """(rows,), or 0 for all."""
 
 
 class Tiles(NamedTuple):
     """Patterns of some tiles, (t, TILE)."""
 
-    index: np.ndarray
+    indices: np.ndarray
     present: np.ndarray
     """False for padding."""
     y: np.ndarray
     """(t, TILE, d)."""
-    log_weights: np.ndarray
+    log_weights: Numbers
 
 
 class Facts(NamedTuple):
@@ -112,20 +112,26 @@ class Placed:
             device = self.devices[number % len(self.devices)]
             block = self._view(start, codes, scale)
             placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
-            yield Block(block.start, block.count, *placed)
+            yield Block(block.start, block.filled, placed[0], placed[1], placed[2])
+
+    def prior(self, block: Block) -> np.ndarray:
+        """The log weights of a block in double precision, padded as the block is; 0 for all if they are alike."""
+        if self._log_weights is None:
+            return np.zeros(())
+        return _padded(self._log_weights[block.start : block.start + block.filled], self.rows)
 
     def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
-        log_w = np.float32(0) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        return Block(start, len(codes), codes, scale, log_w)
+        log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        return Block(start, len(codes), codes, scale, log_w.astype(np.float32))
 
     def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
         """Some tiles of the block of that number, decoded."""
         if self._views is None:
             self._views = [self._view(*block) for block in self.storage.blocks(self.rows)]
-        start, count, codes, scale, log_w = self._views[number]
+        start, filled, codes, scale, log_w = self._views[number]
         inside = tile[:, None] * TILE + np.arange(TILE)
-        present = inside < count
-        inside = np.minimum(inside, count - 1)
+        present = inside < filled
+        inside = np.minimum(inside, filled - 1)
         flat = inside.reshape(-1)
         y = self.encoding.decode(codes[flat], None if scale is None else scale[flat], self.shape[1])
         return Tiles(start + inside, present, y.reshape(*inside.shape, -1), log_w[inside] if log_w.ndim else log_w)
@@ -137,29 +143,30 @@ class Placed:
         return self._log_weights[indices]
 
     def patterns(self, indices: np.ndarray) -> np.ndarray:
-        """This host's patterns decoded, (..., d) for `indices` (...)."""
+        """Patterns of this host decoded, (..., d) for `indices` (...)."""
         return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
 
     def _facts(self) -> Facts:
         n, d = self.shape
         total = np.zeros(d)
         for block in self.blocks():
-            total += np.asarray(_sum(block.codes, block.scale, np.int32(block.count), self.encoding, d), float)
+            total += np.asarray(_sum(block.codes, block.scale, np.int32(block.filled), self.encoding, d))
         centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
         squares = [
-            np.asarray(_extent(block.codes, block.scale, np.int32(block.count), centre, self.encoding, d), float)
+            np.asarray(_extent(block.codes, block.scale, np.int32(block.filled), centre, self.encoding, d))
             for block in self.blocks()
         ]
         radius, norm = np.sqrt(everywhere(np.max(squares, axis=0)).max(axis=0)) * (
             1 + (d + 8) * np.finfo(np.float32).eps
         )
-        finite = np.zeros(1) if self.uniform else self._log_weights[self._log_weights > -np.inf]
+        prior = np.zeros(1) if self._log_weights is None else self._log_weights
+        finite = prior[prior > -np.inf]
         lowest, widest = everywhere(np.array([finite.min(initial=np.inf), np.abs(finite).max(initial=0)])).T
         length = float(np.linalg.norm(centre.astype(float)))
         return Facts(centre, length, float(radius), float(norm), float(lowest.min()), float(widest.max()))
 
 
-def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+def _padded(array: Numbers, rows: int) -> Numbers:
     if array.ndim == 0 or len(array) == rows:
         return array
     padded = np.zeros((rows, *array.shape[1:]), array.dtype)
@@ -172,13 +179,13 @@ def _whole(n: int, unit: int) -> int:
 
 
 @eqx.filter_jit
-def _sum(codes: Array, scale: Array | None, count: int, encoding: Encoding, d: int) -> Array:
+def _sum(codes: Array, scale: Array | None, count: Numbers, encoding: Encoding, d: int) -> Array:
     y = encoding.decode(codes, scale, d)
     return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < count, y, 0), axis=0)
 
 
 @eqx.filter_jit
-def _extent(codes: Array, scale: Array | None, count: int, centre: Array, encoding: Encoding, d: int) -> Array:
+def _extent(codes: Array, scale: Array | None, count: Numbers, centre: Array, encoding: Encoding, d: int) -> Array:
     """The largest ‖y − μ‖² and ‖y‖²."""
     y = encoding.decode(codes, scale, d)
     inside = jnp.arange(len(y)) < count

@@ -3,7 +3,7 @@
 A program that is running must not start another one, so the scans of this package cannot serve it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,13 @@ ROWS = 4096
 class Answer(NamedTuple):
     """Of states (b, d)."""
 
-    mean: np.ndarray
+    mean: Any
     """D_σ(x), (b, d)."""
-    log_mass: np.ndarray
+    log_mass: Any
     """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), (b,)."""
-    index: np.ndarray
-    """The nearest pattern, (b,),"""
-    responsibility: np.ndarray
+    nearest: Any
+    """The index of the nearest pattern, (b,),"""
+    responsibility: Any
     """and its responsibility."""
 
 

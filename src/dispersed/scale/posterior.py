@@ -2,10 +2,11 @@ r"""The exact posterior over any number of stored patterns, with a certificate.
 
     p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)),    D_σ(x) = Σ_j p(j | x) y_j          (Eq. 28, 29)
 
-Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others; the
-few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the distance
-from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound exceeds it is left
-for the next, from the screen to the sum in single precision and from there to that in double precision.
+Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others;
+the few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the
+distance from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound
+exceeds it is left for the next, from the screen to the sum in single precision and from there to that in double
+precision.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
@@ -21,7 +23,7 @@ from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import TILE, Placed
 from dispersed.scale.roundoff import logit_error, mean_error
 from dispersed.scale.screen import Found, likeliest, probe, screen
-from dispersed.types import Array
+from dispersed.types import Array, Numbers
 
 SCREENED = 1 << 24
 """Numbers that a screen holds at once."""
@@ -38,25 +40,25 @@ class PatternPosterior(eqx.Module):
     out, whose posterior is off by at most the share that `bound` allows.
     """
 
-    mean: np.ndarray
+    mean: Numbers
     """D_σ(x), (..., d)."""
-    bound: np.ndarray
+    bound: Numbers
     """At least ‖mean − D_σ(x)‖, (...)."""
-    log_normaliser: np.ndarray
+    log_normaliser: Numbers
     """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), (...); log p_σ(x) is d log(σ√2π) less."""
-    entropy: np.ndarray
+    entropy: Numbers
     """−Σ p log p in nats, (...)."""
-    index: np.ndarray
-    """The likeliest patterns, the first one first, (..., k)."""
-    responsibilities: np.ndarray
+    index: Numbers
+    """The likeliest patterns, the first one first, (..., k); −1 where fewer were not left out."""
+    responsibilities: Numbers
     """Theirs, (..., k)."""
-    path: np.ndarray
+    path: Numbers
     """"pruned" or "scan", (...)."""
-    patterns_weighed: np.ndarray
+    patterns_weighed: Numbers
     """How many patterns were not left out, (...)."""
 
     @property
-    def effective_patterns(self) -> np.ndarray:
+    def effective_patterns(self) -> Numbers:
         """Exp of the entropy: how many patterns share the state."""
         return np.exp(self.entropy)
 
@@ -82,14 +84,17 @@ def limit(placed: Placed) -> int:
     return max(placed.shape[0] // 32, 64)
 
 
-def screened(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float) -> list[Found | None]:
-    """What every state keeps; None where it would be too much."""
+def screened(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None = None
+) -> list[Found | None]:
+    """What every state keeps; None where it would be more than `most`, by default than what is cheaper to sum."""
+    most = limit(placed) if most is None else most
     found: list[Found | None] = [None] * len(x)
-    likely = np.flatnonzero(probe(placed, x, sigma)) if placed.shape[0] > 4 * limit(placed) else np.arange(len(x))
+    likely = np.flatnonzero(probe(placed, x, sigma)) if placed.shape[0] > 4 * most else np.arange(len(x))
     size = max(1, SCREENED * TILE // placed.shape[0])
     for start in range(0, len(likely), size):
         some = likely[start : start + size]
-        for i, kept in zip(some, screen(placed, x[some], sigma[some], share, limit(placed)), strict=True):
+        for i, kept in zip(some, screen(placed, x[some], sigma[some], share, most), strict=True):
             found[i] = kept
     # What is too much for one host is too much.
     missing = everywhere(np.array([kept is None for kept in found])).any(axis=0)
@@ -131,7 +136,8 @@ def _joined(kept: Kept) -> Kept:
         return np.concatenate(list(array), axis=1)
 
     rest, reach = np.logaddexp.reduce(hosts.log_rest, axis=0), hosts.reach.min(axis=0)
-    return Kept(*map(beside, (hosts.index, hosts.y, hosts.log_weights)), kept.x, kept.sigma, rest, reach)
+    index, y, log_w = map(beside, (hosts.index, hosts.y, hosts.log_weights))
+    return Kept(index, y, log_w, kept.x, kept.sigma, rest, reach)
 
 
 def rounded(count: Any, factor: int, least: int = 1) -> Any:
@@ -140,10 +146,11 @@ def rounded(count: Any, factor: int, least: int = 1) -> Any:
     return (least * factor**steps).astype(int)
 
 
-def padded(tree: Any, size: int) -> Any:
-    """The first axis filled up to `size` with copies of the first entry, by NumPy: few programs serve all batches."""
+def padded(tree: Any, factor: int) -> Any:
+    """The first axis filled up to a power of `factor` with copies of the first entry, by NumPy."""
 
     def fill(array: np.ndarray) -> np.ndarray:
+        size = int(rounded(len(array), factor))
         return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
 
     return jax.tree.map(fill, tree)
@@ -157,7 +164,8 @@ def _views(kept: Kept, world: World, k: int) -> tuple[View, Array, Array, Array]
         seen = view(kept, kept.x, kept.sigma, world)
         p = jax.nn.softmax(seen.logits)
         share, place = jax.lax.top_k(p, min(k, p.size))
-        return seen, kept.index[place], share, jax.scipy.special.entr(p).sum()
+        index = jnp.where(kept.log_weights[place] > -jnp.inf, kept.index[place], -1)
+        return seen, index, share, jax.scipy.special.entr(p).sum()
 
     return jax.vmap(one)(kept)
 
@@ -184,16 +192,15 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
     facts = placed.facts
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
-    states = padded((moved, beta), rounded(len(x), 2))
+    states = padded((moved, beta), 2)
     arguments = [array.astype(dtype) for array in (*states, facts.centre)]
     parts: dict[jax.Device, Evidence] = {}
     blocks = 0
     with jax.enable_x64(dtype == np.float64):
         for block in placed.blocks():
             blocks += 1
-            here = _evidence(
-                block.codes, block.scale, block.log_weights, np.int32(block.count), *arguments, placed.encoding
-            )
+            prior = block.log_weights if dtype == np.float32 else placed.prior(block)
+            here = _evidence(block.codes, block.scale, prior, np.int32(block.filled), *arguments, placed.encoding)
             device = next(iter(block.codes.devices()))
             parts[device] = here if device not in parts else _combine(parts[device], here)
     with jax.enable_x64(True):
@@ -232,12 +239,24 @@ def leaders(
     placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
-    index, logits = likeliest(placed, x, sigma, k)
+    index = likeliest(placed, x, sigma, k)
     y = placed.patterns(index).astype(float)
     exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
     index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
     order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(index, order, 1), np.exp(np.take_along_axis(exact, order, 1) - log_mass[:, None])
+
+
+def weighed(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None, k: int
+) -> Iterator[tuple]:
+    """States that keep few enough patterns: which, their views, the k likeliest, their shares, entropy, how many."""
+    found = screened(placed, x, sigma, share, most)
+    with jax.enable_x64(True):
+        for some, kept in kept_groups(placed, x, sigma, found):
+            views = _views(padded(kept, 8), placed.world, k)
+            here = jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], views)
+            yield some, *here, np.sum(kept.log_weights > -np.inf, axis=1)
 
 
 def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: int) -> PatternPosterior:
@@ -246,27 +265,33 @@ def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: i
     n = placed.shape[0]
     k = min(k, n)
     mean, bound = np.zeros((b, d)), np.full(b, np.inf)
-    log_mass, entropy, weighed = np.zeros(b), np.zeros(b), np.full(b, n)
-    index, share = np.zeros((b, k), np.int64), np.zeros((b, k))
+    log_mass, entropy, counts = np.zeros(b), np.zeros(b), np.full(b, n)
+    index, share = np.full((b, k), -1), np.zeros((b, k))
     path = np.full(b, SCANNED, dtype=object)
-    found = screened(placed, x, sigma, allowed_share(placed, tol))
-    with jax.enable_x64(True):
-        for some, kept in kept_groups(placed, x, sigma, found):
-            filled = padded(kept, rounded(len(some), 8))
-            seen, *rest = jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], _views(filled, placed.world, k))
-            first, p, spread = rest
-            mean[some], bound[some], log_mass[some], entropy[some] = seen.mean, seen.bound, seen.log_mass, spread
-            index[some, : p.shape[1]], share[some, : p.shape[1]] = first, p
-            weighed[some], path[some] = [len(found[i].indices) for i in some], PRUNED
+
+    def prune(states: np.ndarray, most: int | None) -> None:
+        for some, seen, first, p, spread, kept in weighed(
+            placed, x[states], sigma[states], allowed_share(placed, tol), most, k
+        ):
+            here = states[some]
+            mean[here], bound[here], log_mass[here], entropy[here] = seen.mean, seen.bound, seen.log_mass, spread
+            index[here, : p.shape[1]], share[here, : p.shape[1]] = first, p
+            counts[here], path[here] = kept, PRUNED
+
+    prune(np.arange(b), None)
     left = np.flatnonzero(~(bound <= tol))
     if left.size:
         total = summed_within(placed, x[left], sigma[left], tol)
         mean[left], bound[left], log_mass[left], entropy[left] = total
-        path[left], weighed[left] = SCANNED, n
+        path[left], counts[left] = SCANNED, n
         index[left], share[left] = leaders(placed, x[left], sigma[left], total.log_mass, k)
+        # Where expanded products lose too much, all that they cannot tell apart is weighed by differences.
+        left = left[~(total.bound <= tol)]
+        if left.size:
+            prune(left, n)
     if placed.uniform:
         log_mass -= np.log(n)
-    return PatternPosterior(mean, bound, log_mass, entropy, index, share, path, weighed)
+    return PatternPosterior(mean, bound, log_mass, entropy, index, share, path, counts)
 
 
 __all__ = [

@@ -1,13 +1,14 @@
 r"""One cheap pass that finds every pattern that can matter, and bounds the weight of all others together.
 
 Logits are computed in single precision, and of every tile of `TILE` patterns only the largest is kept: its top. A tile
-whose patterns together weigh at most TILE·e^{top + δ}, where δ bounds the round-off, need not be looked into: no exponential
-and no second product is spent on it. As many tiles go, of each state, as together weigh no more than a share of its leading
-pattern that was asked for. The patterns of the others are weighed one by one, and again only those stay that matter. This
-holds whatever the patterns are and in whatever order they lie; only how many are kept depends on that.
+whose patterns together weigh at most TILE·e^{top + δ}, where δ bounds the round-off, need not be looked into: no
+exponential and no second product is spent on it. As many tiles go, of each state, as together weigh no more than a
+share of its leading pattern that was asked for. The patterns of the others are weighed one by one, and again only
+those stay that matter. This holds whatever the patterns are and in whatever order they lie; only how many are kept
+depends on that.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +26,8 @@ FAR = 1e100
 LEVELS = 128
 """Depths below the leading logit, in nats, at which tiles can be left out."""
 LOOSE = 4
-"""Tiles are weighed as if all their patterns were their best: they get a small part of the share, so that most of what is
-left out is left out by its own weight."""
+"""Tiles are weighed as if all their patterns were their best: they get a small part of the share, so that most of
+what is left out is left out by its own weight."""
 BEST = 8
 """Tiles that are looked into in any case: beside them, what the others can weigh is small."""
 GATHERED = 1 << 21
@@ -47,9 +48,9 @@ class Found(NamedTuple):
 class _States(NamedTuple):
     """States as the programs take them: in single precision, a power of two of them, so that few programs serve all."""
 
-    x: np.ndarray
-    beta: np.ndarray
-    centre: np.ndarray
+    x: Any
+    beta: Any
+    centre: Any
 
 
 def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int) -> list[Found | None]:
@@ -103,7 +104,7 @@ def _reach(largest: float, sigma: float, square: float, lowest: float) -> float:
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
     """
-    away = 2 * sigma**2 * (lowest - largest) + square
+    away = min(2 * sigma**2 * (lowest - largest) + square, FAR**2)
     return float(np.sqrt(np.clip(away - 1e-14 * (abs(away) + square), 0, FAR**2)))
 
 
@@ -127,8 +128,8 @@ def _cuts(heights: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     return cut, tail[np.arange(b), np.minimum(cut, LEVELS - 1)]
 
 
-def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k likeliest patterns of every state and their logits, (b, k) each, but for ties within round-off."""
+def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> np.ndarray:
+    """The k likeliest patterns of every state, (b, k), but for ties within round-off."""
     moved = x - placed.facts.centre.astype(float)
     states = _states(moved, 1 / sigma**2, placed.facts.centre)
     tops = _tops(placed, states, len(x))
@@ -139,14 +140,14 @@ def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> tuple
     _, indices, values = _weighed(placed, states, in_play)
     indices, values = indices.reshape(len(x), -1), values.reshape(len(x), -1)
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(indices, order, 1), np.take_along_axis(values, order, 1)
+    return np.take_along_axis(indices, order, 1)
 
 
 def probe(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Which states are likely to keep few patterns, guessed from the first chunk of them: (b,)."""
     states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre)
     block = next(iter(placed.blocks()))
-    values = _first_logits(block.codes, block.scale, block.log_weights, np.int32(block.count), states, placed.encoding)
+    values = _first_logits(block.codes, block.scale, block.log_weights, np.int32(block.filled), states, placed.encoding)
     values = np.asarray(values)[: len(x)]
     near = values > values.max(axis=1, keepdims=True) - 20
     return everywhere(near.mean(axis=1) < 0.1).all(axis=0)
@@ -165,7 +166,7 @@ def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
 def _tops(placed: Placed, states: _States, b: int) -> np.ndarray:
     """The largest logit of every tile, (b, tiles)."""
     parts = [
-        _block_tops(block.codes, block.scale, block.log_weights, np.int32(block.count), states, placed.encoding)
+        _block_tops(block.codes, block.scale, block.log_weights, np.int32(block.filled), states, placed.encoding)
         for block in placed.blocks()
     ]
     return np.concatenate([np.asarray(part)[:b] for part in parts], axis=1)
@@ -189,7 +190,7 @@ def _weighed(placed: Placed, states: _States, in_play: np.ndarray) -> tuple[np.n
             height = np.einsum("tkd,tkd->tk", part.y, part.y) / 2 - part.y @ states.centre
             here = np.einsum("tkd,td->tk", part.y, states.x[i]) - height
             values[some] = np.where(part.present, states.beta[i][:, None] * here + part.log_weights, -np.inf)
-            indices[some] = part.index
+            indices[some] = part.indices
     return np.repeat(state, TILE), indices.reshape(-1), values.reshape(-1)
 
 
@@ -217,7 +218,7 @@ def _first_logits(codes, scale, log_weights, count, states: _States, encoding: E
     size = min(codes.shape[0], CHUNK)
     y = encoding.decode(codes[:size], None if scale is None else scale[:size], states.x.shape[1])
     log_w = log_weights[:size] if log_weights.ndim else log_weights
-    return jnp.where(jnp.arange(size) < count, logits(y, log_w, *states), -jnp.inf)
+    return jnp.where(jnp.arange(size) < count, logits(y, log_w, states.x, states.beta, states.centre), -jnp.inf)
 
 
 __all__ = ["Found", "likeliest", "probe", "screen"]

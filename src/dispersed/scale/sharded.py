@@ -23,8 +23,8 @@ AXIS = "patterns"
 class ShardedMemory(Memory):
     """The exact memory of patterns in equal shares on the devices of a mesh, for every dynamics, under `jax.jit`.
 
-    Every device sums its own share in blocks (`evidence`), and the sums are put together (`combine`); what travels is one
-    state and three numbers a device and cue. The mesh may reach over several hosts.
+    Every device sums its own share in blocks (`evidence`), and the sums are put together (`combine`); what travels is
+    one state and three numbers a device and cue. The mesh may reach over several hosts.
 
     **Arguments**
 
@@ -32,8 +32,8 @@ class ShardedMemory(Memory):
     - `mesh`: of one axis; all devices by default.
     - `encoding`: how they are kept on the devices.
 
-    Logits are expanded products in the precision of x, off by up to γ_{d+8}‖x‖‖y‖/σ²: for levels where memories are told
-    apart by less than that, `StoredMemory.posterior` and `CertifiedFlow` serve.
+    Logits are expanded products in the precision of x, off by up to γ_{d+8}‖x‖‖y‖/σ²: for levels where memories are
+    told apart by less than that, `StoredMemory.posterior` and `CertifiedFlow` serve.
     """
 
     codes: Array
@@ -66,7 +66,8 @@ class ShardedMemory(Memory):
         )
 
     def __repr__(self) -> str:
-        return f"ShardedMemory({self.count} patterns of {self.dimension} units, {self.encoding.name}, {self.mesh.size} devices)"
+        shape = f"{self.count} patterns of {self.dimension} units"
+        return f"ShardedMemory({shape}, {self.encoding.name}, {self.mesh.size} devices)"
 
     @property
     def dimension(self) -> int:

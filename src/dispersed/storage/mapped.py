@@ -22,8 +22,9 @@ class Mapped(Storage):
     """Patterns in one memory-mapped array of a file, with their scales in another where the encoding has them.
 
     The kernel counts every page that was read as resident until it needs the memory. So that a pass over more patterns
-    than the memory holds stays small, pages are given back after every 256 MiB that `blocks` and `rows` read; they
-    remain in the cache of the system, and views of them stay valid. Who reads `parts` directly calls `release`.
+    than the memory holds stays small, `blocks` and `rows` give the pages of larger files back whenever 256 MiB of them
+    may be resident; they remain in the cache of the system, and views of them stay valid. Who reads `parts` directly
+    calls `release`.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ def read_npy_header(path: Path) -> tuple[np.dtype, tuple[int, ...], bool, int]:
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             else:
                 shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        except ValueError as error:
+        except Exception as error:  # a damaged header raises errors of many kinds
             reason = str(error).splitlines()[0]
             raise InputError(
                 "patterns", f"{str(path)!r} is not a .npy file ({reason})", "a file saved by numpy.save is accepted"

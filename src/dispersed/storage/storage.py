@@ -13,7 +13,13 @@ Part = tuple[Codes, Scale]
 """A contiguous piece of encoded patterns: codes (k, width), and scales (k,) or None."""
 
 RESIDENT = 1 << 28
-"""Bytes that `blocks` and `rows` read before what is resident of a file is given back."""
+"""Bytes that `blocks` and `rows` make resident of a larger file before they are given back."""
+
+FAULT = 1 << 16
+"""Bytes that Linux maps around one that is read."""
+
+SCATTERED = 4096
+"""Rows that are read together; RESIDENT / FAULT."""
 
 
 class Storage(abc.ABC):
@@ -60,27 +66,24 @@ class Storage(abc.ABC):
 
         Raises `InputError` for indices outside 0…n − 1.
         """
-        indices = np.asarray(indices)
         n, d = self.shape
-        if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
-            given = f"got shape {indices.shape} of {indices.dtype}"
-            raise InputError("indices", given, "whole numbers of shape (k,) are accepted")
-        if indices.size and (indices.min() < 0 or indices.max() >= n):
-            outside = f"got {indices.min()} to {indices.max()} for {n} patterns"
-            raise InputError("indices", outside, f"0 to {n - 1} are accepted" if n else "there are none yet")
-        wanted, place = np.unique(indices.astype(np.int64), return_inverse=True)
+        wanted, place = np.unique(index_array(indices, n), return_inverse=True)
         decoded = np.empty((len(wanted), d), np.float32)
         first = 0
         for codes, scale in self.parts():
             low, high = np.searchsorted(wanted, [first, first + len(codes)])
-            if low < high:
-                here = wanted[low:high] - first
-                self._about_to_read(len(here) * codes.strides[0])
-                decoded[low:high] = self.encoding.decode(codes[here], None if scale is None else scale[here], d)
+            for start in range(low, high, SCATTERED):
+                stop = min(start + SCATTERED, high)
+                here = wanted[start:stop] - first
+                span = int(here[-1] - here[0] + 1) * self.encoding.row_bytes(d)
+                self._about_to_read(min(span, len(here) * FAULT))
+                decoded[start:stop] = self.encoding.decode(codes[here], None if scale is None else scale[here], d)
             first += len(codes)
         return decoded[place]
 
     def _about_to_read(self, nbytes: int) -> None:
+        if self.nbytes <= RESIDENT:
+            return
         if self._read + nbytes > RESIDENT:
             self.release()
             self._read = 0
@@ -92,6 +95,18 @@ class Storage(abc.ABC):
     def __repr__(self) -> str:
         n, d = self.shape
         return f"{type(self).__name__}({n} x {d}, {self.encoding.name}, {self.nbytes} bytes, {self.where})"
+
+
+def index_array(indices: Any, n: int) -> np.ndarray:
+    """Indices (k,) of some of `n` patterns, or `InputError`."""
+    array = np.asarray(indices)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        given = f"got shape {array.shape} of {array.dtype}"
+        raise InputError("indices", given, "whole numbers of shape (k,) are accepted")
+    if array.size and (array.min() < 0 or array.max() >= n):
+        outside = f"got {array.min()} to {array.max()} for {n} patterns"
+        raise InputError("indices", outside, f"0 to {n - 1} are accepted" if n else "there are none yet")
+    return array.astype(np.int64)
 
 
 class InMemory(Storage):

@@ -1,0 +1,137 @@
+"""`dispersed store …`: a durable store of patterns and what is known about them."""
+
+import enum
+from itertools import repeat
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dispersed.validation import InputError
+
+store_app = typer.Typer(
+    no_args_is_help=True,
+    help="Keep patterns with their labels on the disk: added in batches, safe against crashes, opened without loading.",
+)
+
+
+class EncodingName(enum.StrEnum):
+    """The encodings by the names used on the command line."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+    bits = "bits"
+
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of the store.")]
+
+
+@store_app.command("create")
+def create(
+    store: Store,
+    dimension: Annotated[int, typer.Option(help="Units of a pattern.")],
+    encoding: Annotated[
+        EncodingName,
+        typer.Option(help="float32; float16; int8: one byte a unit and a scale a pattern; bits: ±1, one bit a unit."),
+    ] = EncodingName.float32,
+) -> None:
+    """Make a new, empty store."""
+    from dispersed.storage import PatternStore, encoding_named
+
+    chosen = encoding_named(encoding)
+    made = PatternStore.create(store, dimension, chosen)
+    size = chosen.row_bytes(dimension)
+    _say(f"Made {str(made.path)!r}: patterns of {dimension} units as {chosen.name}, {size} bytes a pattern.")
+
+
+@store_app.command("add")
+def add(
+    store: Store,
+    files: Annotated[list[Path], typer.Argument(help=".npy, .npz, .csv, .safetensors, or folders of images.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is known about the patterns of all files in order, a row each: .csv with column names, .jsonl, "
+            "or .npy of one label a pattern."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Patterns added at once; a kill loses at most these.")] = 65536,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run with the same files was stopped.")
+    ] = False,
+) -> None:
+    """Add patterns to a store, batch after batch."""
+    from dispersed.experiments.progress import track
+    from dispersed.storage import PatternStore, Table, open_source
+    from dispersed.validation import at_least
+
+    at_least("batch", batch, 1)
+    names = [str(path.resolve()) for path in files]
+    if len(set(names)) < len(names):
+        raise InputError("files", "got a file twice", "each file once is accepted")
+    with PatternStore.open(store) as opened:
+        sources = {name: open_source(path) for name, path in zip(names, files, strict=True)}
+        for name, ((_, d), _) in sources.items():
+            if d != opened.dimension:
+                given = f"{name!r} holds patterns of {d} units"
+                raise InputError("files", given, f"the store has patterns of {opened.dimension}")
+        there = dict.fromkeys(names, 0)
+        for added in opened.batches if resume else ():
+            if added.source in there:
+                there[added.source] += added.stop - added.start
+        pieces = [
+            (name, start, min(start + batch, end))
+            for name, ((n, _), _) in sources.items()
+            for first, end in ((0, min(there[name], n)), (min(there[name], n), n))
+            for start in range(first, end, batch)
+        ]
+        table = None if labels is None else Table(labels)
+        total = sum(n for (n, _), _ in sources.values())
+        if table is not None and table.rows != total:
+            given = f"{str(labels)!r} has {table.rows} rows for {total} patterns"
+            raise InputError("labels", given, "a row for each pattern is needed")
+        columns = repeat(None) if table is None else table.batches(stop - start for _, start, stop in pieces)
+        before = len(opened)
+        for (name, start, stop), known in track(zip(pieces, columns, strict=False), "Add", len(pieces)):
+            if stop > there[name]:
+                opened.append(sources[name][1](start, stop), known, name)
+        _say(f"Added {len(opened) - before} patterns; {str(store)!r} now has {len(opened)}.")
+
+
+@store_app.command("info")
+def info(
+    store: Store,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read everything and compare it with its checksums.")
+    ] = False,
+) -> None:
+    """What is in a store, and whether it is as it was written: exit code 1 if not."""
+    from rich.console import Console
+
+    from dispersed.experiments.progress import track
+    from dispersed.storage import PatternStore
+
+    opened = PatternStore.open(store, salvage=True)
+    size = opened.encoding.row_bytes(opened.dimension)
+    columns = ", ".join(f"{name} ({kind})" for name, kind in opened.columns.items()) or "none"
+    _say(
+        f"{str(store)!r}: {len(opened)} patterns of {opened.dimension} units, "
+        f"{opened.encoding.name}, {size} bytes each\n"
+        f"batches: {len(opened.batches)}\n"
+        f"columns: {columns}\n"
+        f"on disk: {sum(file.stat().st_size for file in opened.path.rglob('*') if file.is_file())} bytes"
+    )
+    damage = opened.verify(lambda batches: track(batches, "Verify")) if verify else opened.damage
+    for found in damage:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"dispersed: damaged: {found}")
+    if damage:
+        raise typer.Exit(1)
+    if verify:
+        _say("Everything is as it was written.")
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)

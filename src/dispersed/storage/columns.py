@@ -1,0 +1,69 @@
+"""What is known about each pattern: columns of whole numbers, numbers, truth values and texts, one entry a pattern.
+
+Numbers and truth values are one growing array. Texts are two: their UTF-8 bytes one after the other, and where each
+one ends.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from dispersed.validation import InputError
+
+Kinds = dict[str, str]
+"""The kind of each column: bool, int64, float64 or str."""
+
+DTYPES = {"bool": np.dtype("?"), "int64": np.dtype("<i8"), "float64": np.dtype("<f8")}
+TEXT, ENDS = np.dtype("u1"), np.dtype("<i8")
+
+
+def column_files(name: str, kind: str) -> dict[str, np.dtype]:
+    """The files of a column, relative to the store, and the type of the numbers in each."""
+    stem = f"columns/{quote(name, safe=' ').replace('.', '%2E')}"
+    if kind == "str":
+        return {f"{stem}.utf8.npy": TEXT, f"{stem}.ends.npy": ENDS}
+    return {f"{stem}.npy": DTYPES[kind]}
+
+
+def column_values(name: str, values: Any, n: int) -> tuple[str, np.ndarray | list[str]]:
+    """The kind of a column and its `n` values, checked."""
+    argument = f"metadata[{name!r}]"
+    if not isinstance(name, str) or not name:
+        raise InputError("metadata", f"got a column named {name!r}", "texts are accepted as names")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(argument, "entries of different lengths", "one value a pattern is accepted") from None
+    if array.shape != (n,):
+        raise InputError(argument, f"got shape {array.shape}", f"one value a pattern, shape ({n},)")
+    kind = {"b": "bool", "i": "int64", "u": "int64", "f": "float64", "U": "str", "T": "str"}.get(array.dtype.kind)
+    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array):
+        kind = "str"
+    if kind == "str" and isinstance(values, list | tuple) and not all(isinstance(value, str) for value in values):
+        kind = None  # NumPy would write the others as text
+    if kind is None or (array.dtype.kind == "u" and n and array.max() > np.iinfo(np.int64).max):
+        accepted = "texts, truth values, numbers and whole numbers of 64 bits are accepted, of one kind in a column"
+        raise InputError(argument, f"got values of {array.dtype}", accepted)
+    return kind, array.tolist() if kind == "str" else array.astype(DTYPES[kind])
+
+
+def column_data(name: str, kind: str, values: Any, held: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """What is to be appended to each file of a column; `held` says how much each holds already."""
+    files = list(column_files(name, kind))
+    if kind != "str":
+        return {files[0]: values}
+    texts = [value.encode("utf-8", "surrogatepass") for value in values]
+    ends = held.get(files[0], 0) + np.cumsum([len(text) for text in texts], dtype=ENDS)
+    return {files[0]: np.frombuffer(b"".join(texts), TEXT), files[1]: ends}
+
+
+def read_column(maps: Sequence[np.ndarray], kind: str, indices: np.ndarray) -> list[Any]:
+    """The values at `indices` of a column whose files are `maps`, as Python's own numbers and texts."""
+    if kind != "str":
+        return maps[0][indices].tolist()
+    text, ends = maps
+    starts = np.where(indices > 0, ends[np.maximum(indices - 1, 0)], 0)
+    pieces = zip(starts.tolist(), ends[indices].tolist(), strict=True)
+    return [text[start:end].tobytes().decode("utf-8", "surrogatepass") for start, end in pieces]

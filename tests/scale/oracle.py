@@ -1,0 +1,39 @@
+"""A slow, plain posterior in extended precision, and pattern sets that are hard for a fast one."""
+
+import numpy as np
+
+
+def exact(patterns, log_weights, x, sigma):
+    """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), D_σ(x) and p(j | x) of one state, in extended precision."""
+    y, x = patterns.astype(np.longdouble), np.asarray(x, np.longdouble)
+    logits = np.asarray(log_weights, np.longdouble) - ((y - x) ** 2).sum(axis=1) / (2 * np.longdouble(sigma) ** 2)
+    top = logits.max()
+    share = np.exp(logits - top)
+    total = share.sum()
+    return top + np.log(total), share @ y / total, share / total
+
+
+def families(rng, n, d):
+    """Pattern sets by name, each with prior weights."""
+    centres = rng.normal(size=(8, d))
+    clustered = centres[rng.integers(8, size=n)] + 0.01 * rng.normal(size=(n, d))
+    near = np.repeat(rng.normal(size=(n // 4, d)), 4, axis=0) * (1 + 1e-4 * rng.normal(size=(n // 4 * 4, 1)))
+    directions = rng.normal(size=(n, d))
+    heavy = (
+        directions
+        / np.linalg.norm(directions, axis=1, keepdims=True)
+        * np.minimum(np.abs(rng.standard_t(1.5, size=(n, 1))), 300)
+    )
+    sets = {
+        "gaussian": rng.normal(size=(n, d)),
+        "binary": np.sign(rng.normal(size=(n, d))),
+        "clustered": clustered,
+        "duplicated": rng.normal(size=(n // 5, d))[rng.integers(n // 5, size=n)],
+        "nearly tied": near,
+        "heavy-tailed": heavy,
+        "far from zero": 50 + rng.normal(size=(n, d)),
+    }
+    uneven = np.where(rng.random(n) < 0.2, 0, rng.exponential(size=n) ** 4)
+    for name, patterns in sets.items():
+        yield name, patterns.astype(np.float32), np.ones(len(patterns))
+        yield f"{name}, uneven", patterns.astype(np.float32), uneven[: len(patterns)]

@@ -1,0 +1,118 @@
+"""A stored memory is the pattern memory of its patterns, for every dynamics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dispersed
+from dispersed import (
+    CertifiedFlow,
+    ExponentialIntegrator,
+    InputError,
+    Iteration,
+    PatternMemory,
+    ShardedMemory,
+    StoredMemory,
+    recall,
+)
+from dispersed.storage import Bits, InMemory
+
+
+@pytest.fixture
+def patterns(rng):
+    return rng.normal(size=(300, 12)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", [StoredMemory, ShardedMemory])
+def test_it_has_the_methods_of_a_memory(patterns, rng, kind):
+    memory, dense = kind(patterns), PatternMemory(patterns)
+    x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
+    sigma = jnp.array([0.2, 0.6, 3.0, 40.0])
+    for name in ("denoise", "log_density", "energy", "score"):
+        expected = getattr(dense, name)(x, sigma)
+        np.testing.assert_allclose(getattr(memory, name)(x, sigma), expected, rtol=1e-4, atol=1e-4)
+    state, level = memory.uninformed()
+    np.testing.assert_allclose(state, patterns.mean(axis=0), atol=1e-6)
+    assert level > 10
+
+
+def test_weights_and_gradients(patterns, rng):
+    weights = np.where(rng.random(300) < 0.3, 0, rng.exponential(size=300))
+    memory, dense = StoredMemory(patterns, weights), PatternMemory(patterns, weights)
+    x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
+    np.testing.assert_allclose(memory.denoise(x, 0.7), dense.denoise(x, 0.7), atol=1e-5)
+    slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, 0.7)
+    np.testing.assert_allclose(slope, dense.score(x, 0.7), rtol=1e-4, atol=1e-4)
+    index, responsibility = memory.nearest(x, 0.7)
+    expected, share = dense.nearest(x, 0.7)
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(responsibility, share, atol=1e-5)
+    found = memory.posterior(x, 0.7)
+    np.testing.assert_allclose(
+        found.log_normaliser - 12 * np.log(0.7 * np.sqrt(2 * np.pi)), dense.log_density(x, 0.7), rtol=1e-5
+    )
+
+
+def test_any_dynamics_recalls_and_completes(patterns, rng, key):
+    memory, dense = StoredMemory(patterns), PatternMemory(patterns)
+    x = patterns[:5] + 0.4 * rng.normal(size=(5, 12)).astype(np.float32)
+    known = jnp.arange(12) < 8
+    for arguments in ({"known": None}, {"known": known}):
+        ours, theirs = (recall(m, x, ExponentialIntegrator(8), sigma=0.4, **arguments) for m in (memory, dense))
+        np.testing.assert_array_equal(ours.index, theirs.index)
+        np.testing.assert_allclose(ours.x, theirs.x, atol=1e-4)
+    np.testing.assert_allclose(
+        recall(memory, x, Iteration(5), sigma=0.4).x, recall(dense, x, Iteration(5), sigma=0.4).x, atol=1e-4
+    )
+    with pytest.raises(InputError, match="deterministic dynamics complete"):
+        recall(memory, x, dispersed.AncestralSampling(3), sigma=0.4, known=known, key=key)
+    with pytest.raises(InputError, match="no jacobian"):
+        memory.jacobian(x[0], 0.4)
+
+
+def test_certified_recall_ends_where_the_flow_does(rng):
+    """At a load where many cues are near a border, and from cues of every noise at once."""
+    patterns = np.sign(rng.normal(size=(2000, 16)))
+    dense = PatternMemory(patterns.astype(np.float32))
+    alpha = jnp.asarray(rng.uniform(0.3, 0.95, size=60), jnp.float32)
+    x = alpha[:, None] * patterns[:60] + jnp.sqrt(1 - alpha[:, None] ** 2) * rng.normal(size=(60, 16))
+    certified = recall(StoredMemory(InMemory(patterns, Bits())), x, CertifiedFlow(), alpha=alpha)
+    plain = recall(dense, x, ExponentialIntegrator(20), alpha=alpha)
+    np.testing.assert_array_equal(certified.index, plain.index)
+    np.testing.assert_allclose(certified.x, plain.x, atol=1e-3)
+    proof = certified.certificate
+    assert (proof.bound <= 1e-4).all()
+    assert proof.owned.mean() > 0.9
+    assert (certified.evaluations <= 20).all()
+    assert (
+        np.asarray(certified.x)[np.asarray(proof.owned)]
+        == patterns[np.asarray(certified.index)[np.asarray(proof.owned)]]
+    ).all()
+    # A cue is recalled alike alone and in a batch.
+    alone = recall(StoredMemory(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
+    assert alone.index == certified.index[7]
+    assert alone.evaluations == certified.evaluations[7]
+
+
+def test_unresolved_recalls_end_with_tweedies_step(rng):
+    """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
+    patterns = rng.normal(size=(100, 8)).astype(np.float32)
+    patterns[1] = patterns[0] + 0.01
+    x = patterns[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
+    certified = recall(StoredMemory(patterns), x, CertifiedFlow(), sigma=0.1)
+    plain = recall(PatternMemory(patterns), x, sigma=0.1)
+    assert not certified.certificate.owned[0]
+    np.testing.assert_allclose(certified.x, plain.x, atol=1e-4)
+    np.testing.assert_allclose(certified.responsibility, plain.responsibility, atol=1e-2)
+
+
+def test_certified_recall_inside_a_program_is_the_plain_flow(patterns):
+    memory = StoredMemory(patterns)
+    x = jnp.asarray(patterns[:3])
+    inside = jax.jit(lambda x: recall(memory, x, CertifiedFlow(), sigma=0.3).x)(x)
+    np.testing.assert_allclose(inside, recall(memory, x, CertifiedFlow(), sigma=0.3).x, atol=1e-4)
+    kept = recall(memory, x, CertifiedFlow(), sigma=0.3, trajectory=True)
+    assert kept.trajectory.shape == (3, 21, 12)
+    with pytest.raises(InputError, match="cannot recall"):
+        recall(PatternMemory(patterns), x, CertifiedFlow(), sigma=0.3)
