@@ -54,6 +54,9 @@ def table(title, results):
     results = {**results, "all": [case for cases in results.values() for case in cases]}
     rows = []
     for name, cases in results.items():
+        if not cases:
+            rows.append((name, 0))
+            continue
         violated, fraction, pruned, measurable, ratio = map(np.array, zip(*cases, strict=True))
         clear = ratio[pruned & measurable]
         marks = [f"{v:.3g}" for v in np.percentile(clear, [5, 50, 95])] if clear.size else ["", "", ""]

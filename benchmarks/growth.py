@@ -40,18 +40,18 @@ def write(path, n, encoding):
 
 
 def report(encoding, rows):
-    columns = ["N", "file MiB", "sum s", "screen s", "posterior s", "recall s", "in sums", "screens", "sums", "proven"]
-    columns += ["right", "RssAnon MiB", "VmHWM MiB"]
+    columns = ["N", "file MiB", "sum s", "screen s", "mean s", "recall s", "in sums", "screens", "sums", "proven"]
+    columns += ["right", "anon. MiB", "peak MiB"]
     table = [
         (
-            f"{n:,}",
+            f"{n:.0e}",
             f"{r['file'] / MIB:,.0f}",
             *(f"{r[k]:.3f}" for k in ("sum", "screen", "posterior", "recall")),
             f"{r['recall'] / r['sum']:.2f}",
             f"{r['screens']:.2f}",
             f"{r['sums']:.2f}",
-            f"{r['owned']}/{CUES}",
-            f"{r['right']}/{CUES}",
+            r["owned"],
+            r["right"],
             f"{r['anonymous'] / MIB:,.0f}",
             f"{r['resident'] / MIB:,.0f}",
         )
