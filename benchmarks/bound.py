@@ -14,7 +14,7 @@ from benchmarks.timing import show
 from dispersed import StoredMemory, recall
 from dispersed.dynamics import CertifiedFlow
 from dispersed.scale.kept import view
-from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, rounded, screened, summed
+from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, screened, summed
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
 CUES = 128
@@ -141,8 +141,7 @@ class Case:
         cases = []
         with jax.enable_x64(True):
             for some, kept in kept_groups(self.placed, self.x, self.sigma, found):
-                size = rounded(len(some), 8)
-                filled = padded((kept, x[some], sigma[some]), size)
+                filled = padded((kept, x[some], sigma[some]), 8)
                 seen = VIEWS(*filled, self.placed.world)
                 mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
                 cases += self.judged(
