@@ -1,4 +1,4 @@
-from benchmarks import ensemble, few_steps, table1
+from benchmarks import bound, certified_recall, dense, ensemble, few_steps, growth, table1
 
-for benchmark in (few_steps, table1, ensemble):
+for benchmark in (few_steps, table1, ensemble, dense, certified_recall, bound, growth):
     benchmark.main()

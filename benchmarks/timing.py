@@ -10,15 +10,28 @@ from rich.table import Table
 
 def seconds(function, repeats=5):
     """First call (compilation included) and the median of `repeats` warm calls, in seconds."""
+    ((first, warm),) = side_by_side({"": function}, repeats).values()
+    return first, warm
+
+
+def side_by_side(functions, repeats=5):
+    """For each function by name, its first call and the median of its warm calls, in seconds.
+
+    The rivals take turns, so that whatever else slows the machine down meets all of them.
+    """
+    first, warm = {}, {name: [] for name in functions}
+    for name, function in functions.items():
+        first[name] = _once(function)
+    for _ in range(repeats):
+        for name, function in functions.items():
+            warm[name].append(_once(function))
+    return {name: (first[name], statistics.median(warm[name])) for name in functions}
+
+
+def _once(function):
     start = time.perf_counter()
     jax.block_until_ready(function())
-    first = time.perf_counter() - start
-    warm = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        warm.append(time.perf_counter() - start)
-    return first, statistics.median(warm)
+    return time.perf_counter() - start
 
 
 def show(title, columns, rows):

@@ -1,0 +1,72 @@
+"""Slow and plain: what recalls and posteriors from stored patterns are compared with."""
+
+import numpy as np
+
+ROWS = 1 << 16
+
+
+def mean(patterns, x, sigma, log_weights=None, dtype=np.float64):
+    """D_σ(x) of one state by direct differences, every number of type `dtype`; two passes over the patterns."""
+    x = np.asarray(x, dtype)
+    half = dtype(1) / (2 * dtype(sigma) ** 2)
+    starts = range(0, len(patterns), ROWS)
+    logits = np.empty(len(patterns), dtype)
+    for start in starts:
+        step = x - patterns[start : start + ROWS].astype(dtype)
+        logits[start : start + ROWS] = -half * np.sum(step * step, axis=1)
+    if log_weights is not None:
+        logits += np.asarray(log_weights, dtype)
+    # Relative to the likeliest pattern, so that the sum loses no digits where one pattern has nearly all.
+    lead = logits.argmax()
+    share = np.exp(logits - logits[lead])
+    c = patterns[lead].astype(dtype)
+    moved = np.zeros(len(x), dtype)
+    for start in starts:
+        moved += share[start : start + ROWS] @ (patterns[start : start + ROWS].astype(dtype) - c)
+    return c + moved / share.sum()
+
+
+def euler(denoise, z, sigma, steps=300):
+    """The paper's recall: Euler on an even grid of VP's time, the last step Tweedie's. z (b, d) at σ (b,)."""
+    end = np.log1p(np.asarray(sigma, float) ** 2)
+    h = end / steps
+    x = z * np.exp(-end / 2)[:, None]
+    for k in range(steps - 1):
+        t = end - k * h
+        scale = np.exp(-t / 2)[:, None]
+        d = denoise(x / scale, np.sqrt(np.expm1(t)))
+        x = x - h[:, None] * _velocity(x, t, d)
+    scale = np.exp(-h / 2)[:, None]
+    return denoise(x / scale, np.sqrt(np.expm1(h)))
+
+
+def _velocity(x, t, d):
+    """Eq. 27 with γ = 1 and the score (αD − x)/(1 − α²), as `VP().velocity`, in double precision."""
+    alpha = np.exp(-t / 2)[:, None]
+    return -(x + (alpha * d - x) / (1 - alpha**2)) / 2
+
+
+def second_order(denoise, z, sigma, steps, sigma_min=0.05):
+    """DPM-Solver++ 2M on an even grid of log σ, the last step Tweedie's: `ExponentialIntegrator(steps)` in NumPy."""
+    sigma = np.asarray(sigma, float)
+    h = np.log(sigma / np.minimum(sigma_min, sigma / 2)) / (steps - 1)
+    decay, m0 = np.exp(-h)[:, None], -np.expm1(-h)[:, None]
+    before = None
+    for k in range(steps - 1):
+        d = denoise(z, sigma * np.exp(-h * k))
+        slope = 0 if before is None else (1 - m0 / h[:, None]) * (d - before)
+        z, before = decay * z + m0 * d + slope, d
+    return denoise(z, sigma * np.exp(-h * (steps - 1)))
+
+
+def nearest(patterns, x):
+    """Index of the nearest pattern of every state."""
+    best, index = np.full(len(x), np.inf), np.zeros(len(x), int)
+    for start in range(0, len(patterns), ROWS):
+        y = patterns[start : start + ROWS].astype(float)
+        distance = np.sum(y * y, axis=1) - 2 * x @ y.T
+        here = distance.argmin(axis=1)
+        value = distance[np.arange(len(x)), here]
+        closer = value < best
+        best, index = np.where(closer, value, best), np.where(closer, start + here, index)
+    return index
