@@ -118,7 +118,7 @@ def test_evidence_is_a_monoid(x64, rng):
 
     def part(low, high):
         return evidence(
-            patterns[low:high], None, jnp.zeros(()), jnp.asarray(high - low), x, beta, jnp.zeros(D), Float32()
+            patterns[low:high], None, None, jnp.zeros(()), jnp.asarray(high - low), x, beta, jnp.zeros(D), Float32()
         )
 
     a, b, c = part(0, 32), part(32, 64), part(64, 96)

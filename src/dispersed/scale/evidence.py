@@ -20,7 +20,9 @@ from dispersed.storage import Encoding
 from dispersed.types import Array, Float, Int, Numbers
 
 CHUNK = 4096
-"""Patterns whose logits are in memory at once, for every state; their block then stays in the second-level cache."""
+"""Blocks of patterns are whole chunks of so many."""
+LOGITS = 1 << 18
+"""Logits that are in memory at once: as many as stay in the second-level cache."""
 
 
 class Evidence(eqx.Module):
@@ -76,21 +78,34 @@ def combine(one: Evidence, other: Evidence) -> Evidence:
     return Evidence(top, mass + mass2, total + total2, slope + slope2)
 
 
+def heights(y: Float[Array, "m d"], centre: Float[Array, " d"]) -> Float[Array, " m"]:
+    """‖y_j‖²/2 − μ·y_j."""
+    return jnp.sum(y * (y / 2 - centre), axis=1)
+
+
 def logits(
     y: Float[Array, "m d"],
+    height: Float[Array, " m"],
     log_weights: Float[Array, " m"] | Float[Array, ""],
     x: Float[Array, "b d"],
     beta: Float[Array, " b"],
-    centre: Float[Array, " d"],
 ) -> Float[Array, "b m"]:
     """ℓ_j of every state and pattern; `x` is taken from the centre already."""
-    height = jnp.sum(y * y, axis=1) / 2 - y @ centre
     return beta[:, None] * (x @ y.T - height) + log_weights
+
+
+def chunk_size(rows: int, states: int) -> int:
+    """Patterns to go through at once: a power of two times `CHUNK` that divides `rows`, or all."""
+    size = min(rows, CHUNK)
+    while rows % (2 * size) == 0 and 2 * size * states <= LOGITS:
+        size *= 2
+    return size
 
 
 def evidence(
     codes: Array,
     scale: Array | None,
+    height: Float[Array, " m"] | None,
     log_weights: Float[Array, " m"] | Float[Array, ""],
     count: Int[Array, ""],
     x: Float[Array, "b d"],
@@ -98,18 +113,21 @@ def evidence(
     centre: Float[Array, " d"],
     encoding: Encoding,
 ) -> Evidence:
-    """What the first `count` of m encoded patterns say, in bounded memory; m is a multiple of `CHUNK` or below it."""
+    """What the first `count` of m encoded patterns say, in bounded memory; m is a multiple of `CHUNK` or below it.
+
+    `height`, if it is known already, saves computing it again.
+    """
     b, d = x.shape
     m = codes.shape[0]
-    size = min(m, CHUNK)
+    size = chunk_size(m, b)
 
-    def chunked(array: Array) -> Array:
-        return array.reshape(m // size, size, *array.shape[1:])
+    def add(so_far: Evidence, start: Array) -> tuple[Evidence, None]:
+        def part(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, start, size)
 
-    def add(so_far: Evidence, chunk: tuple) -> tuple[Evidence, None]:
-        start, codes, scale, log_w = chunk
-        y = encoding.decode(codes, scale, d).astype(x.dtype)
-        here = logits(y, log_weights if log_w is None else log_w, x, beta, centre)
+        y = encoding.decode(part(codes), None if scale is None else part(scale), d).astype(x.dtype)
+        lift = heights(y, centre) if height is None else part(height).astype(x.dtype)
+        here = logits(y, lift, part(log_weights) if log_weights.ndim else log_weights, x, beta)
         here = jnp.where(start + jnp.arange(size) < count, here, -jnp.inf)
         top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
         fall = here - top[:, None]
@@ -117,10 +135,4 @@ def evidence(
         slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1)
         return combine(so_far, Evidence(top, share.sum(axis=1), share @ y, slope)), None
 
-    chunks = (
-        jnp.arange(m // size) * size,
-        chunked(codes),
-        None if scale is None else chunked(scale),
-        chunked(log_weights) if log_weights.ndim else None,
-    )
-    return jax.lax.scan(add, nothing(b, d, x.dtype), chunks)[0]
+    return jax.lax.scan(add, nothing(b, d, x.dtype), jnp.arange(0, m, size))[0]

@@ -123,6 +123,8 @@ def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:
     prior = jnp.max(jnp.where(share > 0, jnp.abs(kept.log_weights), 0))
     off = small * ((2 * jnp.sqrt(far * away) + far) / (2 * sigma**2) + prior)
     rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * world.radius
+    # The differences y − c are rounded, and so is c plus their mean.
+    rounding += gamma(8, x.dtype) * (world.norm + jnp.linalg.norm(mean))
     return View(lead, logits, jnp.sqrt(squares), mean, log_mass, log_rest, missing * spread + rounding)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK
+from dispersed.scale.evidence import CHUNK, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
@@ -30,6 +30,8 @@ class Block(NamedTuple):
     """How many are patterns, the rest being padding."""
     codes: Numbers
     scale: Numbers | None
+    heights: Numbers | None
+    """‖y‖²/2 − μ·y in double precision, (rows,); of patterns in memory alone, where it is worth keeping."""
     log_weights: Numbers
     """(rows,), or 0 for all."""
 
@@ -83,6 +85,12 @@ class Placed:
         if isinstance(storage, InMemory):
             self._kept = list(self._blocks())
         self.facts = self._facts()
+        if self._kept is not None:
+            with jax.enable_x64(True):
+                self._kept = [block._replace(heights=self._heights(block)) for block in self._kept]
+
+    def _heights(self, block: Block) -> Array:
+        return _heights(block.codes, block.scale, jnp.asarray(self.facts.centre, float), self.encoding)
 
     @functools.cached_property
     def world(self) -> World:
@@ -112,7 +120,7 @@ class Placed:
             device = self.devices[number % len(self.devices)]
             block = self._view(start, codes, scale)
             placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
-            yield Block(block.start, block.filled, placed[0], placed[1], placed[2])
+            yield Block(block.start, block.filled, placed[0], placed[1], None, placed[3])
 
     def prior(self, block: Block) -> np.ndarray:
         """The log weights of a block in double precision, padded as the block is; 0 for all if they are alike."""
@@ -122,13 +130,13 @@ class Placed:
 
     def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
         log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        return Block(start, len(codes), codes, scale, log_w.astype(np.float32))
+        return Block(start, len(codes), codes, scale, None, log_w.astype(np.float32))
 
     def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
         """Some tiles of the block of that number, decoded."""
         if self._views is None:
             self._views = [self._view(*block) for block in self.storage.blocks(self.rows)]
-        start, filled, codes, scale, log_w = self._views[number]
+        start, filled, codes, scale, _, log_w = self._views[number]
         inside = tile[:, None] * TILE + np.arange(TILE)
         present = inside < filled
         inside = np.minimum(inside, filled - 1)
@@ -176,6 +184,11 @@ def _padded(array: Numbers, rows: int) -> Numbers:
 
 def _whole(n: int, unit: int) -> int:
     return -(-n // unit) * unit
+
+
+@eqx.filter_jit
+def _heights(codes: Array, scale: Array | None, centre: Array, encoding: Encoding) -> Array:
+    return heights(encoding.decode(codes, scale, len(centre)).astype(centre.dtype), centre)
 
 
 @eqx.filter_jit

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
+from dispersed.scale.evidence import CHUNK, Evidence, chunk_size, combine, evidence
 from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import TILE, Placed
@@ -200,7 +200,9 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
         for block in placed.blocks():
             blocks += 1
             prior = block.log_weights if dtype == np.float32 else placed.prior(block)
-            here = _evidence(block.codes, block.scale, prior, np.int32(block.filled), *arguments, placed.encoding)
+            here = _evidence(
+                block.codes, block.scale, block.heights, prior, np.int32(block.filled), *arguments, placed.encoding
+            )
             device = next(iter(block.codes.devices()))
             parts[device] = here if device not in parts else _combine(parts[device], here)
     with jax.enable_x64(True):
@@ -214,7 +216,8 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
         x.shape[1], dtype, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
     )
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
-    bound = mean_error(off, CHUNK + placed.rows // CHUNK + blocks + jax.process_count(), dtype, spread, facts.norm)
+    terms = chunk_size(placed.rows, len(states[0])) + placed.rows // CHUNK + blocks + jax.process_count()
+    bound = mean_error(off, terms, dtype, spread, facts.norm)
     return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy)
 
 

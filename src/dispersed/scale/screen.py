@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, logits
+from dispersed.scale.evidence import CHUNK, chunk_size, heights, logits
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.placed import TILE, Placed
 from dispersed.scale.roundoff import logit_error
@@ -147,7 +147,9 @@ def probe(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Which states are likely to keep few patterns, guessed from the first chunk of them: (b,)."""
     states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre)
     block = next(iter(placed.blocks()))
-    values = _first_logits(block.codes, block.scale, block.log_weights, np.int32(block.filled), states, placed.encoding)
+    values = _first_logits(
+        block.codes, block.scale, block.heights, block.log_weights, np.int32(block.filled), states, placed.encoding
+    )
     values = np.asarray(values)[: len(x)]
     near = values > values.max(axis=1, keepdims=True) - 20
     return everywhere(near.mean(axis=1) < 0.1).all(axis=0)
@@ -166,7 +168,9 @@ def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
 def _tops(placed: Placed, states: _States, b: int) -> np.ndarray:
     """The largest logit of every tile, (b, tiles)."""
     parts = [
-        _block_tops(block.codes, block.scale, block.log_weights, np.int32(block.filled), states, placed.encoding)
+        _block_tops(
+            block.codes, block.scale, block.heights, block.log_weights, np.int32(block.filled), states, placed.encoding
+        )
         for block in placed.blocks()
     ]
     return np.concatenate([np.asarray(part)[:b] for part in parts], axis=1)
@@ -195,18 +199,18 @@ def _weighed(placed: Placed, states: _States, in_play: np.ndarray) -> tuple[np.n
 
 
 @jax.jit
-def _block_tops(codes, scale, log_weights, count, states: _States, encoding: Encoding) -> Array:
+def _block_tops(codes, scale, height, log_weights, count, states: _States, encoding: Encoding) -> Array:
     m = codes.shape[0]
-    size = min(m, CHUNK)
     x, beta, centre = states
+    size = chunk_size(m, len(x))
 
     def chunk(start: Array) -> Array:
         def part(array: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(array, start, size)
 
         y = encoding.decode(part(codes), None if scale is None else part(scale), x.shape[1])
-        log_w = part(log_weights) if log_weights.ndim else log_weights
-        here = logits(y, log_w, x, beta, centre)
+        lift = heights(y, centre) if height is None else part(height).astype(x.dtype)
+        here = logits(y, lift, part(log_weights) if log_weights.ndim else log_weights, x, beta)
         here = jnp.where(start + jnp.arange(size) < count, here, -jnp.inf)
         return here.reshape(len(x), size // TILE, TILE).max(axis=-1)
 
@@ -214,11 +218,12 @@ def _block_tops(codes, scale, log_weights, count, states: _States, encoding: Enc
 
 
 @jax.jit
-def _first_logits(codes, scale, log_weights, count, states: _States, encoding: Encoding) -> Array:
+def _first_logits(codes, scale, height, log_weights, count, states: _States, encoding: Encoding) -> Array:
     size = min(codes.shape[0], CHUNK)
     y = encoding.decode(codes[:size], None if scale is None else scale[:size], states.x.shape[1])
-    log_w = log_weights[:size] if log_weights.ndim else log_weights
-    return jnp.where(jnp.arange(size) < count, logits(y, log_w, states.x, states.beta, states.centre), -jnp.inf)
+    lift = heights(y, states.centre) if height is None else height[:size].astype(y.dtype)
+    here = logits(y, lift, log_weights[:size] if log_weights.ndim else log_weights, states.x, states.beta)
+    return jnp.where(jnp.arange(size) < count, here, -jnp.inf)
 
 
 __all__ = ["Found", "likeliest", "probe", "screen"]

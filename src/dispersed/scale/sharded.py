@@ -79,7 +79,9 @@ class ShardedMemory(Memory):
         def share(codes: Array, scale: Array | None, x: State, beta: Scalar, centre: State) -> Evidence:
             first = jax.lax.axis_index(axis) * len(codes)
             count = jnp.clip(self.count - first, 0, len(codes))
-            here = evidence(codes, scale, jnp.zeros(()), count, x[None] - centre, beta[None], centre, self.encoding)
+            here = evidence(
+                codes, scale, None, jnp.zeros((), x.dtype), count, x[None] - centre, beta[None], centre, self.encoding
+            )
             parts = jax.lax.all_gather(here, axis)
             return functools.reduce(combine, [jax.tree.map(lambda a, i=i: a[i], parts) for i in range(self.mesh.size)])
 
