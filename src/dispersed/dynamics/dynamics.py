@@ -11,7 +11,7 @@ import numpy as np
 from dispersed.display import MOST, gallery, one_line, place
 from dispersed.memories import Denoiser, Network
 from dispersed.processes import VP, Process
-from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import InputError, is_known
 
 
@@ -72,7 +72,7 @@ class Recall(eqx.Module):
     """How exact it is; of `CertifiedFlow` alone."""
 
     @property
-    def converged(self) -> Bool[Array, "..."]:
+    def converged(self) -> Bool[Numbers, "..."]:
         """Whether each recalled state is a fixed point."""
         return self.period == 1
 
