@@ -1,12 +1,15 @@
 r"""The probability flow over any number of patterns, certified, in about the time of looking at all of them once.
 
-The flow is that of `ExponentialIntegrator` of order 2. What differs is how the denoiser is asked. One look at all
+The flow is that of `ExponentialIntegrator` of order 2. What differs is where and how the denoiser is asked. Above the
+spread c of the patterns the flow is nearly that of one Gaussian, and its steps grow: they are even in log(σ/(σ + c)),
+which is log σ below c and takes no more than about one step from any noise above it. And one look at all
 patterns finds those that matter; the others are bounded, there and along the way (`dispersed.scale.kept`). The flow
 then runs on those that were kept until the bound says that more must be looked at, or until one pattern provably owns
 the basin: the exact flow ends there, and nothing is left to compute. Where very many patterns matter, at high noise,
 all are summed.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -24,12 +27,14 @@ from dispersed.scale.posterior import (
     Sum,
     allowed_share,
     kept_groups,
+    limit,
     padded,
     posterior,
     rounded,
     screened,
     summed_within,
 )
+from dispersed.scale.screen import Found
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import is_known, positive_number
 
@@ -48,12 +53,16 @@ class Path(eqx.Module):
 
     x: Float[Numbers, "*b d"]
     before: Float[Numbers, "*b d"]
-    """D of the step before."""
+    """D of the step before,"""
+    earlier: Float[Numbers, "*b d"]
+    """and of the one before that."""
     step: Int[Numbers, "*b"]
     start: Float[Numbers, "*b"]
     """σ of the cue."""
     h: Float[Numbers, "*b"]
-    """Steps in log σ."""
+    """Steps in log(σ/(σ + c)),"""
+    spread: Float[Numbers, "*b"]
+    """with this c."""
     status: Int[Numbers, "*b"]
     bound: Float[Numbers, "*b"]
     """The largest so far."""
@@ -66,20 +75,32 @@ class Path(eqx.Module):
 
     @property
     def sigma(self) -> Float[Numbers, "*b"]:
-        return self.start * jnp.exp(-self.h * self.step)
+        return self.sigma_at(self.step)
+
+    def sigma_at(self, step: Int[Numbers, "*b"], exp: Callable[..., Any] = jnp.exp) -> Float[Numbers, "*b"]:
+        """The noise level after so many steps."""
+        ratio = self.start / (self.start + self.spread) * exp(-self.h * step)
+        return self.spread * ratio / (1 - ratio)
 
     def after(self, mean: State, steps: int) -> "Path":
-        """One step of DPM-Solver++ 2M with the denoiser `mean`; from the last noise level, to 0."""
-        first, last = self.step == 0, self.step >= steps - 1
-        m0 = -jnp.expm1(-self.h)
-        slope = jnp.where(first, 0, 1 - m0 / self.h) * (mean - self.before)
-        x = jnp.where(last, mean, jnp.exp(-self.h) * self.x + m0 * mean + slope)
-        status = jnp.where(last, ENDED, RUNNING)
-        return eqx.tree_at(
-            lambda p: (p.x, p.before, p.step, p.status),
-            self,
-            (x, mean, jnp.where(last, self.step, self.step + 1), status),
-        )
+        """One step of DPM-Solver++ 3M with the denoiser `mean`, of lower order at the start; the last step is to 0."""
+        k = self.step
+        sigma = self.sigma
+        h = jnp.log(sigma / self.sigma_at(k + 1))
+        # λ since the two evaluations before this one; where there were none, their differences do not count.
+        back = jnp.log(self.sigma_at(jnp.maximum(k - 1, 0)) / sigma)
+        further = jnp.log(self.sigma_at(jnp.maximum(k - 2, 0)) / self.sigma_at(jnp.maximum(k - 1, 0)))
+        back, further = jnp.where(k > 0, back, 1), jnp.where(k > 1, further, 1)
+        first = jnp.where(k > 0, mean - self.before, 0) / back
+        second = jnp.where(k > 1, first - (self.before - self.earlier) / further, 0) / (back + further)
+        # ∫ e^{−(h−u)} uⁿ du over the step
+        m0 = -jnp.expm1(-h)
+        m1 = h - m0
+        m2 = h**2 - 2 * m1
+        x = jnp.exp(-h) * self.x + m0 * mean + m1 * first + (m2 + back * m1) * second
+        last = k >= steps - 1
+        new = (jnp.where(last, mean, x), mean, self.before, jnp.where(last, k, k + 1), jnp.where(last, ENDED, RUNNING))
+        return eqx.tree_at(lambda p: (p.x, p.before, p.earlier, p.step, p.status), self, new)
 
 
 class CertifiedFlow(Dynamics):
@@ -87,7 +108,8 @@ class CertifiedFlow(Dynamics):
 
     **Arguments**
 
-    - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 2.
+    - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 2, but evenly in log(σ/(σ + c)), c being the
+      root-mean-square distance of the patterns from their mean.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
 
     The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
@@ -149,18 +171,26 @@ class CertifiedFlow(Dynamics):
     def _gather(self, memory: StoredMemory, z: np.ndarray, sigma: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
         placed = memory.placed
         b = len(z)
-        h = np.log(sigma / np.minimum(self.sigma_min, sigma / 2)) / (self.steps - 1)
-        zeros = np.zeros(b, np.int64)
-        path = Path(z, z, zeros, sigma, h, zeros + RUNNING, np.zeros(b), zeros, zeros - 1, np.zeros(b), zeros)
+        last, spread = np.minimum(self.sigma_min, sigma / 2), max(placed.facts.spread, 1e-30)
+        h = np.log(sigma / (sigma + spread) / (last / (last + spread))) / (self.steps - 1)
+        zeros, none = np.zeros(b, np.int64), np.zeros(b)
+        path = Path(z, z, z, zeros, sigma, h, none + spread, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
         path = jax.tree.map(np.array, path)
         screens, sums = zeros.copy(), zeros.copy()
         share = allowed_share(placed, self.tol)
+        # Where this many patterns were seen to share a state, a screen would keep too many.
+        crowd = np.zeros(b)
         while (active := np.flatnonzero(path.status < OWNED)).size:
             path.status[active] = RUNNING
             before = path.step[active].copy()
-            now = path.start[active] * np.exp(-path.h[active] * before)
-            found = screened(placed, path.x[active], now, share)
-            screens[active] += 1
+            now = _levels(path, active)
+            few = active[crowd[active] <= limit(placed) / 8]
+            screens[few] += 1
+            found: list[Found | None] = [None] * len(active)
+            if few.size:
+                there = np.searchsorted(active, few)
+                for i, kept_here in zip(there, screened(placed, path.x[few], now[there], share), strict=True):
+                    found[i] = kept_here
             with jax.enable_x64(True):
                 for some, kept in kept_groups(placed, path.x[active], now, found):
                     self._run_kept(path, active[some], kept, placed.world, share)
@@ -172,6 +202,7 @@ class CertifiedFlow(Dynamics):
                 sums[stuck] += 1
                 path.status[stuck] = RUNNING
                 path.bound[stuck] = np.maximum(path.bound[stuck], total.bound)
+                crowd[stuck] = np.exp(total.entropy)
                 path.evaluations[stuck] += 1
                 with jax.enable_x64(True):
                     filled = padded((_at(path, stuck), total.mean), 8)
@@ -187,7 +218,7 @@ class CertifiedFlow(Dynamics):
         rest = ~(total.bound <= self.tol)
         if rest.any():
             found = posterior(placed, x[rest], sigma[rest], self.tol, 1)
-            total.mean[rest], total.bound[rest] = found.mean, found.bound
+            total.mean[rest], total.bound[rest], total.entropy[rest] = found.mean, found.bound, found.entropy
         return total
 
     def _run_kept(self, path: Path, states: np.ndarray, kept: Kept, known: World, share: float) -> None:
@@ -213,6 +244,12 @@ class CertifiedFlow(Dynamics):
 
 def _at(path: Path, states: np.ndarray) -> Path:
     return jax.tree.map(lambda array: array[states], path)
+
+
+def _levels(path: Path, states: np.ndarray) -> np.ndarray:
+    """Their noise levels, by NumPy."""
+    here = _at(path, states)
+    return here.sigma_at(here.step, np.exp)
 
 
 def _put(path: Path, states: np.ndarray, part: Path) -> None:
@@ -303,6 +340,5 @@ def _advance(kept: Kept, path: Path, known: World, tol: Any, steps: int, most: i
 
 def _leader(placed: Placed, path: Path, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest pattern of recalled states, and its responsibility, where a screen never named one."""
-    sigma = path.start[states] * np.exp(-path.h[states] * path.step[states])
-    found = posterior(placed, path.x[states], sigma, np.inf, 1)
+    found = posterior(placed, path.x[states], _levels(path, states), np.inf, 1)
     return found.index[:, 0], found.responsibilities[:, 0]

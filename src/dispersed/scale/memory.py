@@ -178,8 +178,8 @@ class StoredMemory(Memory):
         )
 
     def uninformed(self) -> tuple[State, Scalar]:
-        """A state that says nothing of which memory it came from, and its noise level: the mean, ten radii wide."""
-        return jnp.asarray(self.placed.facts.centre), jnp.asarray(10 * self.placed.facts.radius, jnp.float32)
+        """The mean, and ten times the root-mean-square distance from it: it says nothing of where it came from."""
+        return jnp.asarray(self.placed.facts.centre), jnp.asarray(10 * self.placed.facts.spread, jnp.float32)
 
 
 class StoredObserved(Denoiser):

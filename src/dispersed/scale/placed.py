@@ -55,6 +55,8 @@ class Facts(NamedTuple):
     centre_norm: float
     radius: float
     """At least max‖y − μ‖."""
+    spread: float
+    """The root mean square of ‖y − μ‖, of all patterns alike."""
     norm: float
     """At least max‖y‖."""
     lowest: float
@@ -160,18 +162,23 @@ class Placed:
         for block in self.blocks():
             total += np.asarray(_sum(block.codes, block.scale, np.int32(block.filled), self.encoding, d))
         centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
-        squares = [
-            np.asarray(_extent(block.codes, block.scale, np.int32(block.filled), centre, self.encoding, d))
-            for block in self.blocks()
-        ]
-        radius, norm = np.sqrt(everywhere(np.max(squares, axis=0)).max(axis=0)) * (
-            1 + (d + 8) * np.finfo(np.float32).eps
+        extents = np.array(
+            [
+                np.asarray(_extent(block.codes, block.scale, np.int32(block.filled), centre, self.encoding, d))
+                for block in self.blocks()
+            ],
+            float,
         )
+        rounding = 1 + (d + 8) * np.finfo(np.float32).eps
+        radius, norm = np.sqrt(everywhere(extents[:, :2].max(axis=0)).max(axis=0)) * rounding
+        spread = np.sqrt(everywhere(extents[:, 2].sum()).sum() / n)
         prior = np.zeros(1) if self._log_weights is None else self._log_weights
         finite = prior[prior > -np.inf]
         lowest, widest = everywhere(np.array([finite.min(initial=np.inf), np.abs(finite).max(initial=0)])).T
         length = float(np.linalg.norm(centre.astype(float)))
-        return Facts(centre, length, float(radius), float(norm), float(lowest.min()), float(widest.max()))
+        return Facts(
+            centre, length, float(radius), float(spread), float(norm), float(lowest.min()), float(widest.max())
+        )
 
 
 def _padded(array: Numbers, rows: int) -> Numbers:
@@ -199,8 +206,8 @@ def _sum(codes: Array, scale: Array | None, count: Numbers, encoding: Encoding, 
 
 @eqx.filter_jit
 def _extent(codes: Array, scale: Array | None, count: Numbers, centre: Array, encoding: Encoding, d: int) -> Array:
-    """The largest ‖y − μ‖² and ‖y‖²."""
+    """The largest ‖y − μ‖² and ‖y‖², and the sum of the first."""
     y = encoding.decode(codes, scale, d)
     inside = jnp.arange(len(y)) < count
-    squares = jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)])
-    return jnp.max(jnp.where(inside, squares, 0), axis=1)
+    squares = jnp.where(inside, jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)]), 0)
+    return jnp.append(jnp.max(squares, axis=1), jnp.sum(squares[0]))

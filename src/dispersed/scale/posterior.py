@@ -81,7 +81,7 @@ def allowed_share(placed: Placed, tol: float) -> float:
 
 def limit(placed: Placed) -> int:
     """Beyond how many patterns it is cheaper to sum all."""
-    return max(placed.shape[0] // 32, 64)
+    return max(placed.shape[0] // 32, 256)
 
 
 def screened(
