@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= results
 
-.PHONY: reproduce reproduce-full test docs cli-reference bench lint format clean
+.PHONY: reproduce reproduce-full test test-slow coverage docs cli-reference bench lint format clean
 
 reproduce: .venv/ready ## Every experiment in quick mode, Table 1 in full; ends with the path of $(OUT)/report.html
 	$(BIN)/dispersed reproduce all --quick --out $(OUT)
@@ -19,8 +19,14 @@ test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(MAKE) --no-print-directory docs
+
+test-slow: .venv/ready ## The tests that are too slow for every change
+	$(BIN)/python -m pytest -n auto -m slow
+
+coverage: .venv/ready ## Which lines and branches all tests reach
+	$(BIN)/python -m pytest -n auto -m 'slow or not slow' --cov --cov-report=term
 
 docs: .venv/ready ## The site, into site/; every example is run, a warning is an error
 	$(BIN)/python -m sphinx --quiet --jobs 2 --fail-on-warning --keep-going docs site

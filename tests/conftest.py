@@ -1,6 +1,7 @@
 """Shapes and types of every public call are checked while testing, and examples run from a clean state."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -16,6 +17,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+# Thousands of compiled programs stay alive; looking for garbage among them costs more than it frees.
+gc.set_threshold(100_000, 50, 100)
 
 from jaxtyping import install_import_hook
 

@@ -40,6 +40,7 @@ def test_figure_1_shows_points_places_and_a_curve():
     assert [axis.get_title()[:2] for axis in axes] == ["a)", "b)", "c)"]
 
 
+@pytest.mark.slow
 def test_cores_are_faithful_and_the_rest_is_made_up(fewer_gaussians, monkeypatch):
     monkeypatch.setattr(reconstruction_module, "WIDTHS", (8,))
     rows, pictures = reconstruction_module.reconstruction(events=12)

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 from matplotlib import pyplot as plt
 
 from dispersed.experiments import learned as experiment
 from dispersed.plots.learned import plot_learned
 
 
+@pytest.mark.slow
 def test_rows_by_level_pattern_and_attractor():
     sets, n, levels = 2, experiment.PATTERNS, experiment.LEVELS
     gaps, ends = json.loads(json.dumps(experiment.learned(sets, steps=64, width=8), allow_nan=False))

@@ -147,7 +147,14 @@ def test_the_landscape_by_keys(open_page):
     assert page.locator("#landscape").is_hidden()
 
 
-@pytest.mark.parametrize("kind", ["extended", "smoothed", "reconstructive"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("extended", marks=pytest.mark.slow),
+        "smoothed",
+        pytest.param("reconstructive", marks=pytest.mark.slow),
+    ],
+)
 def test_other_kinds_of_memory(open_page, kind):
     page = open_page()
     settle(page)

@@ -222,6 +222,7 @@ def test_ensemble_is_its_members_trained_alone(patterns, key):
     np.testing.assert_allclose(together[1], recall(all_three[1].memory, cues[1], alpha=0.8).x, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_large_networks_are_trained_one_after_the_other_with_the_same_result(patterns, key, monkeypatch):
     sets = jnp.stack([patterns, -patterns, patterns[::-1]])
     recipe = Recipe(10, draws=2)

@@ -105,6 +105,7 @@ def curved_semantics(pieces):
     return Mixture([GaussianMemory([0.0, m], np.diag([0.3, narrow])) for m in centres], weight)
 
 
+@pytest.mark.slow
 def test_a_nonlinear_core_is_the_conditional_density_up_to_curvature(x64):
     """Against brute force over a grid; the error falls with the curvature and with the size of the Gaussians."""
     axis = np.linspace(-4, 4, 161)

@@ -60,7 +60,10 @@ def test_two_hosts_of_two_devices_give_what_one_gives():
     outputs = [host.communicate(timeout=240) for host in hosts]
     assert [host.returncode for host in hosts] == [0, 0], outputs[0][1][-2000:] + outputs[1][1][-2000:]
     first, second = (json.loads(out.strip().splitlines()[-1]) for out, _ in outputs)
-    assert first == second
+    # How many terms a host sums, and so its bound, depends on its share.
+    for name in first.keys() - {"bound"}:
+        assert first[name] == second[name]
+    assert max(second["bound"]) <= 1e-4
     assert first["devices"] == 2
     assert first["shards"] == [2, 4]
     alone: dict = {}

@@ -45,9 +45,10 @@ def test_no_certificate_is_ever_exceeded_and_none_says_nothing(rng):
             own = 1e-17 * np.abs(patterns).max() * (1 + abs(float(log_mass)))
             assert error <= found.bound[i] + own, (name, sigma[i], found.path[i])
             np.testing.assert_allclose(found.log_normaliser[i], float(log_mass), rtol=1e-9, atol=1e-4)
+            # What was left out may weigh as much as moves the mean by the tolerance.
             named = found.index[i][found.index[i] >= 0]
-            np.testing.assert_allclose(found.responsibilities[i, : len(named)], share[named].astype(float), atol=2e-5)
-            assert found.responsibilities[i, 0] >= share.max() - 2e-5
+            np.testing.assert_allclose(found.responsibilities[i, : len(named)], share[named].astype(float), atol=1e-4)
+            assert found.responsibilities[i, 0] >= share.max() - 1e-4
             if found.path[i] == "pruned":
                 pruned += 1
                 if error > 1e4 * own:
