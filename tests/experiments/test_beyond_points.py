@@ -61,6 +61,7 @@ def test_cores_are_faithful_and_the_rest_is_made_up(fewer_gaussians, monkeypatch
     assert f"{printed['plausibility']:+.0f} nats" in said
 
 
+@pytest.mark.slow
 def test_what_is_seen_more_often_is_an_episode_from_more_noise(fewer_gaussians, monkeypatch):
     monkeypatch.setattr(spectrum_module, "SIGMAS", (0.05, 0.5, 1.0, 2.0, 50.0))
     rows = spectrum_module.spectrum(probes=4)
@@ -74,6 +75,7 @@ def test_what_is_seen_more_often_is_an_episode_from_more_noise(fewer_gaussians, 
     assert len(plot_spectrum(rows)) == 3
 
 
+@pytest.mark.slow
 def test_recall_becomes_generation_as_the_cue_fades(fewer_gaussians, monkeypatch):
     monkeypatch.setattr(continuum_module, "ALPHAS", (0.99, 0.45, 0.01))
     monkeypatch.setattr("dispersed.plots.continuum.SHOWN", (0.99, 0.45, 0.01))

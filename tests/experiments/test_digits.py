@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from dispersed.experiments.digits import DYNAMICS, digits, load_digits, sentences
 from dispersed.plots.digits import STRIPS, plot_digits
 from dispersed.report import departures
 
 
+@pytest.mark.slow
 def test_digits_are_recalled_and_completed():
     rows, pictures = digits(seed=0, cues=8)
     by = {(row["task"], row["alpha"], row["method"]): row for row in rows}
