@@ -30,6 +30,7 @@ def small(monkeypatch):
     monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=60, draws=8, levels=UniformTime()))
 
 
+@pytest.mark.slow
 def test_figure3_rows(small, tmp_path, monkeypatch):
     cells = CellFile(tmp_path / "cells.jsonl")
     exact, errors = figure3.exact_capacities(quick=True, cells=cells)
@@ -96,6 +97,7 @@ def test_a_trained_network_nearly_reaches_the_exact_error(monkeypatch):
     assert learned_capacity.train_and_test(patterns, 4, 0.68, best - 3 * spread, [0])["error"] == []
 
 
+@pytest.mark.slow
 def test_figure2_trajectories_end_at_the_patterns(monkeypatch):
     for name, value in {"STEPS": 200, "WIDTH": 32, "CUES": 3}.items():
         monkeypatch.setattr(figure2, name, value)

@@ -26,6 +26,7 @@ def fewer_gaussians(monkeypatch):
         monkeypatch.setattr(module, "gaussian_semantics", lambda images, k, seed, fit=fit: fit(images, 3, seed))
 
 
+@pytest.mark.slow
 def test_figure_1_shows_points_places_and_a_curve():
     rows, panels = figure1_module.figure1(starts=60, resolution=20)
     points, extended, semantic = rows

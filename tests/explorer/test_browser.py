@@ -151,7 +151,7 @@ def test_the_landscape_by_keys(open_page):
     "kind",
     [
         pytest.param("extended", marks=pytest.mark.slow),
-        "smoothed",
+        pytest.param("smoothed", marks=pytest.mark.slow),
         pytest.param("reconstructive", marks=pytest.mark.slow),
     ],
 )

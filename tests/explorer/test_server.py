@@ -78,7 +78,7 @@ def test_the_picture_is_the_energy(ask):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in ("extended", "gaussians") else ()) for kind in ITEMS]
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind != "points" else ()) for kind in ITEMS]
 )
 def test_the_copied_code_gives_what_is_on_the_screen(ask, kind, tmp_path, monkeypatch, capsys):
     names = ["iteration", "flow", "exponential", "sde"] if kind == "points" else ["iteration", "exponential"]

@@ -183,6 +183,7 @@ def test_circuit_with_a_fast_hidden_layer_is_diffusion(rng):
         assert 1.5 < coarse / fine < 2.7
 
 
+@pytest.mark.slow
 def test_circuit_recalls_like_diffusion_and_fails_when_its_hidden_layer_is_slow(patterns):
     memory = PatternMemory(patterns)
     cues = VP().corrupt(jnp.tile(patterns, (20, 1)), alpha=0.68, key=jax.random.key(5))

@@ -131,6 +131,7 @@ def test_weightings_are_those_of_equation_9():
     np.testing.assert_allclose(unit_noise(sigma) * sigma**2, 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_is_plain_adam_on_the_loss(patterns, key):
     """The compiled loop takes the steps that a plain Python loop takes."""
     recipe = Recipe(6, draws=4, levels=LogUniform(0.1, 1.0), average=0.5)
@@ -184,6 +185,7 @@ def test_loss_minimum_is_the_exact_denoiser(key):
     assert float(trained.curve.error[-1]) == pytest.approx(floor, rel=0.25)
 
 
+@pytest.mark.slow
 def test_streams_weights_and_early_stop(patterns, key):
     recipe = Recipe(400, draws=2, levels=LogUniform(0.1, 1.0), optimiser=optax.adam(1e-2))
     network = noise_network(10, 16, 1, key=key)
@@ -201,6 +203,7 @@ def test_streams_weights_and_early_stop(patterns, key):
     assert int(jnp.argmin(stopped.curve.error)) == stopped.curve.error.size - 4
 
 
+@pytest.mark.slow
 def test_ensemble_is_its_members_trained_alone(patterns, key):
     """Member i depends on its patterns and number alone, and is what `train` makes of them."""
     sets = jnp.stack([patterns, patterns[::-1] * jnp.sign(jnp.arange(10) - 4.5), jnp.roll(patterns, 1, axis=1)])

@@ -110,6 +110,7 @@ def test_a_thousand_segments_are_evaluated_together(rng):
     assert (np.asarray(index) == np.arange(1000)).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_recall_names_the_component_and_ends_on_it(x64, rng):
     memory = mixture()
     cues = np.array([[0.5, 0.4, 0.1], [2.0, 0.1, 0], [0.1, 0, 2.4], [3.1, 0.5, 0], [-2.5, 0, -0.2], [0, 0, -4.1]])

@@ -188,6 +188,7 @@ def test_a_half_seen_circle_is_recalled_on_both_of_its_sides():
     np.testing.assert_allclose(between, [0.6, 0.0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_single_precision_completes_at_every_noise(rng):
     for kind in ("segment", "circle", "open subspace"):
         for tau, sigma in ((1e-4, 1e3), (1e3, 1e-4), (1e-4, 1e-4), (0.1, 0.1)):
