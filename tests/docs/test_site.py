@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
 import dispersed
 
@@ -16,6 +17,12 @@ sys.path.insert(0, str(DOCS / "extensions"))
 import cli_reference
 import docstrings
 import examples
+
+
+@pytest.fixture(autouse=True)
+def no_figures_of_other_tests():
+    """A block shows the figures that are open after it."""
+    plt.close("all")
 
 
 def test_every_public_name_is_in_the_reference():
