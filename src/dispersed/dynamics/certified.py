@@ -1,4 +1,4 @@
-r"""The probability flow over any number of patterns, certified, in about the time of looking at all of them once.
+r"""The probability flow over any number of patterns, certified, at the price of looking at all of them a few times.
 
 The flow is that of `ExponentialIntegrator` of order 2. What differs is where and how the denoiser is asked. Above the
 spread c of the patterns the flow is nearly that of one Gaussian, and its steps grow: they are even in log(σ/(σ + c)),

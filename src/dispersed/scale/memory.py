@@ -44,7 +44,7 @@ class StoredMemory(Memory):
     - `tol`: what ‖D − D_σ(x)‖ may be in the methods below.
 
     `posterior` is the contract; `denoise`, `log_density` and `nearest` are its mean, normaliser and first index. Every
-    dynamics recalls from it; `CertifiedFlow` in about the time of one evaluation.
+    dynamics recalls from it; `CertifiedFlow` at the price of a few looks at all patterns.
 
     **Raises** `InputError` for an empty storage or unusable weights.
     """
