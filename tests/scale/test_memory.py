@@ -16,6 +16,7 @@ from dispersed import (
     StoredMemory,
     recall,
 )
+from dispersed.dynamics.certified import Path
 from dispersed.storage import Bits, InMemory
 
 
@@ -116,3 +117,23 @@ def test_certified_recall_inside_a_program_is_the_plain_flow(patterns):
     assert kept.trajectory.shape == (3, 21, 12)
     with pytest.raises(InputError, match="cannot recall"):
         recall(PatternMemory(patterns), x, CertifiedFlow(), sigma=0.3)
+
+
+def test_the_steps_of_certified_recall_are_of_order_two(x64):
+    """On a Gaussian, whose flow is z ∝ √(s² + σ²), from noise far above its spread."""
+
+    def end(steps):
+        start, last, spread, s = 40.0, 0.2, 2.0, 1.5
+        h = np.log(start / (start + spread) / (last / (last + spread))) / (steps - 1)
+        one, none = jnp.ones(1), jnp.zeros(())
+        numbers = (jnp.asarray(start), jnp.asarray(h), jnp.asarray(spread))
+        zero = jnp.asarray(0)
+        path = Path(start * one, one, one, zero, *numbers, zero, none, zero, zero, none, zero)
+        for _ in range(steps - 1):
+            path = path.after(path.x * s**2 / (s**2 + path.sigma**2), steps)
+        np.testing.assert_allclose(path.sigma, last)
+        return float(path.x[0]) - start * np.sqrt((s**2 + last**2) / (s**2 + start**2))
+
+    errors = [abs(end(steps)) for steps in (33, 65, 129)]
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > 1.8).all(), orders

@@ -5,8 +5,8 @@ r"""The exact posterior over any number of stored patterns, with a certificate.
 Two ways lead there. Where few patterns matter, a screen in single precision finds all of them and bounds the others;
 the few are weighed by direct differences in double precision. Where many do, every pattern is summed. Either way the
 distance from the exact mean is bounded, round-off included, and `tol` is what the bound may be: a way whose bound
-exceeds it is left for the next, from the screen to the sum in single precision and from there to that in double
-precision.
+exceeds it is left for the next, from the screen to the sum in single precision, to that in double precision, and to
+differences from all patterns that a sum cannot tell apart.
 """
 
 from collections.abc import Iterator
@@ -222,16 +222,15 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
 
 
 def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
-    """Every pattern summed, in single precision where that meets the tolerance, else in double precision."""
+    """Every pattern summed, in single precision where that is likely to meet the tolerance, else in double."""
     facts = placed.facts
     moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
     off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
     # The mean lies within the radius of the centre.
-    likely = mean_error(off, 2 * CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
-    parts = np.zeros((2, len(x)), bool)
-    parts[0], parts[1] = likely, ~likely
+    likely = mean_error(off, CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
     result = Sum(np.zeros_like(x), *(np.full(len(x), np.inf) for _ in range(3)))
-    for some, dtype in zip(parts, (np.float32, np.float64), strict=True):
+    for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
+        some = some & ~(result.bound <= tol)
         if some.any():
             for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
                 whole[some] = part
