@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dispersed import InputError
@@ -71,6 +71,7 @@ def test_numpy_reads_its_files(tmp_path):
 
 
 @settings(max_examples=15, deadline=None)
+@example([[(0, "\0"), (1, "a\0")]])
 @given(st.lists(st.lists(st.tuples(st.integers(-9, 9), st.text(max_size=4)), max_size=4), max_size=5))
 def test_any_batches_of_any_texts(tmp_path_factory, batches):
     store = PatternStore.create(tmp_path_factory.mktemp("any") / "s", 1, Int8())

@@ -46,7 +46,8 @@ def column_values(name: str, values: Any, n: int) -> tuple[str, np.ndarray | lis
     if kind is None or (array.dtype.kind == "u" and n and array.max() > np.iinfo(np.int64).max):
         accepted = "texts, truth values, numbers and whole numbers of 64 bits are accepted, of one kind in a column"
         raise InputError(argument, f"got values of {array.dtype}", accepted)
-    return kind, array.tolist() if kind == "str" else array.astype(DTYPES[kind])
+    # A NumPy array of texts drops the NULs at their ends, so they are taken from what was given.
+    return kind, [str(value) for value in values] if kind == "str" else array.astype(DTYPES[kind])
 
 
 def column_data(name: str, kind: str, values: Any, held: Mapping[str, int]) -> dict[str, np.ndarray]:
