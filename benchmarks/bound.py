@@ -14,7 +14,8 @@ from benchmarks.timing import show
 from dispersed import StoredMemory, recall
 from dispersed.dynamics import CertifiedFlow
 from dispersed.scale.kept import view
-from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, screened, summed
+from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, screened
+from dispersed.scale.sums import summed
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
 CUES = 128
@@ -131,7 +132,7 @@ class Case:
     def moved(self):
         """Screens that loosely leave patterns out serve states nearer to a pattern, at lower noise."""
         share = min(allowed_share(self.placed, self.placed.facts.radius * 0.01), 1e-3)
-        found = screened(self.placed, self.x, self.sigma, share)
+        found, _ = screened(self.placed, self.x, self.sigma, share)
         shrink = self.rng.uniform(0.3, 1, CUES)
         shrink[::8] = 1
         nearest = self.y[references.nearest(self.y, self.x)]

@@ -13,7 +13,7 @@ from benchmarks.timing import show, side_by_side
 from dispersed import StoredMemory, recall
 from dispersed.dynamics import CertifiedFlow
 from dispersed.experiments.digits import load_digits
-from dispersed.scale.posterior import summed
+from dispersed.scale.sums import summed
 
 ALPHA = 0.68
 

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import references
 from benchmarks.timing import show, side_by_side
 from dispersed import StoredMemory
-from dispersed.scale.posterior import summed
+from dispersed.scale.sums import summed
 
 ALPHA = 0.68
 CHECKED = 4

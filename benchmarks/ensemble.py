@@ -1,6 +1,6 @@
 """Many score networks at once: `train_ensemble` beside the same trainings in batched PyTorch.
 
-Needs PyTorch, the optional extra `benchmark`. Both train the paper's network (three hidden layers of ReLU units, the
+Needs PyTorch, the optional extra `bench`. Both train the paper's network (three hidden layers of ReLU units, the
 signal level told to each) by Adam at 1e-3 on the same loss with fresh, stratified noise in every step, all members in
 one program. PyTorch is given its best form: weights stacked for one batched matrix product a layer, the fused Adam,
 and the loss compiled. Each lives in a process of its own, for their threads would wait for each other, and they
@@ -151,7 +151,7 @@ def race(shape):
 
 def main(shapes=SHAPES):
     if importlib.util.find_spec("torch") is None:
-        print("benchmarks.ensemble needs PyTorch: pip install 'dispersed[benchmark]'")
+        print("benchmarks.ensemble needs PyTorch: pip install 'dispersed[bench]'")
         return
     rows = []
     for shape in shapes:

@@ -92,8 +92,9 @@ def child(path):
     from benchmarks.timing import seconds
     from dispersed import StoredMemory, recall
     from dispersed.dynamics import CertifiedFlow
-    from dispersed.scale.posterior import allowed_share, limit, summed
+    from dispersed.scale.posterior import allowed_share, limit
     from dispersed.scale.screen import screen
+    from dispersed.scale.sums import summed
     from dispersed.storage import open_patterns
 
     peak = Peak()

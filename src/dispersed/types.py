@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 ArrayLike = jax.typing.ArrayLike | Sequence[Any]
 """Anything that can become an array of numbers: arrays, numbers, nested lists."""
@@ -25,4 +25,4 @@ Patterns = Float[Array, "n d"]
 Scalar = Float[Array, ""]
 """One real number."""
 
-__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "Numbers", "Patterns", "Scalar", "State"]
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "Numbers", "Patterns", "Scalar", "State", "UInt32"]

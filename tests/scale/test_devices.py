@@ -34,7 +34,7 @@ jax.distributed.initialize("127.0.0.1:" + sys.argv[2], 2, number)
 share = slice(0, 250) if number == 0 else slice(250, None)
 result = answers(patterns[share], weights[share])
 held = StoredMemory(patterns[share]).placed.blocks()
-result["devices"] = len({device for block in held for device in block.codes.devices()})
+result["devices"] = len({device for block in held for device in block.rows.codes.devices()})
 sharded = ShardedMemory(patterns)
 result["shards"] = [len(sharded.codes.addressable_shards), sharded.mesh.size]
 result["sharded"] = np.asarray(sharded.denoise(x, sigma)).tolist()

@@ -7,8 +7,8 @@ import pytest
 from dispersed import InputError, StoredMemory
 from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
-from dispersed.scale.evidence import Evidence, combine, evidence, nothing
-from dispersed.scale.posterior import summed
+from dispersed.scale.evidence import Evidence, Rows, combine, evidence, nothing
+from dispersed.scale.sums import summed
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8, open_patterns, save_patterns
 from tests.scale.oracle import exact, families
 
@@ -118,9 +118,8 @@ def test_evidence_is_a_monoid(x64, rng):
     beta, none = jnp.full(3, 2.0), nothing(3, D, x.dtype)
 
     def part(low, high):
-        return evidence(
-            patterns[low:high], None, None, jnp.zeros(()), jnp.asarray(high - low), x, beta, jnp.zeros(D), Float32()
-        )
+        rows = Rows(patterns[low:high], None, None, jnp.zeros(()), jnp.asarray(high - low), Float32())
+        return evidence(rows, x, beta, jnp.zeros(D))
 
     a, b, c = part(0, 32), part(32, 64), part(64, 96)
     whole = part(0, 96)

@@ -23,17 +23,14 @@ from dispersed.scale import StoredMemory
 from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
 from dispersed.scale.placed import Placed
 from dispersed.scale.posterior import (
-    Sum,
     allowed_share,
     kept_groups,
-    limit,
     padded,
     posterior,
     rounded,
     screened,
-    summed_within,
 )
-from dispersed.scale.screen import Found
+from dispersed.scale.sums import Sum, summed_within
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import is_known, positive_number
 
@@ -178,39 +175,45 @@ class CertifiedFlow(Dynamics):
         path = jax.tree.map(np.array, path)
         screens, sums = zeros.copy(), zeros.copy()
         share = allowed_share(placed, self.tol)
-        # Where this many patterns were seen to share a state, a screen would keep too many.
-        crowd = np.zeros(b)
+        found = np.full(b, None, object)  # what each state keeps
+        place, level = path.x.copy(), sigma.copy()  # where that was found
+        # Who got nowhere with what a screen kept.
+        stuck = np.zeros(b, bool)
         while (active := np.flatnonzero(path.status < OWNED)).size:
             path.status[active] = RUNNING
-            before = path.step[active].copy()
-            now = _levels(path, active)
-            few = active[crowd[active] <= limit(placed) / 8]
-            screens[few] += 1
-            found: list[Found | None] = [None] * len(active)
-            if few.size:
-                there = np.searchsorted(active, few)
-                for i, kept_here in zip(there, screened(placed, path.x[few], now[there], share), strict=True):
-                    found[i] = kept_here
+            new = active[[kept is None for kept in found[active]]]
+            place[new], level[new] = path.x[new], _levels(path, new)
+            hopeful = new[~stuck[new]]
+            found[hopeful], tried = screened(placed, place[hopeful], level[hopeful], share)
+            screens[hopeful] += tried
+            rest = new[[kept is None for kept in found[new]]]
+            if rest.size:
+                self._step(placed, path, found, rest, level[rest])
+                sums[rest] += 1
+            going = np.flatnonzero((path.status < OWNED) & (found != None))  # noqa: E711 - of each
+            before = path.step[going].copy()
             with jax.enable_x64(True):
-                for some, kept in kept_groups(placed, path.x[active], now, found):
-                    self._run_kept(path, active[some], kept, placed.world, share)
-            # Who got nowhere with what a screen keeps needs the sum of all.
-            nowhere = (path.status[active] < OWNED) & (path.step[active] == before)
-            stuck = active[nowhere]
-            if stuck.size:
-                total = self._asked(placed, path.x[stuck], now[nowhere])
-                sums[stuck] += 1
-                path.status[stuck] = RUNNING
-                path.bound[stuck] = np.maximum(path.bound[stuck], total.bound)
-                crowd[stuck] = np.exp(total.entropy)
-                path.evaluations[stuck] += 1
-                with jax.enable_x64(True):
-                    filled = padded((_at(path, stuck), total.mean), 8)
-                    _put(path, stuck, _after(filled[0], filled[1], self.steps))
-                ended = stuck[path.status[stuck] == ENDED]
-                if ended.size:
-                    path.index[ended], path.share[ended] = _leader(placed, path, ended)
+                for some, kept in kept_groups(placed, place[going], level[going], found[going]):
+                    self._run_kept(path, going[some], kept, placed.world, share)
+            lost = going[path.status[going] < OWNED]
+            here = path.step[lost] == before[np.searchsorted(going, lost)]
+            stuck[:] = False
+            stuck[lost] = here & ~np.isin(lost, rest)
+            found[lost] = None
         return path, screens, sums
+
+    def _step(self, placed: Placed, path: Path, found: np.ndarray, states: np.ndarray, sigma: np.ndarray) -> None:
+        """One step with the denoiser of all patterns, and what they leave to go on with."""
+        total = self._asked(placed, path.x[states], sigma)
+        found[states] = total.found
+        path.bound[states] = np.maximum(path.bound[states], total.bound)
+        path.evaluations[states] += 1
+        with jax.enable_x64(True):
+            here, mean = padded((_at(path, states), total.mean), 8)
+            _put(path, states, _after(here, mean, self.steps))
+        ended = states[path.status[states] == ENDED]
+        if ended.size:
+            path.index[ended], path.share[ended] = _leader(placed, path, ended)
 
     def _asked(self, placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sum:
         """The denoiser where a screen kept too much: of all patterns."""

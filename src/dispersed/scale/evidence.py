@@ -17,12 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.storage import Encoding
-from dispersed.types import Array, Float, Int, Numbers
+from dispersed.types import Array, Float, Int, Numbers, UInt32
 
+TILE = 32
+"""Patterns that a scan speaks of in one number: their largest logit, or which of them are peaks."""
 CHUNK = 4096
-"""Blocks of patterns are whole chunks of so many."""
-LOGITS = 1 << 18
-"""Logits that are in memory at once: as many as stay in the second-level cache."""
+"""Blocks of patterns are whole chunks of so many, or one part of a chunk in whole tiles."""
+LOGITS = 1 << 19
+"""Logits that are in memory at once: as many as stay in the caches."""
 
 
 class Evidence(eqx.Module):
@@ -94,45 +96,99 @@ def logits(
     return beta[:, None] * (x @ y.T - height) + log_weights
 
 
+def batch_size(states: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, …: few sizes, so that few programs serve all."""
+    power = 1 << (states - 1).bit_length()
+    return 3 * power // 4 if states <= 3 * power // 4 and power >= 4 else power
+
+
 def chunk_size(rows: int, states: int) -> int:
-    """Patterns to go through at once: a power of two times `CHUNK` that divides `rows`, or all."""
+    """Patterns to go through at once: a whole chunk, or half of it as often as the logits are too many."""
     size = min(rows, CHUNK)
-    while rows % (2 * size) == 0 and 2 * size * states <= LOGITS:
-        size *= 2
+    while size * states > LOGITS and size % (2 * TILE) == 0:
+        size //= 2
     return size
 
 
-def evidence(
-    codes: Array,
-    scale: Array | None,
-    height: Float[Array, " m"] | None,
-    log_weights: Float[Array, " m"] | Float[Array, ""],
-    count: Int[Array, ""],
-    x: Float[Array, "b d"],
-    beta: Float[Array, " b"],
-    centre: Float[Array, " d"],
-    encoding: Encoding,
-) -> Evidence:
-    """What the first `count` of m encoded patterns say, in bounded memory; m is a multiple of `CHUNK` or below it.
+class Rows(eqx.Module):
+    """Encoded patterns of a block, and what is needed to ask them."""
 
-    `height`, if it is known already, saves computing it again.
-    """
-    b, d = x.shape
-    m = codes.shape[0]
-    size = chunk_size(m, b)
+    codes: Array
+    """(m, ...), m being a multiple of `CHUNK` or below it."""
+    scale: Array | None
+    height: Float[Array, " m"] | None
+    """Saves computing it again, if it is known already."""
+    log_weights: Float[Array, " m"] | Float[Array, ""]
+    count: Int[Array, ""]
+    """How many are patterns; what follows is padding."""
+    encoding: Encoding = eqx.field(static=True)
 
-    def add(so_far: Evidence, start: Array) -> tuple[Evidence, None]:
+    def chunk(
+        self, start: Array, size: int, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]
+    ) -> tuple[Float[Array, "size d"], Float[Array, "b size"]]:
+        """The patterns from `start` on and their logits, −∞ for padding."""
+
         def part(array: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(array, start, size)
 
-        y = encoding.decode(part(codes), None if scale is None else part(scale), d).astype(x.dtype)
-        lift = heights(y, centre) if height is None else part(height).astype(x.dtype)
-        here = logits(y, lift, part(log_weights) if log_weights.ndim else log_weights, x, beta)
-        here = jnp.where(start + jnp.arange(size) < count, here, -jnp.inf)
+        scale = None if self.scale is None else part(self.scale)
+        y = self.encoding.decode(part(self.codes), scale, x.shape[1]).astype(x.dtype)
+        lift = heights(y, centre) if self.height is None else part(self.height).astype(x.dtype)
+        here = logits(y, lift, part(self.log_weights) if self.log_weights.ndim else self.log_weights, x, beta)
+        return y, jnp.where(start + jnp.arange(size) < self.count, here, -jnp.inf)
+
+
+def evidence(rows: Rows, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]) -> Evidence:
+    """What all patterns of a block say, in bounded memory."""
+    b, d = x.shape
+    m = rows.codes.shape[0]
+    size = chunk_size(m, b)
+
+    def add(so_far: Evidence, start: Array) -> tuple[Evidence, None]:
+        y, here = rows.chunk(start, size, x, beta, centre)
         top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
         fall = here - top[:, None]
-        share = jnp.exp(fall)
-        slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1)
-        return combine(so_far, Evidence(top, share.sum(axis=1), share @ y, slope)), None
+        return combine(so_far, _weighed(y, jnp.exp(fall), fall, top)), None
 
     return jax.lax.scan(add, nothing(b, d, x.dtype), jnp.arange(0, m, size))[0]
+
+
+def evidence_but_peaks(
+    rows: Rows,
+    x: Float[Array, "b d"],
+    beta: Float[Array, " b"],
+    centre: Float[Array, " d"],
+    floor: Float[Array, " b"],
+    near: Float[Array, ""],
+) -> tuple[Evidence, UInt32[Array, "chunks b tiles"]]:
+    """What all patterns but the peaks say; and of every tile which patterns are peaks, one bit each.
+
+    A peak is a pattern that weighs more than e^−`near` of e^`floor` and of the likeliest pattern before it. A few
+    patterns carry nearly all the weight, as a rule; weighed apart, in double precision, they leave little that
+    round-off in the sum of the others could spoil.
+    """
+    b, d = x.shape
+    m = rows.codes.shape[0]
+    size = chunk_size(m, b)
+    bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
+
+    def add(carry: tuple[Evidence, Array], start: Array) -> tuple[tuple[Evidence, Array], Array]:
+        so_far, best = carry
+        y, here = rows.chunk(start, size, x, beta, centre)
+        top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
+        best = jnp.maximum(best, top)
+        apart = here >= (best - near)[:, None]
+        marks = jnp.where(apart.reshape(b, -1, TILE), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
+        fall = here - top[:, None]
+        share = jnp.where(apart, 0, jnp.exp(fall))
+        return (combine(so_far, _weighed(y, share, fall, top)), best), marks
+
+    (others, _), peaks = jax.lax.scan(add, (nothing(b, d, x.dtype), floor), jnp.arange(0, m, size))
+    return others, peaks
+
+
+def _weighed(
+    y: Float[Array, "size d"], share: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
+) -> Evidence:
+    slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1)
+    return Evidence(top, share.sum(axis=1), share @ y, slope)

@@ -1,39 +1,45 @@
 """Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
 
 import functools
-from collections.abc import Iterator
-from typing import NamedTuple
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, heights
+from dispersed.scale.evidence import CHUNK, TILE, Rows, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
 from dispersed.types import Array, Numbers
 
+T = TypeVar("T")
+
 BLOCK = 16 * CHUNK
 """Patterns that one call of a compiled scan goes through."""
-TILE = 32
-"""Patterns of which a screen keeps only the largest logit."""
 
 
 class Block(NamedTuple):
-    """Encoded patterns on one device, padded to `BLOCK` rows or, where there are fewer in all, to whole tiles."""
+    """Patterns on one device, padded to `BLOCK` rows or, where there are fewer in all, to whole tiles."""
 
     start: int
     """Index of the first."""
-    filled: int
-    """How many are patterns, the rest being padding."""
-    codes: Numbers
-    scale: Numbers | None
-    heights: Numbers | None
-    """‖y‖²/2 − μ·y in double precision, (rows,); of patterns in memory alone, where it is worth keeping."""
-    log_weights: Numbers
-    """(rows,), or 0 for all."""
+    rows: Rows
+    """With heights in double precision, but only of patterns in memory, where they are worth keeping."""
+
+
+class View(NamedTuple):
+    """The same patterns where they are stored, encoded."""
+
+    start: int
+    codes: np.ndarray
+    scale: np.ndarray | None
+    log_weights: np.ndarray
 
 
 class Tiles(NamedTuple):
@@ -81,18 +87,16 @@ class Placed:
         """Where this host's patterns begin among those of all hosts."""
         self.total = int(sizes.sum())
         share = -(-n // len(devices))
-        self.rows = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
+        self.height = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
         self._kept: list[Block] | None = None
-        self._views: list[Block] | None = None
+        self._views: list[View] | None = None
         if isinstance(storage, InMemory):
             self._kept = list(self._blocks())
         self.facts = self._facts()
         if self._kept is not None:
             with jax.enable_x64(True):
-                self._kept = [block._replace(heights=self._heights(block)) for block in self._kept]
-
-    def _heights(self, block: Block) -> Array:
-        return _heights(block.codes, block.scale, jnp.asarray(self.facts.centre, float), self.encoding)
+                centre = jnp.asarray(self.facts.centre, float)
+                self._kept = [Block(start, _with_heights(rows, centre)) for start, rows in self._kept]
 
     @functools.cached_property
     def world(self) -> World:
@@ -116,29 +120,63 @@ class Placed:
     def blocks(self) -> Iterator[Block]:
         return iter(self._kept) if self._kept is not None else self._blocks()
 
+    def each(self, ask: Callable[[Block], T]) -> Iterator[T]:
+        """What `ask` says of every block, in their order.
+
+        A CPU works on as many blocks at once as it has cores: one program alone leaves some of them idle. No more are
+        read ahead.
+        """
+        on_cpu = all(device.platform == "cpu" for device in self.devices)
+        workers = len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
+        if workers == 1:
+            yield from map(ask, self.blocks())
+            return
+        double = jnp.result_type(float) == jnp.float64
+
+        def wait(block: Block) -> T:
+            with jax.enable_x64(double):
+                return jax.block_until_ready(ask(block))
+
+        with ThreadPoolExecutor(workers) as pool:
+            waiting: deque[Future[T]] = deque()
+            for block in self.blocks():
+                waiting.append(pool.submit(wait, block))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
-        for number, (start, codes, scale) in enumerate(self.storage.blocks(self.rows)):
+        for number, block in enumerate(self.storage.blocks(self.height)):
             device = self.devices[number % len(self.devices)]
-            block = self._view(start, codes, scale)
-            placed = [None if a is None else jax.device_put(_padded(a, self.rows), device) for a in block[2:]]
-            yield Block(block.start, block.filled, placed[0], placed[1], None, placed[3])
+            view = self._view(*block)
 
-    def prior(self, block: Block) -> np.ndarray:
-        """The log weights of a block in double precision, padded as the block is; 0 for all if they are alike."""
+            def put(array: np.ndarray, device: jax.Device = device) -> Array:
+                return jax.device_put(_padded(array, self.height), device)
+
+            scale = None if view.scale is None else put(view.scale)
+            count = jnp.asarray(len(view.codes), jnp.int32)
+            rows = Rows(put(view.codes), scale, None, put(view.log_weights), count, self.encoding)
+            yield Block(view.start, rows)
+
+    def in_double(self, block: Block) -> Rows:
+        """The rows of a block with their log weights in double precision."""
         if self._log_weights is None:
-            return np.zeros(())
-        return _padded(self._log_weights[block.start : block.start + block.filled], self.rows)
+            return block.rows
+        prior = _padded(self._log_weights[block.start : block.start + int(block.rows.count)], self.height)
+        return eqx.tree_at(lambda rows: rows.log_weights, block.rows, prior)
 
-    def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> Block:
+    def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> View:
         log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        return Block(start, len(codes), codes, scale, None, log_w.astype(np.float32))
+        return View(start, codes, scale, log_w.astype(np.float32))
 
     def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
         """Some tiles of the block of that number, decoded."""
         if self._views is None:
-            self._views = [self._view(*block) for block in self.storage.blocks(self.rows)]
-        start, filled, codes, scale, _, log_w = self._views[number]
+            self._views = [self._view(*block) for block in self.storage.blocks(self.height)]
+        start, codes, scale, log_w = self._views[number]
+        filled = len(codes)
         inside = tile[:, None] * TILE + np.arange(TILE)
         present = inside < filled
         inside = np.minimum(inside, filled - 1)
@@ -158,17 +196,9 @@ class Placed:
 
     def _facts(self) -> Facts:
         n, d = self.shape
-        total = np.zeros(d)
-        for block in self.blocks():
-            total += np.asarray(_sum(block.codes, block.scale, np.int32(block.filled), self.encoding, d))
+        total = sum(np.asarray(part, float) for part in self.each(lambda block: _sum(block.rows, d)))
         centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
-        extents = np.array(
-            [
-                np.asarray(_extent(block.codes, block.scale, np.int32(block.filled), centre, self.encoding, d))
-                for block in self.blocks()
-            ],
-            float,
-        )
+        extents = np.array(list(self.each(lambda block: _extent(block.rows, centre))), float)
         rounding = 1 + (d + 8) * np.finfo(np.float32).eps
         radius, norm = np.sqrt(everywhere(extents[:, :2].max(axis=0)).max(axis=0)) * rounding
         spread = np.sqrt(everywhere(extents[:, 2].sum()).sum() / n)
@@ -194,20 +224,21 @@ def _whole(n: int, unit: int) -> int:
 
 
 @eqx.filter_jit
-def _heights(codes: Array, scale: Array | None, centre: Array, encoding: Encoding) -> Array:
-    return heights(encoding.decode(codes, scale, len(centre)).astype(centre.dtype), centre)
+def _with_heights(rows: Rows, centre: Array) -> Rows:
+    y = rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype)
+    return eqx.tree_at(lambda r: r.height, rows, heights(y, centre), is_leaf=lambda leaf: leaf is None)
 
 
 @eqx.filter_jit
-def _sum(codes: Array, scale: Array | None, count: Numbers, encoding: Encoding, d: int) -> Array:
-    y = encoding.decode(codes, scale, d)
-    return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < count, y, 0), axis=0)
+def _sum(rows: Rows, d: int) -> Array:
+    y = rows.encoding.decode(rows.codes, rows.scale, d)
+    return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < rows.count, y, 0), axis=0)
 
 
 @eqx.filter_jit
-def _extent(codes: Array, scale: Array | None, count: Numbers, centre: Array, encoding: Encoding, d: int) -> Array:
+def _extent(rows: Rows, centre: Array) -> Array:
     """The largest ‖y − μ‖² and ‖y‖², and the sum of the first."""
-    y = encoding.decode(codes, scale, d)
-    inside = jnp.arange(len(y)) < count
+    y = rows.encoding.decode(rows.codes, rows.scale, len(centre))
+    inside = jnp.arange(len(y)) < rows.count
     squares = jnp.where(inside, jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)]), 0)
     return jnp.append(jnp.max(squares, axis=1), jnp.sum(squares[0]))

@@ -10,23 +10,25 @@ differences from all patterns that a sum cannot tell apart.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, Evidence, chunk_size, combine, evidence
-from dispersed.scale.hosts import everywhere, together
+from dispersed.scale.evidence import TILE
+from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import Kept, View, World, view
-from dispersed.scale.placed import TILE, Placed
-from dispersed.scale.roundoff import logit_error, mean_error
-from dispersed.scale.screen import Found, likeliest, probe, screen
+from dispersed.scale.placed import Placed
+from dispersed.scale.screen import Found, sample, screen
+from dispersed.scale.sums import leaders, summed_within
 from dispersed.types import Array, Numbers
 
 SCREENED = 1 << 24
 """Numbers that a screen holds at once."""
+FEW = 0.03
+"""The fraction of a sample that is near its best, beyond which a screen is likely to keep too many."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
 
@@ -86,11 +88,16 @@ def limit(placed: Placed) -> int:
 
 def screened(
     placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None = None
-) -> list[Found | None]:
-    """What every state keeps; None where it would be more than `most`, by default than what is cheaper to sum."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """What every state keeps, a `Found` each, and which states were screened: of some it is seen before that they will
+    not do. None where it would be more than `most`, by default more than what is cheaper to sum.
+    """
     most = limit(placed) if most is None else most
-    found: list[Found | None] = [None] * len(x)
-    likely = np.flatnonzero(probe(placed, x, sigma)) if placed.shape[0] > 4 * most else np.arange(len(x))
+    found = np.full(len(x), None, object)
+    tried = np.ones(len(x), bool)
+    if placed.shape[0] > 4 * most:
+        tried = everywhere(sample(placed, x, sigma).near < FEW).all(axis=0)
+    likely = np.flatnonzero(tried)
     size = max(1, SCREENED * TILE // placed.shape[0])
     for start in range(0, len(likely), size):
         some = likely[start : start + size]
@@ -98,14 +105,15 @@ def screened(
             found[i] = kept
     # What is too much for one host is too much.
     missing = everywhere(np.array([kept is None for kept in found])).any(axis=0)
-    return [None if gone else kept for kept, gone in zip(found, missing, strict=True)]
+    found[missing] = None
+    return found, tried
 
 
 def kept_groups(
-    placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found | None]
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Kept]]:
     """States that keep about equally many patterns, and what they keep, stacked."""
-    counts = everywhere(np.array([0 if kept is None else len(kept.indices) for kept in found])).max(axis=0)
+    counts = everywhere(np.array([0 if kept is None else max(1, len(kept.indices)) for kept in found])).max(axis=0)
     sizes = np.where(counts > 0, rounded(counts, 4, 16), 0)
     for size in np.unique(sizes[sizes > 0]):
         states = np.flatnonzero(sizes == size)
@@ -120,7 +128,7 @@ def _stacked(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: list[Found
     log_w = np.full((len(found), size), -np.inf)
     for i, kept in enumerate(found):
         k = len(kept.indices)
-        index[i, :k], index[i, k:] = kept.indices, kept.indices[0]
+        index[i, :k], index[i, k:] = kept.indices, kept.indices[0] if k else 0
         log_w[i, :k] = placed.log_weights(kept.indices)
     rest = np.array([kept.log_rest for kept in found])
     reach = np.array([kept.reach for kept in found])
@@ -170,90 +178,11 @@ def _views(kept: Kept, world: World, k: int) -> tuple[View, Array, Array, Array]
     return jax.vmap(one)(kept)
 
 
-@eqx.filter_jit
-def _evidence(*arguments) -> Evidence:
-    return evidence(*arguments)
-
-
-class Sum(NamedTuple):
-    """What all patterns together say, in double precision, (b, …)."""
-
-    mean: np.ndarray
-    bound: np.ndarray
-    log_mass: np.ndarray
-    entropy: np.ndarray
-
-
-_combine = jax.jit(combine)
-
-
-def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum:
-    """Every pattern summed, with logits and products of the precision `dtype`."""
-    facts = placed.facts
-    beta = 1 / sigma**2
-    moved = x - facts.centre.astype(float)
-    states = padded((moved, beta), 2)
-    arguments = [array.astype(dtype) for array in (*states, facts.centre)]
-    parts: dict[jax.Device, Evidence] = {}
-    blocks = 0
-    with jax.enable_x64(dtype == np.float64):
-        for block in placed.blocks():
-            blocks += 1
-            prior = block.log_weights if dtype == np.float32 else placed.prior(block)
-            here = _evidence(
-                block.codes, block.scale, block.heights, prior, np.int32(block.filled), *arguments, placed.encoding
-            )
-            device = next(iter(block.codes.devices()))
-            parts[device] = here if device not in parts else _combine(parts[device], here)
-    with jax.enable_x64(True):
-        total: Evidence | None = None
-        for part in parts.values():
-            part = jax.tree.map(lambda a: np.asarray(a, float), part)
-            total = part if total is None else _combine(total, part)
-        total = together(total, _combine)
-        mean, log_mass, entropy = (np.asarray(a)[: len(x)] for a in (total.mean, total.log_mass, total.entropy))
-    off = logit_error(
-        x.shape[1], dtype, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
-    )
-    spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
-    terms = chunk_size(placed.rows, len(states[0])) + placed.rows // CHUNK + blocks + jax.process_count()
-    bound = mean_error(off, terms, dtype, spread, facts.norm)
-    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy)
-
-
-def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
-    """Every pattern summed, in single precision where that is likely to meet the tolerance, else in double."""
-    facts = placed.facts
-    moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
-    off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
-    # The mean lies within the radius of the centre.
-    likely = mean_error(off, CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
-    result = Sum(np.zeros_like(x), *(np.full(len(x), np.inf) for _ in range(3)))
-    for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
-        some = some & ~(result.bound <= tol)
-        if some.any():
-            for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
-                whole[some] = part
-    return result
-
-
-def leaders(
-    placed: Placed, x: np.ndarray, sigma: np.ndarray, log_mass: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k likeliest patterns of every state and their responsibilities, given the mass of all: (b, k) each."""
-    index = likeliest(placed, x, sigma, k)
-    y = placed.patterns(index).astype(float)
-    exact = placed.log_weights(index) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
-    index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(index, order, 1), np.exp(np.take_along_axis(exact, order, 1) - log_mass[:, None])
-
-
 def weighed(
     placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None, k: int
 ) -> Iterator[tuple]:
     """States that keep few enough patterns: which, their views, the k likeliest, their shares, entropy, how many."""
-    found = screened(placed, x, sigma, share, most)
+    found, _ = screened(placed, x, sigma, share, most)
     with jax.enable_x64(True):
         for some, kept in kept_groups(placed, x, sigma, found):
             views = _views(padded(kept, 8), placed.world, k)
@@ -284,9 +213,9 @@ def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: i
     left = np.flatnonzero(~(bound <= tol))
     if left.size:
         total = summed_within(placed, x[left], sigma[left], tol)
-        mean[left], bound[left], log_mass[left], entropy[left] = total
+        mean[left], bound[left], log_mass[left], entropy[left] = total[:4]
         path[left], counts[left] = SCANNED, n
-        index[left], share[left] = leaders(placed, x[left], sigma[left], total.log_mass, k)
+        index[left], share[left] = leaders(placed, x[left], sigma[left], total, k)
         # Where expanded products lose too much, all that they cannot tell apart is weighed by differences.
         left = left[~(total.bound <= tol)]
         if left.size:
@@ -306,6 +235,4 @@ __all__ = [
     "posterior",
     "rounded",
     "screened",
-    "summed",
-    "summed_within",
 ]

@@ -26,11 +26,26 @@ def logit_error(
     return gamma(d + 8, dtype) * (beta * size + log_weight)
 
 
-def mean_error(logit: np.ndarray, terms: int, dtype: Any, spread: Any, y_norm: float) -> np.ndarray:
-    """The most by which Σ p y can be off, p from logits off by `logit`, summed in `terms` terms and blocks of them.
-
-    Every p is off by a factor of at most e^{2·logit} and what exponentials and sums add. `spread` bounds ‖y − Σ p y‖.
-    """
-    sums = gamma(terms + 40, dtype)
+def relative_errors(logit: Any, terms: int, dtype: Any) -> tuple[Any, float]:
+    """The most by which weights from logits off by `logit`, and sums of `terms` of them, are off, relative to each."""
+    # What is subtracted in an exponent is at most the logarithm of the smallest number, or nothing is left.
+    exponential = int(-np.log(np.finfo(dtype).tiny)) + 16
     with np.errstate(over="ignore"):
-        return np.expm1(2 * logit + 2 * sums) * spread + 2 * sums * y_norm
+        return np.expm1(logit + gamma(exponential, dtype)), gamma(terms, dtype)
+
+
+def mean_error(logit: Any, terms: int, dtype: Any, spread: Any, norm: Any) -> Any:
+    """The most by which Σ w y/Σ w can be off, w from logits off by `logit`, summed in `terms` terms and blocks of them.
+
+    `spread` bounds ‖y − D‖ and `norm` the norm of D, the exact mean. With weights w_j(1 + θ_j), |θ_j| ≤ e, and sums
+    whose terms are off by factors of 1 + τ_j and 1 + ρ_j, at most s away from 1, the computed mean differs from D by
+
+        [Σ w_j((1 + θ_j)(1 + τ_j) − 1)(y_j − D) + D Σ w_j(1 + θ_j)(τ_j − ρ_j)]/Σ w_j(1 + θ_j)(1 + ρ_j),
+
+    which is at most [((1 + e)(1 + s) − 1) spread + 2s(1 + e) norm]/((1 − e)(1 − s)). Where only some of the terms are
+    off, their share of the computed weight is a factor of it.
+    """
+    e, s = relative_errors(logit, terms, dtype)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        bound = (((1 + e) * (1 + s) - 1) * spread + 2 * s * (1 + e) * norm) / ((1 - e) * (1 - s))
+    return np.where((e < 1) & (s < 1), bound, np.inf)

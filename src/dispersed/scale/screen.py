@@ -10,16 +10,15 @@ depends on that.
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, chunk_size, heights, logits
-from dispersed.scale.hosts import everywhere
-from dispersed.scale.placed import TILE, Placed
+from dispersed.scale.evidence import CHUNK, TILE, Rows, batch_size, chunk_size
+from dispersed.scale.placed import Placed
 from dispersed.scale.roundoff import logit_error
-from dispersed.storage import Encoding
-from dispersed.types import Array
+from dispersed.types import Array, Numbers
 
 FAR = 1e100
 """Where what was left out lies if nothing was."""
@@ -30,6 +29,8 @@ LOOSE = 4
 what is left out is left out by its own weight."""
 BEST = 8
 """Tiles that are looked into in any case: beside them, what the others can weigh is small."""
+DEPTH = 20
+"""Nats below the best at which patterns still count, roughly, whatever the tolerance."""
 GATHERED = 1 << 21
 """Numbers of the patterns that are weighed one by one at once."""
 
@@ -94,12 +95,12 @@ def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit
             log_rest = np.log(rest + tail[k]) + best[i] - beta[i] * squares[i] / 2
         gone = np.concatenate([value[deep], value[kept[k : k + 1]], out[i : i + 1]])
         if k <= limit:
-            reach = _reach(gone.max() + slack[i], sigma[i], squares[i], facts.lowest)
+            reach = reach_of(gone.max() + slack[i], sigma[i], squares[i], facts.lowest)
             found[i] = Found(index[kept[:k]], float(log_rest), reach)
     return found
 
 
-def _reach(largest: float, sigma: float, square: float, lowest: float) -> float:
+def reach_of(largest: float, sigma: float, square: float, lowest: float) -> float:
     """At most the distance to patterns whose logits are at most `largest`.
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
@@ -143,21 +144,27 @@ def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> np.nd
     return np.take_along_axis(indices, order, 1)
 
 
-def probe(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Which states are likely to keep few patterns, guessed from the first chunk of them: (b,)."""
+class Sample(eqx.Module):
+    """What the first chunk of patterns says of each state, from which the rest is guessed, (b,)."""
+
+    log_mass: Numbers
+    """Log Σ e^ℓ over them."""
+    near: Numbers
+    """The fraction of them within `DEPTH` of the best."""
+    deviation: Numbers
+    """The standard deviation of their logits."""
+
+
+def sample(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sample:
+    """A guess; no bound rests on it."""
     states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre)
-    block = next(iter(placed.blocks()))
-    values = _first_logits(
-        block.codes, block.scale, block.heights, block.log_weights, np.int32(block.filled), states, placed.encoding
-    )
-    values = np.asarray(values)[: len(x)]
-    near = values > values.max(axis=1, keepdims=True) - 20
-    return everywhere(near.mean(axis=1) < 0.1).all(axis=0)
+    found = _sample(next(iter(placed.blocks())).rows, states)
+    return jax.tree.map(lambda part: np.asarray(part)[: len(x)], found)
 
 
 def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
     b, d = moved.shape
-    size = 1 << (b - 1).bit_length()
+    size = batch_size(b)
     x = np.zeros((size, d), np.float32)
     x[:b] = moved
     precision = np.ones(size, np.float32)
@@ -167,19 +174,14 @@ def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
 
 def _tops(placed: Placed, states: _States, b: int) -> np.ndarray:
     """The largest logit of every tile, (b, tiles)."""
-    parts = [
-        _block_tops(
-            block.codes, block.scale, block.heights, block.log_weights, np.int32(block.filled), states, placed.encoding
-        )
-        for block in placed.blocks()
-    ]
+    parts = placed.each(lambda block: _block_tops(block.rows, states))
     return np.concatenate([np.asarray(part)[:b] for part in parts], axis=1)
 
 
 def _weighed(placed: Placed, states: _States, in_play: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of the patterns in all tiles in play: the state, their index and logit, in the order of the states."""
     state, tile = np.nonzero(in_play)
-    number, within = np.divmod(tile, placed.rows // TILE)
+    number, within = np.divmod(tile, placed.height // TILE)
     indices = np.empty((len(state), TILE), np.int64)
     values = np.empty((len(state), TILE), np.float32)
     at_once = max(1, GATHERED // (TILE * placed.shape[1]))
@@ -198,32 +200,29 @@ def _weighed(placed: Placed, states: _States, in_play: np.ndarray) -> tuple[np.n
     return np.repeat(state, TILE), indices.reshape(-1), values.reshape(-1)
 
 
-@jax.jit
-def _block_tops(codes, scale, height, log_weights, count, states: _States, encoding: Encoding) -> Array:
-    m = codes.shape[0]
+@eqx.filter_jit
+def _block_tops(rows: Rows, states: _States) -> Array:
+    m = rows.codes.shape[0]
     x, beta, centre = states
     size = chunk_size(m, len(x))
 
     def chunk(start: Array) -> Array:
-        def part(array: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(array, start, size)
-
-        y = encoding.decode(part(codes), None if scale is None else part(scale), x.shape[1])
-        lift = heights(y, centre) if height is None else part(height).astype(x.dtype)
-        here = logits(y, lift, part(log_weights) if log_weights.ndim else log_weights, x, beta)
-        here = jnp.where(start + jnp.arange(size) < count, here, -jnp.inf)
+        _, here = rows.chunk(start, size, x, beta, centre)
         return here.reshape(len(x), size // TILE, TILE).max(axis=-1)
 
     return jnp.moveaxis(jax.lax.map(chunk, jnp.arange(0, m, size)), 0, 1).reshape(len(x), m // TILE)
 
 
-@jax.jit
-def _first_logits(codes, scale, height, log_weights, count, states: _States, encoding: Encoding) -> Array:
-    size = min(codes.shape[0], CHUNK)
-    y = encoding.decode(codes[:size], None if scale is None else scale[:size], states.x.shape[1])
-    lift = heights(y, states.centre) if height is None else height[:size].astype(y.dtype)
-    here = logits(y, lift, log_weights[:size] if log_weights.ndim else log_weights, states.x, states.beta)
-    return jnp.where(jnp.arange(size) < count, here, -jnp.inf)
+@eqx.filter_jit
+def _sample(rows: Rows, states: _States) -> Sample:
+    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], CHUNK), *states)
+    there = here > -jnp.inf
+    near = here > here.max(axis=1, keepdims=True) - DEPTH
+    return Sample(
+        jax.nn.logsumexp(here, axis=1),
+        jnp.sum(near, axis=1) / jnp.maximum(there.sum(axis=1), 1),
+        jnp.std(here, axis=1, where=there),
+    )
 
 
-__all__ = ["Found", "likeliest", "probe", "screen"]
+__all__ = ["GATHERED", "Found", "Sample", "likeliest", "reach_of", "sample", "screen"]

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from dispersed.memories import Memory
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
-from dispersed.scale.evidence import CHUNK, Evidence, combine, evidence
+from dispersed.scale.evidence import CHUNK, Evidence, Rows, combine, evidence
 from dispersed.storage import Encoding, Float32
 from dispersed.types import Array, Float, Scalar, State
 
@@ -79,9 +79,8 @@ class ShardedMemory(Memory):
         def share(codes: Array, scale: Array | None, x: State, beta: Scalar, centre: State) -> Evidence:
             first = jax.lax.axis_index(axis) * len(codes)
             count = jnp.clip(self.count - first, 0, len(codes))
-            here = evidence(
-                codes, scale, None, jnp.zeros((), x.dtype), count, x[None] - centre, beta[None], centre, self.encoding
-            )
+            rows = Rows(codes, scale, None, jnp.zeros((), x.dtype), count, self.encoding)
+            here = evidence(rows, x[None] - centre, beta[None], centre)
             parts = jax.lax.all_gather(here, axis)
             return functools.reduce(combine, [jax.tree.map(lambda a, i=i: a[i], parts) for i in range(self.mesh.size)])
 

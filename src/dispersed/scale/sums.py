@@ -1,0 +1,215 @@
+r"""Every pattern summed, nearly all of them in single precision, and still certified to many digits.
+
+In single precision the worst case of a logit's round-off, at d = 64 and low noise, is about 10⁻³: no responsibility
+could be trusted to more. But a few patterns carry nearly all the weight, as a rule. Those are weighed apart, in double
+precision; what is left is off by a part of its own share only, which is small (`mean_error`).
+
+The patterns that were weighed apart also serve further along a recall: what all others weigh together is known, and so
+is how far away they are at least (`dispersed.scale.kept`).
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from dispersed.scale.evidence import CHUNK, TILE, Evidence, batch_size, chunk_size, combine, evidence_but_peaks, nothing
+from dispersed.scale.hosts import everywhere, together
+from dispersed.scale.placed import Placed
+from dispersed.scale.roundoff import gamma, logit_error, mean_error, relative_errors
+from dispersed.scale.screen import GATHERED, Found, likeliest, reach_of, sample
+
+DOUBLE = np.dtype(np.float64)
+
+NEAR = 7.0
+"""Nats by which a pattern may weigh less than all others together and still be weighed apart,"""
+RARE = 64
+"""unless more than one in so many could be."""
+FROZEN = 1.3
+"""Deviations of the logits, in units of √(2 log n), from which on a few patterns are likely to carry enough."""
+
+
+class Sum(NamedTuple):
+    """What all patterns together say of each state, in double precision, (b, …)."""
+
+    mean: np.ndarray
+    bound: np.ndarray
+    log_mass: np.ndarray
+    entropy: np.ndarray
+    found: np.ndarray
+    """What was weighed apart, a `Found` each, with what is known of the others; None where that is not most of it."""
+
+
+_but_peaks = eqx.filter_jit(evidence_but_peaks)
+_combine = jax.jit(combine)
+
+
+def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum:
+    """Every pattern summed: the peaks in double precision, the others with logits and products of precision `dtype`."""
+    facts = placed.facts
+    b, d = x.shape
+    n = len(placed.storage)
+    beta = 1 / sigma**2
+    moved = x - facts.centre.astype(float)
+    # As if all patterns were like the first of them.
+    floor = sample(placed, x, sigma).log_mass + np.log(max(n / CHUNK, 1))
+    near = float(np.clip(np.log(n / RARE), 0, NEAR))
+    spare = np.zeros(batch_size(b) - b, int)
+    states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor)]
+    arguments: Any = states[0], states[1], facts.centre.astype(dtype), states[2], np.asarray(near, dtype)
+    parts: dict[jax.Device, Any] = {}
+    peaks: list[tuple[np.ndarray, np.ndarray]] = []
+    with jax.enable_x64(dtype == np.float64):
+        rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
+        for block, (others, marks) in placed.each(lambda block: (block, _but_peaks(rows(block), *arguments))):
+            device = next(iter(others.top.devices()))
+            parts[device] = others if device not in parts else _combine(parts[device], others)
+            peaks.append(_positions(np.asarray(marks)[:, :b], block.start))
+    owner, index = map(np.concatenate, zip(*peaks, strict=True))
+    order = np.argsort(owner, kind="stable")
+    owner, index = owner[order], index[order]
+    most = everywhere(np.bincount(owner, minlength=b).max()).sum() + jax.process_count()
+    blocks = -(-n // placed.height)
+    terms = chunk_size(placed.height, len(states[0])) + placed.height // CHUNK + blocks + jax.process_count()
+    off, fine = (
+        logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
+        for t in (dtype, np.float64)
+    )
+    with jax.enable_x64(True):
+        rest: Any = nothing(b, d, DOUBLE)
+        for one in parts.values():
+            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], one))
+        logit, apart = _apart(placed, moved, beta, owner, index)
+        log_rest = _log_mass(rest, n, off, terms, dtype)
+        blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
+        found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur)
+        rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
+        total = _combine(rest, apart)
+        mean, log_mass, entropy = (np.asarray(a) for a in (total.mean, total.log_mass, total.entropy))
+        share = np.exp(np.asarray(rest.log_mass) - log_mass)
+    spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
+    wrong = mean_error(off, terms, dtype, spread, facts.norm)
+    bound = np.multiply(share, wrong, out=np.zeros(b), where=share > 0)
+    bound += mean_error(fine, int(most), np.float64, spread, facts.norm)
+    found[share > 0.5] = None
+    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found)
+
+
+def _log_mass(rest: Evidence, n: int, off: np.ndarray, terms: int, dtype: type) -> np.ndarray:
+    """At least log Σ e^ℓ over n patterns at most, from what was computed of them."""
+    e, s = relative_errors(off, terms, dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mass = np.asarray(rest.mass) / np.where((e < 1) & (s < 1), (1 - e) * (1 - s), 0)
+        # What underflowed was smaller than this.
+        return np.asarray(rest.top) + np.log(np.nan_to_num(mass, nan=0.0) + n * np.finfo(dtype).tiny)
+
+
+def _positions(marks: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """The states and indices of marked patterns, from one bit a pattern, (chunks, b, tiles), of which few are set."""
+    chunk, state, tile = np.nonzero(marks)
+    word, bit = np.nonzero((marks[chunk, state, tile][:, None] >> np.arange(TILE, dtype=np.uint32)) & 1)
+    return state[word], first + (chunk[word] * marks.shape[2] + tile[word]) * TILE + bit
+
+
+def _apart(
+    placed: Placed, moved: np.ndarray, beta: np.ndarray, owner: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, Evidence]:
+    """Logits of patterns and what they say of the states that own them, in double precision; owners ascend."""
+    b, d = moved.shape
+    centre = placed.facts.centre.astype(float)
+    total = nothing(b, d, DOUBLE)
+    logits = np.empty(len(owner))
+    at_once = max(1, GATHERED // d)
+    for start in range(0, len(owner), at_once):
+        some = slice(start, start + at_once)
+        state, y = owner[some], placed.patterns(index[some]).astype(float)
+        height = np.einsum("kd,kd->k", y, y) / 2 - y @ centre
+        logit = beta[state] * (np.einsum("kd,kd->k", moved[state], y) - height) + placed.log_weights(index[some])
+        mine, first = np.unique(state, return_index=True)
+        part = jax.tree.map(np.array, nothing(b, d, DOUBLE))
+        part.top[mine] = np.maximum.reduceat(logit, first)
+        fall = logit - part.top[state]
+        share = np.exp(fall)
+        for sums, values in ((part.mass, share), (part.total, share[:, None] * y), (part.slope, share * fall)):
+            sums[mine] = np.add.reduceat(values, first)
+        total = _combine(total, part)
+        logits[some] = logit
+    return logits, total
+
+
+def _found(
+    placed: Placed,
+    x: np.ndarray,
+    sigma: np.ndarray,
+    owner: np.ndarray,
+    index: np.ndarray,
+    logit: np.ndarray,
+    floor: np.ndarray,
+    near: float,
+    off: np.ndarray,
+    others: np.ndarray,
+) -> np.ndarray:
+    """What each state keeps of its peaks: those that are surely above all others, which weigh at most e^`others`.
+
+    Logits are those of products, without −β‖x‖²/2, and off by `off` at most.
+    """
+    found = np.full(len(x), None, object)
+    bounds = np.searchsorted(owner, np.arange(len(x) + 1))
+    squares = np.sum(x * x, axis=1)
+    for i in range(len(x)):
+        mine = slice(bounds[i], bounds[i + 1])
+        values = logit[mine]
+        # What is no peak fell short of the floor or of the best, as computed, by `near`.
+        short = max(floor[i], values.max(initial=-np.inf) + off[i]) - near + off[i]
+        order = np.argsort(-values, kind="stable")
+        kept = int(np.sum(values > short))
+        log_rest = np.logaddexp.reduce(values[order[kept:]], initial=others[i])
+        reach = reach_of(short, sigma[i], squares[i], placed.facts.lowest)
+        found[i] = Found(index[mine][order[:kept]], float(log_rest - squares[i] / (2 * sigma[i] ** 2)), reach)
+    return found
+
+
+def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
+    """Every pattern summed, in single precision where that is likely to meet the tolerance, else in double.
+
+    A random energy model whose energies deviate by more than √(2 log n) is frozen: a few of n patterns carry nearly all
+    the weight (Derrida 1981). Where that is not so, single precision serves only if it does for every pattern.
+    """
+    facts = placed.facts
+    moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
+    off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
+    # The mean lies within the radius of the centre.
+    likely = mean_error(off, CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
+    frozen = sample(placed, x, sigma).deviation > FROZEN * np.sqrt(2 * np.log(placed.shape[0]))
+    likely |= everywhere(frozen).any(axis=0)
+    bound, log_mass, entropy = (np.full(len(x), np.inf) for _ in range(3))
+    result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object))
+    for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
+        some = some & ~(result.bound <= tol)
+        if some.any():
+            for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
+                whole[some] = part
+    return result
+
+
+def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, total: Sum, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state and their responsibilities, (b, k) each; −1 for those not told apart."""
+    index = np.full((len(x), k), -1)
+    flat = np.array([kept is None for kept in total.found])
+    if flat.any():
+        likely = likeliest(placed, x[flat], sigma[flat], k)
+        index[flat, : likely.shape[1]] = likely
+    for i in np.flatnonzero(~flat):
+        some = total.found[i].indices[:k]
+        index[i, : len(some)] = some
+    y = placed.patterns(np.maximum(index, 0)).astype(float)
+    exact = placed.log_weights(np.maximum(index, 0)) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
+    exact = np.where(index >= 0, exact, -np.inf)
+    index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+    index, exact = np.take_along_axis(index, order, 1), np.take_along_axis(exact, order, 1)
+    return np.where(exact > -np.inf, index, -1), np.exp(exact - total.log_mass[:, None])
+
+
+__all__ = ["Sum", "leaders", "summed", "summed_within"]
