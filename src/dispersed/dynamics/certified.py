@@ -20,11 +20,13 @@ from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.processes import Process
 from dispersed.scale import StoredMemory
-from dispersed.scale.kept import Kept, View, World, fewer, needed, owned, view
+from dispersed.scale.hosts import everywhere
+from dispersed.scale.kept import Kept, View, World, carried, fewer, needed, owned, view
 from dispersed.scale.placed import Placed
 from dispersed.scale.posterior import (
     allowed_share,
     kept_groups,
+    limit,
     padded,
     posterior,
     rounded,
@@ -40,6 +42,8 @@ SMALL = 256
 """Kept patterns below which leaving more out is not worth a step of its own."""
 STRIDE = 4
 """Steps between two such."""
+UNSURE = 3.0
+"""Nats by which the leading pattern may weigh less than all that was kept."""
 MARGIN = 1e-3
 """How much less than the tolerance allows may be left out where the flow is to go on: what was left out grows."""
 
@@ -190,7 +194,10 @@ class CertifiedFlow(Dynamics):
             if rest.size:
                 self._step(placed, path, found, rest, level[rest])
                 sums[rest] += 1
-            going = np.flatnonzero((path.status < OWNED) & (found != None))  # noqa: E711 - of each
+            going = active[[kept is not None for kept in found[active]] & (path.status[active] < OWNED)]
+            hopeless = ~self._promising(placed, path, going, found[going], place[going], level[going])
+            found[going[hopeless]] = None
+            going = going[~hopeless]
             before = path.step[going].copy()
             with jax.enable_x64(True):
                 for some, kept in kept_groups(placed, place[going], level[going], found[going]):
@@ -201,6 +208,22 @@ class CertifiedFlow(Dynamics):
             stuck[lost] = here & ~np.isin(lost, rest)
             found[lost] = None
         return path, screens, sums
+
+    def _promising(
+        self, placed: Placed, path: Path, states: np.ndarray, found: np.ndarray, place: np.ndarray, level: np.ndarray
+    ) -> np.ndarray:
+        """Whether few were kept and the others look small beside the leading one: a look before they are weighed."""
+        first = np.array([kept.indices[0] if len(kept.indices) else -1 for kept in found], int)
+        x, sigma = path.x[states], _levels(path, states)
+        y = placed.patterns(np.maximum(first, 0)).astype(float)
+        lead = placed.log_weights(np.maximum(first, 0)) - np.sum((x - y) ** 2, axis=1) / (2 * sigma**2)
+        lead = everywhere(np.where(first >= 0, lead, -np.inf)).max(axis=0, initial=-np.inf)
+        rest, reach = (np.array([getattr(kept, name) for kept in found], float) for name in ("log_rest", "reach"))
+        with jax.enable_x64(True):
+            rest = np.asarray(carried(rest, reach, np.linalg.norm(x - place, axis=1), level, sigma))
+        rest = np.logaddexp.reduce(everywhere(rest), axis=0)
+        few = everywhere(np.array([len(kept.indices) for kept in found], int)).max(axis=0) <= limit(placed)
+        return few & (rest - lead <= np.log(self.tol / (2 * max(placed.facts.radius, 1e-300))) + UNSURE)
 
     def _step(self, placed: Placed, path: Path, found: np.ndarray, states: np.ndarray, sigma: np.ndarray) -> None:
         """One step with the denoiser of all patterns, and what they leave to go on with."""

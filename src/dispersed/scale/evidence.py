@@ -160,8 +160,9 @@ def evidence_but_peaks(
     centre: Float[Array, " d"],
     floor: Float[Array, " b"],
     near: Float[Array, ""],
-) -> tuple[Evidence, UInt32[Array, "chunks b tiles"]]:
-    """What all patterns but the peaks say; and of every tile which patterns are peaks, one bit each.
+) -> tuple[Evidence, UInt32[Array, "chunks b tiles"], Float[Array, " b"] | None]:
+    """What all patterns but the peaks say; of every tile which patterns are peaks, one bit each; and the largest
+    ℓ − log w of the others, if they do not all weigh alike.
 
     A peak is a pattern that weighs more than e^−`near` of e^`floor` and of the likeliest pattern before it. A few
     patterns carry nearly all the weight, as a rule; weighed apart, in double precision, they leave little that
@@ -171,20 +172,27 @@ def evidence_but_peaks(
     m = rows.codes.shape[0]
     size = chunk_size(m, b)
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
+    lowest = jnp.finfo(x.dtype).min / 4
 
-    def add(carry: tuple[Evidence, Array], start: Array) -> tuple[tuple[Evidence, Array], Array]:
-        so_far, best = carry
+    def add(carry: tuple[Evidence, Array, Array | None], start: Array) -> tuple[tuple, Array]:
+        so_far, best, nearest = carry
         y, here = rows.chunk(start, size, x, beta, centre)
-        top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
+        top = jnp.maximum(here.max(axis=1), lowest)
         best = jnp.maximum(best, top)
         apart = here >= (best - near)[:, None]
         marks = jnp.where(apart.reshape(b, -1, TILE), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
         fall = here - top[:, None]
         share = jnp.where(apart, 0, jnp.exp(fall))
-        return (combine(so_far, _weighed(y, share, fall, top)), best), marks
+        if nearest is not None:
+            log_w = jax.lax.dynamic_slice_in_dim(rows.log_weights, start, size)
+            free = jnp.where(apart | (here == -jnp.inf), lowest, here - log_w)
+            nearest = jnp.maximum(nearest, free.max(axis=1))
+        return (combine(so_far, _weighed(y, share, fall, top)), best, nearest), marks
 
-    (others, _), peaks = jax.lax.scan(add, (nothing(b, d, x.dtype), floor), jnp.arange(0, m, size))
-    return others, peaks
+    nearest = jnp.full(b, lowest, x.dtype) if rows.log_weights.ndim else None
+    carry = nothing(b, d, x.dtype), floor, nearest
+    (others, _, nearest), peaks = jax.lax.scan(add, carry, jnp.arange(0, m, size))
+    return others, peaks, nearest
 
 
 def _weighed(

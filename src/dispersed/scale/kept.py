@@ -89,14 +89,18 @@ class View(eqx.Module):
 
 def out_of_sight(kept: Kept, x: State, sigma: Scalar) -> Scalar:
     """At least the logarithm of what was left out, at a state x and σ ≤ σ₀."""
-    delta = jnp.linalg.norm(x - kept.x)
+    return carried(kept.log_rest, kept.reach, jnp.linalg.norm(x - kept.x), kept.sigma, sigma)
+
+
+def carried(log_rest: Numbers, reach: Numbers, delta: Numbers, before: Numbers, sigma: Numbers) -> Numbers:
+    """At least the logarithm of what weighed e^`log_rest` at σ₀, `before`, after a move by δ to σ ≤ σ₀."""
     # Round-off of δ and r is far below these.
-    delta, reach = delta * (1 + 1e-12), kept.reach * (1 - 1e-12)
-    ratio = (sigma / kept.sigma) ** 2
+    delta, reach = delta * (1 + 1e-12), reach * (1 - 1e-12)
+    ratio = (sigma / before) ** 2
     near = reach - delta
-    sphere = kept.log_rest - ((near / sigma) ** 2 - (reach / kept.sigma) ** 2) / 2
+    sphere = log_rest - ((near / sigma) ** 2 - (reach / before) ** 2) / 2
     # At σ = σ₀ and δ = 0 the sphere serves; a state that moved at the same σ knows nothing.
-    harnack = kept.log_rest + delta**2 / (2 * jnp.maximum(kept.sigma**2 - sigma**2, 1e-300))
+    harnack = log_rest + delta**2 / (2 * jnp.maximum(before**2 - sigma**2, 1e-300))
     return jnp.where(near >= ratio * reach, sphere, harnack)
 
 

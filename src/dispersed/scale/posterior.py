@@ -21,14 +21,12 @@ from dispersed.scale.evidence import TILE
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import Placed
-from dispersed.scale.screen import Found, sample, screen
+from dispersed.scale.screen import SAMPLE, Found, sample, screen
 from dispersed.scale.sums import leaders, summed_within
 from dispersed.types import Array, Numbers
 
 SCREENED = 1 << 24
 """Numbers that a screen holds at once."""
-FEW = 0.03
-"""The fraction of a sample that is near its best, beyond which a screen is likely to keep too many."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
 
@@ -83,7 +81,7 @@ def allowed_share(placed: Placed, tol: float) -> float:
 
 def limit(placed: Placed) -> int:
     """Beyond how many patterns it is cheaper to sum all."""
-    return max(placed.shape[0] // 32, 256)
+    return max(placed.shape[0] // 32, 64)
 
 
 def screened(
@@ -95,8 +93,10 @@ def screened(
     most = limit(placed) if most is None else most
     found = np.full(len(x), None, object)
     tried = np.ones(len(x), bool)
-    if placed.shape[0] > 4 * most:
-        tried = everywhere(sample(placed, x, sigma).near < FEW).all(axis=0)
+    if placed.shape[0] > max(SAMPLE, most):
+        tried = everywhere(sample(placed, x, sigma).near < most / placed.shape[0]).all(axis=0)
+        # One pass over all patterns for a few states costs more than to sum them along with the others.
+        tried &= tried.mean() >= 0.5
     likely = np.flatnonzero(tried)
     size = max(1, SCREENED * TILE // placed.shape[0])
     for start in range(0, len(likely), size):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, TILE, Rows, batch_size, chunk_size
+from dispersed.scale.evidence import TILE, Rows, batch_size, chunk_size
 from dispersed.scale.placed import Placed
 from dispersed.scale.roundoff import logit_error
 from dispersed.types import Array, Numbers
@@ -29,6 +29,8 @@ LOOSE = 4
 what is left out is left out by its own weight."""
 BEST = 8
 """Tiles that are looked into in any case: beside them, what the others can weigh is small."""
+SAMPLE = 1024
+"""Patterns from which the others are guessed."""
 DEPTH = 20
 """Nats below the best at which patterns still count, roughly, whatever the tolerance."""
 GATHERED = 1 << 21
@@ -96,17 +98,17 @@ def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit
         gone = np.concatenate([value[deep], value[kept[k : k + 1]], out[i : i + 1]])
         if k <= limit:
             reach = reach_of(gone.max() + slack[i], sigma[i], squares[i], facts.lowest)
-            found[i] = Found(index[kept[:k]], float(log_rest), reach)
+            found[i] = Found(index[kept[:k]], float(log_rest), float(reach))
     return found
 
 
-def reach_of(largest: float, sigma: float, square: float, lowest: float) -> float:
+def reach_of(largest: Any, sigma: Any, square: Any, lowest: float) -> Any:
     """At most the distance to patterns whose logits are at most `largest`.
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
     """
-    away = min(2 * sigma**2 * (lowest - largest) + square, FAR**2)
-    return float(np.sqrt(np.clip(away - 1e-14 * (abs(away) + square), 0, FAR**2)))
+    away = np.minimum(2 * sigma**2 * (lowest - largest) + square, FAR**2)
+    return np.sqrt(np.clip(away - 1e-14 * (np.abs(away) + square), 0, FAR**2))
 
 
 def _cuts(heights: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +147,7 @@ def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> np.nd
 
 
 class Sample(eqx.Module):
-    """What the first chunk of patterns says of each state, from which the rest is guessed, (b,)."""
+    """What the first `SAMPLE` patterns say of each state, from which the rest is guessed, (b,)."""
 
     log_mass: Numbers
     """Log Σ e^ℓ over them."""
@@ -215,7 +217,7 @@ def _block_tops(rows: Rows, states: _States) -> Array:
 
 @eqx.filter_jit
 def _sample(rows: Rows, states: _States) -> Sample:
-    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], CHUNK), *states)
+    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE), *states)
     there = here > -jnp.inf
     near = here > here.max(axis=1, keepdims=True) - DEPTH
     return Sample(
@@ -225,4 +227,4 @@ def _sample(rows: Rows, states: _States) -> Sample:
     )
 
 
-__all__ = ["GATHERED", "Found", "Sample", "likeliest", "reach_of", "sample", "screen"]
+__all__ = ["GATHERED", "SAMPLE", "Found", "Sample", "likeliest", "reach_of", "sample", "screen"]

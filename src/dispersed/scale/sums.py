@@ -18,7 +18,7 @@ from dispersed.scale.evidence import CHUNK, TILE, Evidence, batch_size, chunk_si
 from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.placed import Placed
 from dispersed.scale.roundoff import gamma, logit_error, mean_error, relative_errors
-from dispersed.scale.screen import GATHERED, Found, likeliest, reach_of, sample
+from dispersed.scale.screen import GATHERED, SAMPLE, Found, Sample, likeliest, reach_of, sample
 
 DOUBLE = np.dtype(np.float64)
 
@@ -27,7 +27,9 @@ NEAR = 7.0
 RARE = 64
 """unless more than one in so many could be."""
 FROZEN = 1.3
-"""Deviations of the logits, in units of √(2 log n), from which on a few patterns are likely to carry enough."""
+"""Deviations of the logits, in units of √(2 log n), from which on a few patterns are likely to carry nearly all,"""
+LEFT = 1e-3
+"""but for about so much."""
 
 
 class Sum(NamedTuple):
@@ -45,33 +47,38 @@ _but_peaks = eqx.filter_jit(evidence_but_peaks)
 _combine = jax.jit(combine)
 
 
-def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum:
+def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess: Sample | None = None) -> Sum:
     """Every pattern summed: the peaks in double precision, the others with logits and products of precision `dtype`."""
+    guess = sample(placed, x, sigma) if guess is None else guess
     facts = placed.facts
     b, d = x.shape
     n = len(placed.storage)
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
     # As if all patterns were like the first of them.
-    floor = sample(placed, x, sigma).log_mass + np.log(max(n / CHUNK, 1))
+    floor = guess.log_mass + np.log(max(n / SAMPLE, 1))
     near = float(np.clip(np.log(n / RARE), 0, NEAR))
     spare = np.zeros(batch_size(b) - b, int)
     states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor)]
     arguments: Any = states[0], states[1], facts.centre.astype(dtype), states[2], np.asarray(near, dtype)
     parts: dict[jax.Device, Any] = {}
     peaks: list[tuple[np.ndarray, np.ndarray]] = []
+    free = np.full(b, -np.inf)
     with jax.enable_x64(dtype == np.float64):
         rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
-        for block, (others, marks) in placed.each(lambda block: (block, _but_peaks(rows(block), *arguments))):
+        for block, (others, marks, near_by) in placed.each(lambda block: (block, _but_peaks(rows(block), *arguments))):
             device = next(iter(others.top.devices()))
             parts[device] = others if device not in parts else _combine(parts[device], others)
-            peaks.append(_positions(np.asarray(marks)[:, :b], block.start))
+            peaks.append(_positions(np.asarray(marks), b, block.start))
+            if near_by is not None:
+                free = np.maximum(free, np.asarray(near_by, float)[:b])
     owner, index = map(np.concatenate, zip(*peaks, strict=True))
     order = np.argsort(owner, kind="stable")
     owner, index = owner[order], index[order]
-    most = everywhere(np.bincount(owner, minlength=b).max()).sum() + jax.process_count()
-    blocks = -(-n // placed.height)
-    terms = chunk_size(placed.height, len(states[0])) + placed.height // CHUNK + blocks + jax.process_count()
+    # What decides must be the same on all hosts.
+    most = int(everywhere(np.bincount(owner, minlength=b).max()).sum()) + jax.process_count()
+    steps = chunk_size(placed.height, len(states[0])) + placed.height // CHUNK + -(-n // placed.height)
+    terms = int(everywhere(np.array(steps)).max()) + jax.process_count()
     off, fine = (
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
@@ -83,7 +90,7 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
         logit, apart = _apart(placed, moved, beta, owner, index)
         log_rest = _log_mass(rest, n, off, terms, dtype)
         blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
-        found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur)
+        found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
         rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
         total = _combine(rest, apart)
         mean, log_mass, entropy = (np.asarray(a) for a in (total.mean, total.log_mass, total.entropy))
@@ -91,7 +98,7 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type) -> Sum
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
     wrong = mean_error(off, terms, dtype, spread, facts.norm)
     bound = np.multiply(share, wrong, out=np.zeros(b), where=share > 0)
-    bound += mean_error(fine, int(most), np.float64, spread, facts.norm)
+    bound += mean_error(fine, most, np.float64, spread, facts.norm)
     found[share > 0.5] = None
     return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found)
 
@@ -105,10 +112,12 @@ def _log_mass(rest: Evidence, n: int, off: np.ndarray, terms: int, dtype: type) 
         return np.asarray(rest.top) + np.log(np.nan_to_num(mass, nan=0.0) + n * np.finfo(dtype).tiny)
 
 
-def _positions(marks: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """The states and indices of marked patterns, from one bit a pattern, (chunks, b, tiles), of which few are set."""
-    chunk, state, tile = np.nonzero(marks)
+def _positions(marks: np.ndarray, b: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which patterns are marked for the first b states, from one bit each, (chunks, states, tiles): whose, which."""
+    places = np.flatnonzero(marks.reshape(-1) != 0)  # few
+    chunk, state, tile = np.unravel_index(places, marks.shape)
     word, bit = np.nonzero((marks[chunk, state, tile][:, None] >> np.arange(TILE, dtype=np.uint32)) & 1)
+    word, bit = word[state[word] < b], bit[state[word] < b]
     return state[word], first + (chunk[word] * marks.shape[2] + tile[word]) * TILE + bit
 
 
@@ -149,24 +158,36 @@ def _found(
     near: float,
     off: np.ndarray,
     others: np.ndarray,
+    free: np.ndarray,
 ) -> np.ndarray:
     """What each state keeps of its peaks: those that are surely above all others, which weigh at most e^`others`.
 
-    Logits are those of products, without −β‖x‖²/2, and off by `off` at most.
+    Logits are those of products, without −β‖x‖²/2, and off by `off` at most. `free` are the largest of all others
+    without their prior weights, where these differ.
     """
-    found = np.full(len(x), None, object)
-    bounds = np.searchsorted(owner, np.arange(len(x) + 1))
-    squares = np.sum(x * x, axis=1)
-    for i in range(len(x)):
-        mine = slice(bounds[i], bounds[i + 1])
-        values = logit[mine]
-        # What is no peak fell short of the floor or of the best, as computed, by `near`.
-        short = max(floor[i], values.max(initial=-np.inf) + off[i]) - near + off[i]
-        order = np.argsort(-values, kind="stable")
-        kept = int(np.sum(values > short))
-        log_rest = np.logaddexp.reduce(values[order[kept:]], initial=others[i])
-        reach = reach_of(short, sigma[i], squares[i], placed.facts.lowest)
-        found[i] = Found(index[mine][order[:kept]], float(log_rest - squares[i] / (2 * sigma[i] ** 2)), reach)
+    b = len(x)
+    half = np.sum(x * x, axis=1) / (2 * sigma**2)
+    top = np.full(b, -np.inf)
+    np.maximum.at(top, owner, logit)
+    # What is no peak fell short of the floor or of the best, as computed, by `near`.
+    short = np.maximum(floor, top + off) - near + off
+    order = np.lexsort((-logit, owner))
+    owner, index, logit = owner[order], index[order], logit[order]
+    surely = logit > short[owner]
+    low = ~surely
+    weight = np.bincount(owner[low], np.exp(logit[low] - short[owner[low]]), b)
+    with np.errstate(divide="ignore"):
+        log_rest = np.logaddexp(others, short + np.log(weight)) - half
+    log_rest[np.isnan(log_rest)] = np.inf
+    if not placed.uniform:
+        short = free + off
+        np.maximum.at(short, owner[low], logit[low] - placed.log_weights(index[low]) + off[owner[low]])
+    reach = reach_of(short, sigma, 2 * sigma**2 * half, 0.0)
+    start = np.searchsorted(owner, np.arange(b))
+    stop = start + np.bincount(owner[surely], minlength=b)
+    found = np.full(b, None, object)
+    for i in range(b):
+        found[i] = Found(index[start[i] : stop[i]], float(log_rest[i]), float(reach[i]))
     return found
 
 
@@ -180,16 +201,19 @@ def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) 
     moved = np.linalg.norm(x - facts.centre.astype(float), axis=1)
     off = logit_error(x.shape[1], np.float32, sigma**-2.0, moved, facts.centre_norm, facts.norm, facts.widest)
     # The mean lies within the radius of the centre.
-    likely = mean_error(off, CHUNK, np.float32, 2 * facts.radius, facts.norm) <= tol
-    frozen = sample(placed, x, sigma).deviation > FROZEN * np.sqrt(2 * np.log(placed.shape[0]))
-    likely |= everywhere(frozen).any(axis=0)
+    wrong = mean_error(off, CHUNK, np.float32, 2 * facts.radius, facts.norm)
+    likely = wrong <= tol
+    guess = sample(placed, x, sigma)
+    frozen = guess.deviation > FROZEN * np.sqrt(2 * np.log(placed.shape[0]))
+    likely |= everywhere(frozen).any(axis=0) & (LEFT * wrong <= tol)
     bound, log_mass, entropy = (np.full(len(x), np.inf) for _ in range(3))
     result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object))
     for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
         some = some & ~(result.bound <= tol)
         if some.any():
-            for whole, part in zip(result, summed(placed, x[some], sigma[some], dtype), strict=True):
-                whole[some] = part
+            part = summed(placed, x[some], sigma[some], dtype, jax.tree.map(lambda a, here=some: a[here], guess))
+            for whole, new in zip(result, part, strict=True):
+                whole[some] = new
     return result
 
 
