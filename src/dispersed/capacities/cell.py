@@ -8,7 +8,6 @@ bootstrap over sets resamples whole curves.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int, UInt32
 
 from dispersed.capacities.corruption import Corruption
 from dispersed.dynamics import Dynamics, recall
+from dispersed.machine import compiled_soon
 from dispersed.memories import Denoiser, Network
 from dispersed.types import Array
 
@@ -107,11 +107,9 @@ def recall_cell(
     keys = np.random.default_rng([seed, dimension, n]).integers(2**32, size=(sets, 2), dtype=np.uint32)
     blocks = min(sets, math.ceil(sets * cues * n * dimension / BLOCK))
     # Every shape is a new program, and on a CPU small cells take longer to compile than to compute.
-    options: dict[str, Any] | None = None
-    if jax.default_backend() == "cpu":
-        options = {"xla_backend_optimization_level": 0 if blocks == 1 else 1}
     program = jax.jit(
-        functools.partial(_recall_blocks, family, dynamics, corruption.alpha, blocks), compiler_options=options
+        functools.partial(_recall_blocks, family, dynamics, corruption.alpha, blocks),
+        compiler_options=compiled_soon(0 if blocks == 1 else 1),
     )
     recalled = np.asarray(program((patterns, damaged, keys)))
     signs = np.where(np.abs(recalled) < UNDECIDED, 0, np.sign(recalled))

@@ -25,6 +25,7 @@ from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row
 from dispersed.experiments.semantics import gaussian_semantics, nearest_of, split
 from dispersed.experiments.statistics import bootstrap_mean, pearson
+from dispersed.machine import compiled_soon
 from dispersed.memories import Memory, Mixture, PatternMemory, ReconstructiveMemory, SumOfCores
 from dispersed.processes import VP
 from dispersed.types import Array, Float
@@ -56,8 +57,7 @@ def _recall_each(memory_of: Callable[[Array], Memory], cues: Float[Array, "n d"]
         return recall(memory_of(i), cue, DYNAMICS, alpha=ALPHA).x
 
     # Every core is a new program; on a CPU the compiler's full effort costs more than it saves here.
-    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    return np.asarray(jax.jit(jax.vmap(one), compiler_options=options)(jnp.arange(len(cues)), cues))
+    return np.asarray(jax.jit(jax.vmap(one), compiler_options=compiled_soon())(jnp.arange(len(cues)), cues))
 
 
 def reconstruction(seed: int = 0, events: int = 100) -> tuple[list[Row], dict[str, np.ndarray]]:

@@ -29,6 +29,7 @@ from dispersed.dynamics import (
 from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row
 from dispersed.experiments.statistics import bootstrap_mean, pearson
+from dispersed.machine import compiled_soon
 from dispersed.memories import ClassicalHopfield, ModernHopfield, PatternMemory
 from dispersed.processes import VP
 from dispersed.types import Array, Float, Key
@@ -111,8 +112,7 @@ def table1(repeats: int = 100, seed: int = 0) -> list[Row]:
     at_least("seed", seed, 0)
     key = jax.random.key(seed)
     # Every size is a new program. On a CPU the compiler's full effort costs more than it saves here.
-    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    recall_repeats = jax.jit(_recall_repeats, static_argnames="n", compiler_options=options)
+    recall_repeats = jax.jit(_recall_repeats, static_argnames="n", compiler_options=compiled_soon())
     keys = {n: jax.random.split(jax.random.fold_in(key, n), repeats) for n in N_PATTERNS}
     with ThreadPoolExecutor() as pool:
         programs = [pool.submit(recall_repeats.lower(keys[n], n=n).compile) for n in N_PATTERNS]

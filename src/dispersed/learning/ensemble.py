@@ -1,5 +1,6 @@
 """Many independent trainings in one compiled program: pattern sets × seeds."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from dispersed.keys import state_keys
 from dispersed.learning.loop import Curve, run
 from dispersed.learning.networks import noise_network
 from dispersed.learning.recipe import Recipe
-from dispersed.learning.state import Fixed, start
+from dispersed.learning.state import Fixed, State, start
 from dispersed.learning.training import Trained, as_checkpoint, check_network
+from dispersed.machine import jitted_soon
 from dispersed.memories import LearnedMemory
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Key
@@ -104,8 +106,7 @@ def train_ensemble(
     data = _sets(patterns, weights)
     m, _, d = data.patterns.shape
     keys = jax.vmap(jax.random.split)(state_keys(key, m))
-    make = (lambda key: noise_network(d, key=key)) if network is None else network
-    states = eqx.filter_vmap(lambda key: start(make(key), recipe))(keys[:, 0])
+    states = _started()(_paper(d) if network is None else network, recipe, keys[:, 0])
     check_network(states.memory)
     if states.memory.dimension != d:
         raise InputError("network", f"makes networks of {states.memory.dimension} units", f"patterns have {d}")
@@ -121,6 +122,21 @@ def train_ensemble(
         title=f"{m} trainings",
     )
     return Ensemble(states.result if best is None else best.memory, curve, m)
+
+
+@functools.cache
+def _paper(d: int) -> Callable[[Key[Array, ""]], LearnedMemory]:
+    return lambda key: noise_network(d, key=key)
+
+
+@functools.cache
+def _started() -> Callable[..., State]:
+    """The first states of all members: once, so not worth optimising."""
+
+    def all_of(make, recipe: Recipe, keys: Key[Array, " m"]) -> State:
+        return eqx.filter_vmap(lambda key: start(make(key), recipe))(keys)
+
+    return jitted_soon(all_of, 0)
 
 
 def _sets(patterns: ArrayLike, weights: ArrayLike | None) -> Fixed:

@@ -5,6 +5,10 @@ program. Everything random depends on the member's key and the number of the ste
 interrupted goes on exactly as it would have.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,6 +20,7 @@ from dispersed.learning.probe import Probe, probes
 from dispersed.learning.progress import TrainingProgress
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Best, Fixed, State, Stream, advance, draw_cues
+from dispersed.machine import cores, jitted_soon, on_cores
 from dispersed.types import Array, Float, Int, Key, Scalar
 from dispersed.validation import InputError
 
@@ -46,7 +51,6 @@ class Curve(eqx.Module):
     """Distance from the exact denoiser per unit, root mean square of D_σ(z) − E[y | z]; None for streams."""
 
 
-@eqx.filter_jit
 def stretch(
     states: State,
     best: Best | None,
@@ -88,6 +92,31 @@ def stretch(
     return across(member, states, best, own, probe, keys)
 
 
+@functools.cache
+def program() -> Callable[..., Any]:
+    """`stretch`, compiled; matrix products, which no compiler improves, take nearly all its time."""
+    return jitted_soon(stretch)
+
+
+def stretches(states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream, probe: Probe, keys, *how):
+    """`stretch` of all members, as many groups of them at once as there are cores."""
+    members = len(keys)
+    groups = min(cores(), members)
+    bounds = [members * i // groups for i in range(groups + 1)]
+    own, shared = (data, None) if isinstance(data, Fixed) else (None, data)
+    arrays, rest = eqx.partition((states, best, own, probe, keys), eqx.is_array)
+
+    def group(i: int) -> tuple:
+        part = jax.tree.map(lambda array: array[bounds[i] : bounds[i + 1]], arrays)
+        states, best, own, probe, keys = eqx.combine(part, rest)
+        return program()(states, best, recipe, shared if own is None else own, probe, keys, *how)
+
+    if groups == 1:
+        return group(0)
+    parts = list(on_cores(groups, group, range(groups)))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts) if eqx.is_array(parts[0]) else parts[0], *parts)
+
+
 def better(best: Best | None, state: State, error: Scalar) -> Best | None:
     """The better of the best network so far and the present one."""
     if best is None:
@@ -123,12 +152,12 @@ def run(
     if checkpoint is not None and checkpoint.exists():
         states, best, losses, checks = checkpoint.load(states, best)
     done = losses.shape[1]
-    program = eqx.tree_at(lambda r: r.steps, recipe, 1)  # how long it goes on is no part of what is compiled
+    untimed = eqx.tree_at(lambda r: r.steps, recipe, 1)  # how long it goes on is no part of what is compiled
     with TrainingProgress(title, recipe.steps, members, done) as progress:
         while done < recipe.steps and waiting():
             count = min(check_every, recipe.steps - done)
-            states, best, new, error, gap = stretch(
-                states, best, program, data, probe, keys, jnp.asarray(count, dtype=int), check_every
+            states, best, new, error, gap = stretches(
+                states, best, untimed, data, probe, keys, jnp.asarray(count, dtype=int), check_every
             )
             fresh = np.asarray(new)[:, :count]
             if not np.isfinite(fresh).all():

@@ -1,10 +1,7 @@
 """Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
 
 import functools
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import equinox as eqx
@@ -12,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.machine import cores, on_cores
 from dispersed.scale.evidence import CHUNK, TILE, Rows, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
@@ -121,30 +119,9 @@ class Placed:
         return iter(self._kept) if self._kept is not None else self._blocks()
 
     def each(self, ask: Callable[[Block], T]) -> Iterator[T]:
-        """What `ask` says of every block, in their order.
-
-        A CPU works on as many blocks at once as it has cores: one program alone leaves some of them idle. No more are
-        read ahead.
-        """
-        on_cpu = all(device.platform == "cpu" for device in self.devices)
-        workers = len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
-        if workers == 1:
-            yield from map(ask, self.blocks())
-            return
-        double = jnp.result_type(float) == jnp.float64
-
-        def wait(block: Block) -> T:
-            with jax.enable_x64(double):
-                return jax.block_until_ready(ask(block))
-
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: deque[Future[T]] = deque()
-            for block in self.blocks():
-                waiting.append(pool.submit(wait, block))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        """What `ask` says of every block, in their order; a CPU works on as many at once as it has cores."""
+        platforms = {device.platform for device in self.devices}
+        return on_cores(cores("cpu") if platforms == {"cpu"} else 1, ask, self.blocks())
 
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
