@@ -19,7 +19,7 @@ test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(MAKE) --no-print-directory docs
 
 test-slow: .venv/ready ## The tests that are too slow for every change

@@ -8,7 +8,7 @@ import dispersed
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
-    {"atomic", "display", "files", "keys", "noise"},
+    {"atomic", "display", "files", "keys", "machine", "noise"},
     {"storage"},
     {"memories", "processes"},
     {"scale"},

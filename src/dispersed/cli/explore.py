@@ -16,6 +16,7 @@ def explore_command(
 
     Serves one local page until Ctrl-C; nothing is loaded from elsewhere and nothing is written.
     """
+    import contextlib
     import os
     import socket
     import sys
@@ -43,10 +44,10 @@ def explore_command(
     if browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     settings = uvicorn.Config(application(host, warm=True), log_level="warning", timeout_graceful_shutdown=2)
-    try:
+    # The server may take the interrupt for itself and return.
+    with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(settings).run(sockets=[listening])
-    except KeyboardInterrupt:
-        Console().print("Stopped.")
-        # A thread may be compiling, which cannot be interrupted and crashes an interpreter that shuts down meanwhile.
-        sys.stdout.flush()
-        os._exit(0)
+    Console().print("Stopped.")
+    # A thread may be compiling, which cannot be interrupted and crashes an interpreter that shuts down meanwhile.
+    sys.stdout.flush()
+    os._exit(0)
