@@ -219,8 +219,7 @@ class CertifiedFlow(Dynamics):
         lead = placed.log_weights(np.maximum(first, 0)) - np.sum((x - y) ** 2, axis=1) / (2 * sigma**2)
         lead = everywhere(np.where(first >= 0, lead, -np.inf)).max(axis=0, initial=-np.inf)
         rest, reach = (np.array([getattr(kept, name) for kept in found], float) for name in ("log_rest", "reach"))
-        with jax.enable_x64(True):
-            rest = np.asarray(carried(rest, reach, np.linalg.norm(x - place, axis=1), level, sigma))
+        rest = carried(rest, reach, np.linalg.norm(x - place, axis=1), level, sigma, np)
         rest = np.logaddexp.reduce(everywhere(rest), axis=0)
         few = everywhere(np.array([len(kept.indices) for kept in found], int)).max(axis=0) <= limit(placed)
         return few & (rest - lead <= np.log(self.tol / (2 * max(placed.facts.radius, 1e-300))) + UNSURE)

@@ -97,9 +97,11 @@ def logits(
 
 
 def batch_size(states: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, …: few sizes, so that few programs serve all."""
+    """The next of 1, 4, 16, 24, 32, 48, 64, 96, …: few sizes, so that few programs serve all."""
+    if states <= 16:
+        return 1 if states == 1 else 4 if states <= 4 else 16
     power = 1 << (states - 1).bit_length()
-    return 3 * power // 4 if states <= 3 * power // 4 and power >= 4 else power
+    return 3 * power // 4 if states <= 3 * power // 4 else power
 
 
 def chunk_size(rows: int, states: int) -> int:

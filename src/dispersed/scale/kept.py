@@ -33,6 +33,8 @@ so the whole way of u from σ₀ to 0 is at most Σ_j Δ_j e^{−g_j + Δ_jη}/(
 moves by η, and z → c: from here on the recall is decided, for the exact flow over all patterns.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -92,7 +94,9 @@ def out_of_sight(kept: Kept, x: State, sigma: Scalar) -> Scalar:
     return carried(kept.log_rest, kept.reach, jnp.linalg.norm(x - kept.x), kept.sigma, sigma)
 
 
-def carried(log_rest: Numbers, reach: Numbers, delta: Numbers, before: Numbers, sigma: Numbers) -> Numbers:
+def carried(
+    log_rest: Numbers, reach: Numbers, delta: Numbers, before: Numbers, sigma: Numbers, numpy: Any = jnp
+) -> Numbers:
     """At least the logarithm of what weighed e^`log_rest` at σ₀, `before`, after a move by δ to σ ≤ σ₀."""
     # Round-off of δ and r is far below these.
     delta, reach = delta * (1 + 1e-12), reach * (1 - 1e-12)
@@ -100,8 +104,8 @@ def carried(log_rest: Numbers, reach: Numbers, delta: Numbers, before: Numbers, 
     near = reach - delta
     sphere = log_rest - ((near / sigma) ** 2 - (reach / before) ** 2) / 2
     # At σ = σ₀ and δ = 0 the sphere serves; a state that moved at the same σ knows nothing.
-    harnack = log_rest + delta**2 / (2 * jnp.maximum(before**2 - sigma**2, 1e-300))
-    return jnp.where(near >= ratio * reach, sphere, harnack)
+    harnack = log_rest + delta**2 / (2 * numpy.maximum(before**2 - sigma**2, 1e-300))
+    return numpy.where(near >= ratio * reach, sphere, harnack)
 
 
 def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:

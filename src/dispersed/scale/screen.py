@@ -159,14 +159,15 @@ class Sample(eqx.Module):
 
 def sample(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sample:
     """A guess; no bound rests on it."""
-    states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre)
+    size = 1 << 2 * -(-(len(x) - 1).bit_length() // 2)  # a power of four: a few more states cost little here
+    states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre, size)
     found = _sample(next(iter(placed.blocks())).rows, states)
     return jax.tree.map(lambda part: np.asarray(part)[: len(x)], found)
 
 
-def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray) -> _States:
+def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray, size: int | None = None) -> _States:
     b, d = moved.shape
-    size = batch_size(b)
+    size = batch_size(b) if size is None else size
     x = np.zeros((size, d), np.float32)
     x[:b] = moved
     precision = np.ones(size, np.float32)

@@ -14,13 +14,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from dispersed.scale.evidence import CHUNK, TILE, Evidence, batch_size, chunk_size, combine, evidence_but_peaks, nothing
+from dispersed.scale.evidence import CHUNK, TILE, Evidence, batch_size, chunk_size, combine, evidence_but_peaks
 from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.placed import Placed
 from dispersed.scale.roundoff import gamma, logit_error, mean_error, relative_errors
 from dispersed.scale.screen import GATHERED, SAMPLE, Found, Sample, likeliest, reach_of, sample
-
-DOUBLE = np.dtype(np.float64)
 
 NEAR = 7.0
 """Nats by which a pattern may weigh less than all others together and still be weighed apart,"""
@@ -83,18 +81,22 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
     )
+    rest = _nothing(len(states[0]), d)
+    logit, apart = _apart(placed, moved, beta, owner, index, len(states[0]))
     with jax.enable_x64(True):
-        rest: Any = nothing(b, d, DOUBLE)
         for one in parts.values():
-            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], one))
-        logit, apart = _apart(placed, moved, beta, owner, index)
-        log_rest = _log_mass(rest, n, off, terms, dtype)
-        blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
-        found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
+            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float), one))
+    rest = jax.tree.map(np.asarray, rest)
+    log_rest = _log_mass(rest, n, off, terms, dtype)
+    blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
+    found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
+    with jax.enable_x64(True):
         rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
-        total = _combine(rest, apart)
-        mean, log_mass, entropy = (np.asarray(a) for a in (total.mean, total.log_mass, total.entropy))
-        share = np.exp(np.asarray(rest.log_mass) - log_mass)
+        top, mass, total, slope = (np.asarray(a)[:b] for a in jax.tree.leaves(_combine(rest, apart)))
+    with np.errstate(divide="ignore"):
+        log_mass = top + np.log(mass)
+        share = np.exp((rest.top + np.log(rest.mass))[:b] - log_mass)
+    mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
     wrong = mean_error(off, terms, dtype, spread, facts.norm)
     bound = np.multiply(share, wrong, out=np.zeros(b), where=share > 0)
@@ -106,10 +108,11 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
 def _log_mass(rest: Evidence, n: int, off: np.ndarray, terms: int, dtype: type) -> np.ndarray:
     """At least log Σ e^ℓ over n patterns at most, from what was computed of them."""
     e, s = relative_errors(off, terms, dtype)
+    b = len(off)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mass = np.asarray(rest.mass) / np.where((e < 1) & (s < 1), (1 - e) * (1 - s), 0)
+        mass = rest.mass[:b] / np.where((e < 1) & (s < 1), (1 - e) * (1 - s), 0)
         # What underflowed was smaller than this.
-        return np.asarray(rest.top) + np.log(np.nan_to_num(mass, nan=0.0) + n * np.finfo(dtype).tiny)
+        return rest.top[:b] + np.log(np.nan_to_num(mass, nan=0.0) + n * np.finfo(dtype).tiny)
 
 
 def _positions(marks: np.ndarray, b: int, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,13 +124,20 @@ def _positions(marks: np.ndarray, b: int, first: int) -> tuple[np.ndarray, np.nd
     return state[word], first + (chunk[word] * marks.shape[2] + tile[word]) * TILE + bit
 
 
+def _nothing(b: int, d: int) -> Any:
+    """As `nothing`, by NumPy: for any number of states without another program."""
+    return Evidence(np.full(b, np.finfo(float).min / 4), np.zeros(b), np.zeros((b, d)), np.zeros(b))
+
+
 def _apart(
-    placed: Placed, moved: np.ndarray, beta: np.ndarray, owner: np.ndarray, index: np.ndarray
-) -> tuple[np.ndarray, Evidence]:
-    """Logits of patterns and what they say of the states that own them, in double precision; owners ascend."""
-    b, d = moved.shape
+    placed: Placed, moved: np.ndarray, beta: np.ndarray, owner: np.ndarray, index: np.ndarray, b: int
+) -> tuple[np.ndarray, Any]:
+    """Logits of patterns and what they say of the states that own them, b with those that only fill up, in double
+    precision; owners ascend.
+    """
+    d = moved.shape[1]
     centre = placed.facts.centre.astype(float)
-    total = nothing(b, d, DOUBLE)
+    total = _nothing(b, d)
     logits = np.empty(len(owner))
     at_once = max(1, GATHERED // d)
     for start in range(0, len(owner), at_once):
@@ -136,13 +146,14 @@ def _apart(
         height = np.einsum("kd,kd->k", y, y) / 2 - y @ centre
         logit = beta[state] * (np.einsum("kd,kd->k", moved[state], y) - height) + placed.log_weights(index[some])
         mine, first = np.unique(state, return_index=True)
-        part = jax.tree.map(np.array, nothing(b, d, DOUBLE))
+        part = _nothing(b, d)
         part.top[mine] = np.maximum.reduceat(logit, first)
         fall = logit - part.top[state]
         share = np.exp(fall)
         for sums, values in ((part.mass, share), (part.total, share[:, None] * y), (part.slope, share * fall)):
             sums[mine] = np.add.reduceat(values, first)
-        total = _combine(total, part)
+        with jax.enable_x64(True):
+            total = _combine(total, part)
         logits[some] = logit
     return logits, total
 
