@@ -38,7 +38,7 @@ def main(quick=False):
             if seed < 3:
                 basins[name] += case.basins()
     table("The mean of a posterior: as asked for, summed in float32, summed in float64", posteriors)
-    table("The mean further along the flow, from one screen", moved)
+    table("The mean further along the flow, from one screen or one sum", moved)
     rows = [(name, len(found), sum(found)) for name, found in basins.items()]
     show(
         "Basins that were proven, followed to the end over all patterns",
@@ -130,9 +130,10 @@ class Case:
         return cases
 
     def moved(self):
-        """Screens that loosely leave patterns out serve states nearer to a pattern, at lower noise."""
+        """What a loose screen or a sum keeps serves states nearer to a pattern, at lower noise."""
         share = min(allowed_share(self.placed, self.placed.facts.radius * 0.01), 1e-3)
-        found, _ = screened(self.placed, self.x, self.sigma, share)
+        screens, _ = screened(self.placed, self.x, self.sigma, share)
+        sums = summed(self.placed, self.x, self.sigma, np.float32).found
         shrink = self.rng.uniform(0.3, 1, CUES)
         shrink[::8] = 1
         nearest = self.y[references.nearest(self.y, self.x)]
@@ -140,14 +141,14 @@ class Case:
         x = nearest + shrink[:, None] * (self.x - nearest) + sideways * (1 - shrink[:, None])
         sigma = self.sigma * shrink
         cases = []
+        exact = self.exact(x, sigma)
         with jax.enable_x64(True):
-            for some, kept in kept_groups(self.placed, self.x, self.sigma, found):
-                filled = padded((kept, x[some], sigma[some]), 8)
-                seen = VIEWS(*filled, self.placed.world)
-                mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
-                cases += self.judged(
-                    x[some], sigma[some], self.exact(x[some], sigma[some]), mean, bound, np.ones(len(some), bool)
-                )
+            for found in (screens, sums):
+                for some, kept in kept_groups(self.placed, self.x, self.sigma, found):
+                    filled = padded((kept, x[some], sigma[some]), 8)
+                    seen = VIEWS(*filled, self.placed.world)
+                    mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
+                    cases += self.judged(x[some], sigma[some], exact[some], mean, bound, np.ones(len(some), bool))
         return cases
 
     def basins(self):

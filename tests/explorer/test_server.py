@@ -77,9 +77,8 @@ def test_the_picture_is_the_energy(ask):
     np.testing.assert_allclose(answer["cue"]["denoised"], r @ y, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind != "points" else ()) for kind in ITEMS]
-)
+@pytest.mark.slow  # the browser's tests run the code of points too
+@pytest.mark.parametrize("kind", ITEMS)
 def test_the_copied_code_gives_what_is_on_the_screen(ask, kind, tmp_path, monkeypatch, capsys):
     names = ["iteration", "flow", "exponential", "sde"] if kind == "points" else ["iteration", "exponential"]
     question = {

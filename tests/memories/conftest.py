@@ -26,20 +26,23 @@ def nodes():
     return interval_nodes
 
 
+METHODS = ("log_density", "energy", "score", "denoise", "nearest")
+
+
 @eqx.filter_jit
-def compiled(memory, x, sigma):
-    slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, sigma)
-    methods = ("log_density", "energy", "score", "denoise")
-    found = {name: getattr(memory, name)(x, sigma) for name in methods}
-    return found | {"slope": slope, "nearest": memory.nearest(x, sigma)}
+def compiled(memory, x, sigma, names):
+    found = {name: getattr(memory, name)(x, sigma) for name in names if name != "slope"}
+    if "slope" in names:
+        found["slope"] = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, sigma)
+    return found
 
 
-def all_of(memory, x, sigma):
-    """Every scalar and vector of a memory, and the slope of its density by autodiff.
+def all_of(memory, x, sigma, names=(*METHODS, "slope")):
+    """Every scalar and vector of a memory, and the slope of its density by autodiff; or only some of them.
 
     One program per kind of memory and shape of x, shared by all tests.
     """
-    return compiled(memory, jnp.asarray(x), jnp.asarray(sigma, jnp.asarray(x).dtype))
+    return compiled(memory, jnp.asarray(x), jnp.asarray(sigma, jnp.asarray(x).dtype), names)
 
 
 @pytest.fixture

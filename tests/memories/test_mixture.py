@@ -32,9 +32,10 @@ def mixture():
 
 def test_density_and_denoiser_are_those_of_the_components(x64, rng, everything):
     memory, weights = mixture(), np.arange(1.0, 9) / 36
+    asked = ("log_density", "denoise")
     for sigma in SIGMAS:
         x = np.concatenate([3 * rng.normal(size=(5, 3)), np.zeros((1, 3))])
-        each = [everything(part, x, sigma) for part in parts()]
+        each = [everything(part, x, sigma, asked) for part in parts()]
         log_p = np.stack([of["log_density"] for of in each]) + np.log(weights)[:, None]
         top = log_p.max(0)
         share = np.exp(log_p - top)

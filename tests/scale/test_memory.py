@@ -96,6 +96,17 @@ def test_certified_recall_ends_where_the_flow_does(rng):
     assert alone.certificate.owned == proof.owned[7]  # on which way depends on what else is asked at once
 
 
+def test_recalls_from_between_two_patterns_come_to_an_end(rng):
+    """At any noise, where what a screen keeps may be more than the leading pattern tells."""
+    patterns = rng.normal(size=(300, 2)).astype(np.float32)
+    sigma = 10 ** rng.uniform(-2, 1, size=60)
+    x = patterns[:60] + sigma[:, None] * rng.normal(size=(60, 2))
+    x[::3] = (patterns[:20] + patterns[100:120]) / 2
+    result = recall(StoredMemory(patterns), x, CertifiedFlow(40, 0.02 * sigma.min()), sigma=sigma)
+    assert result.certificate.owned.mean() > 0.9
+    assert (result.evaluations <= 40).all()
+
+
 def test_unresolved_recalls_end_with_tweedies_step(rng):
     """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
     patterns = rng.normal(size=(100, 8)).astype(np.float32)

@@ -195,9 +195,11 @@ class CertifiedFlow(Dynamics):
                 self._step(placed, path, found, rest, level[rest])
                 sums[rest] += 1
             going = active[[kept is not None for kept in found[active]] & (path.status[active] < OWNED)]
-            hopeless = ~self._promising(placed, path, going, found[going], place[going], level[going])
-            found[going[hopeless]] = None
-            going = going[~hopeless]
+            # What a screen kept is for the very place; what a sum kept is for places further on.
+            on = going[np.isin(going, rest)]
+            hopeless = on[~self._promising(placed, path, on, found[on], place[on], level[on])]
+            found[hopeless] = None
+            going = np.setdiff1d(going, hopeless)
             before = path.step[going].copy()
             with jax.enable_x64(True):
                 for some, kept in kept_groups(placed, place[going], level[going], found[going]):

@@ -98,8 +98,10 @@ def train_ensemble(
 
     >>> import jax
     >>> patterns = jax.random.rademacher(jax.random.key(0), (2, 3, 4), dtype=float)
+    >>> def network(key):
+    ...     return noise_network(4, 8, 1, key=key)
     >>> recipe = Recipe(steps=5, draws=2)
-    >>> train_ensemble(patterns, recipe, key=jax.random.key(1), check_every=5)
+    >>> train_ensemble(patterns, recipe, key=jax.random.key(1), network=network, check_every=5)
     Ensemble(2 of LearnedMemory(Perceptron of 4 units, predicts noise in VP), 5 steps)
     """
     recipe = Recipe() if recipe is None else recipe
