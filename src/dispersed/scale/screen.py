@@ -62,6 +62,7 @@ def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit
     What is left out weighs at most `share` of what the leading pattern weighs.
     """
     facts = placed.facts
+    n = len(placed.storage)
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
     states = _states(moved, beta, facts.centre)
@@ -94,8 +95,10 @@ def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit
             kept = kept[np.argsort(-value[kept], kind="stable")]
             tail = np.append(np.cumsum(np.exp(value[kept] + above[i])[::-1])[::-1], 0)
             k = max(1, int(np.searchsorted(-tail, -share)))
-            log_rest = np.log(rest + tail[k]) + best[i] - beta[i] * squares[i] / 2
+            # What underflowed was smaller than the smallest number, and all that is gone is at most its largest each.
+            log_rest = np.log(rest + tail[k] + n * np.finfo(np.float32).tiny)
         gone = np.concatenate([value[deep], value[kept[k : k + 1]], out[i : i + 1]])
+        log_rest = min(log_rest, np.log(n) + gone.max() + above[i, 0]) + best[i] - beta[i] * squares[i] / 2
         if k <= limit:
             reach = reach_of(gone.max() + slack[i], sigma[i], squares[i], facts.lowest)
             found[i] = Found(index[kept[:k]], float(log_rest), float(reach))

@@ -93,15 +93,18 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
     with jax.enable_x64(True):
         rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
         top, mass, total, slope = (np.asarray(a)[:b] for a in jax.tree.leaves(_combine(rest, apart)))
-    with np.errstate(divide="ignore"):
+    # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
+    with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = top + np.log(mass)
         share = np.exp((rest.top + np.log(rest.mass))[:b] - log_mass)
-    mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
+        mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
     wrong = mean_error(off, terms, dtype, spread, facts.norm)
-    bound = np.multiply(share, wrong, out=np.zeros(b), where=share > 0)
+    # Weights that may be off by any factor may also have been taken for nothing.
+    bound = np.multiply(share, wrong, out=np.full(b, np.inf), where=np.isfinite(wrong))
     bound += mean_error(fine, most, np.float64, spread, facts.norm)
-    found[share > 0.5] = None
+    bound[~np.isfinite(bound)] = np.inf
+    found[~(share <= 0.5)] = None
     return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found)
 
 
@@ -109,10 +112,10 @@ def _log_mass(rest: Evidence, n: int, off: np.ndarray, terms: int, dtype: type) 
     """At least log Σ e^ℓ over n patterns at most, from what was computed of them."""
     e, s = relative_errors(off, terms, dtype)
     b = len(off)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mass = rest.mass[:b] / np.where((e < 1) & (s < 1), (1 - e) * (1 - s), 0)
-        # What underflowed was smaller than this.
-        return rest.top[:b] + np.log(np.nan_to_num(mass, nan=0.0) + n * np.finfo(dtype).tiny)
+    known = (e < 1) & (s < 1)
+    # What underflowed was smaller than the smallest number.
+    mass = rest.mass[:b] / np.where(known, (1 - e) * (1 - s), 1) + n * np.finfo(dtype).tiny
+    return np.where(known, rest.top[:b] + np.log(mass), np.inf)
 
 
 def _positions(marks: np.ndarray, b: int, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +191,7 @@ def _found(
     low = ~surely
     weight = np.bincount(owner[low], np.exp(logit[low] - short[owner[low]]), b)
     with np.errstate(divide="ignore"):
-        log_rest = np.logaddexp(others, short + np.log(weight)) - half
+        log_rest = np.logaddexp(others, short + np.log(weight) + off) - half
     log_rest[np.isnan(log_rest)] = np.inf
     if not placed.uniform:
         short = free + off
@@ -244,7 +247,8 @@ def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, total: Sum, k: int
     index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
     order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
     index, exact = np.take_along_axis(index, order, 1), np.take_along_axis(exact, order, 1)
-    return np.where(exact > -np.inf, index, -1), np.exp(exact - total.log_mass[:, None])
+    with np.errstate(invalid="ignore"):
+        return np.where(exact > -np.inf, index, -1), np.exp(exact - total.log_mass[:, None])
 
 
 __all__ = ["Sum", "leaders", "summed", "summed_within"]
