@@ -8,6 +8,7 @@ from dispersed import InputError, StoredMemory
 from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
 from dispersed.scale.evidence import TILE, Evidence, Rows, combine, evidence, nothing
+from dispersed.scale.posterior import screened
 from dispersed.scale.roundoff import logit_error, mean_error
 from dispersed.scale.sums import _positions, summed
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8, open_patterns, save_patterns
@@ -175,6 +176,34 @@ def test_what_a_sum_weighs_apart_leaves_little_and_says_how_much(rng, weighted):
         assert kept.reach <= distance.min()
         assert kept.reach > 0.5 * distance.min()
     assert better >= 4
+
+
+def test_what_underflows_is_not_taken_for_nothing(rng):
+    """Far below the leading pattern what was left out is still bounded: it may matter elsewhere."""
+    n, d = 400, 16
+    patterns = rng.normal(size=(n, d)).astype(np.float32)
+    log_w = np.log(rng.gamma(0.3, size=n) + 1e-30)
+    placed = StoredMemory(patterns, log_weights=log_w).placed
+    log_w -= np.logaddexp.reduce(log_w)
+    sigma = 10 ** rng.uniform(-2, -0.5, size=30)
+    x = patterns[:30] + sigma[:, None] * rng.normal(size=(30, d))
+    sums = summed(placed, x, sigma, np.float32).found
+    for found in (screened(placed, x, sigma, 1e-6)[0], sums):
+        assert sum(kept is not None for kept in found) > 20
+        for i, kept in enumerate(found):
+            if kept is not None:
+                out = np.setdiff1d(np.arange(n), kept.indices)
+                distance = np.linalg.norm(patterns[out] - x[i], axis=1)
+                assert np.logaddexp.reduce(log_w[out] - distance**2 / (2 * sigma[i] ** 2)) <= kept.log_rest
+                assert kept.reach <= distance.min()
+
+
+def test_weights_off_by_any_factor_are_no_weights(rng):
+    """Patterns 10⁵ from the origin: single precision cannot tell them apart, and says so."""
+    patterns = (1e5 + rng.normal(size=(300, D))).astype(np.float32)
+    total = summed(StoredMemory(patterns).placed, patterns[:9] + rng.normal(size=(9, D)), np.ones(9), np.float32)
+    assert np.isinf(total.bound).all()
+    assert all(kept is None or kept.log_rest == np.inf for kept in total.found)
 
 
 def test_marks_are_read_as_they_were_made(rng):
