@@ -83,6 +83,7 @@ def check_trainings(trainings, rows):
     assert rows[-1]["capacity"] == np.mean(held)
 
 
+@pytest.mark.slow
 def test_a_trained_network_nearly_reaches_the_exact_error(monkeypatch):
     monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=300, draws=8, levels=UniformTime()))
     patterns = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (6, 4)), dtype=jnp.float32)

@@ -96,6 +96,7 @@ def test_certified_recall_ends_where_the_flow_does(rng):
     assert alone.certificate.owned == proof.owned[7]  # on which way depends on what else is asked at once
 
 
+@pytest.mark.slow
 def test_recalls_from_between_two_patterns_come_to_an_end(rng):
     """At any noise, where what a screen keeps may be more than the leading pattern tells."""
     patterns = rng.normal(size=(300, 2)).astype(np.float32)
