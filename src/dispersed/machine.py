@@ -1,5 +1,6 @@
 """How programs are built for, and spread over, the machine at hand."""
 
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,23 @@ def compiled_soon(level: int = 1) -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else None
 
 
-def jitted_soon(function: Callable[..., T], level: int = 1) -> Callable[..., T]:
-    """`equinox.filter_jit` of a function with these options."""
-    options: Any = {"compiler_options": compiled_soon(level)}
-    return eqx.filter_jit(function, **options)
+def jitted_soon(level: int = 1) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A decorator: `equinox.filter_jit` with these options, chosen at the first call and not at the import."""
+
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
+        @functools.cache
+        def jitted() -> Callable[..., T]:
+            options: Any = {"compiler_options": compiled_soon(level)}
+            return eqx.filter_jit(function, **options)
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> T:
+            return jitted()(*arguments)
+
+        call.jitted = jitted  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 def cores(platform: str | None = None) -> int:

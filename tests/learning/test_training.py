@@ -240,14 +240,14 @@ def test_large_networks_are_trained_one_after_the_other_with_the_same_result(pat
 
 
 def test_second_training_compiles_nothing(patterns, key):
-    from dispersed.learning.loop import program
+    from dispersed.learning.loop import stretch
 
     recipe = Recipe(7, draws=2)
     network = noise_network(10, 12, 1, key=key)
     train(network, patterns, recipe, key=key, check_every=3)
-    before = program()._cached._cache_size()
+    before = stretch.jitted()._cached._cache_size()
     train(network, patterns, Recipe(11, draws=2), key=jax.random.key(9), check_every=3)
-    assert program()._cached._cache_size() == before
+    assert stretch.jitted()._cached._cache_size() == before
 
 
 def test_divergence_names_the_step(patterns, key):

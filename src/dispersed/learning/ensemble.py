@@ -108,7 +108,7 @@ def train_ensemble(
     data = _sets(patterns, weights)
     m, _, d = data.patterns.shape
     keys = jax.vmap(jax.random.split)(state_keys(key, m))
-    states = _started()(_paper(d) if network is None else network, recipe, keys[:, 0])
+    states = _started(_paper(d) if network is None else network, recipe, keys[:, 0])
     check_network(states.memory)
     if states.memory.dimension != d:
         raise InputError("network", f"makes networks of {states.memory.dimension} units", f"patterns have {d}")
@@ -131,14 +131,10 @@ def _paper(d: int) -> Callable[[Key[Array, ""]], LearnedMemory]:
     return lambda key: noise_network(d, key=key)
 
 
-@functools.cache
-def _started() -> Callable[..., State]:
-    """The first states of all members: once, so not worth optimising."""
-
-    def all_of(make, recipe: Recipe, keys: Key[Array, " m"]) -> State:
-        return eqx.filter_vmap(lambda key: start(make(key), recipe))(keys)
-
-    return jitted_soon(all_of, 0)
+@jitted_soon(0)
+def _started(make: Callable[[Key[Array, ""]], LearnedMemory], recipe: Recipe, keys: Key[Array, " m"]) -> State:
+    """The first states of all members."""
+    return eqx.filter_vmap(lambda key: start(make(key), recipe))(keys)
 
 
 def _sets(patterns: ArrayLike, weights: ArrayLike | None) -> Fixed:

@@ -5,8 +5,7 @@ program. Everything random depends on the member's key and the number of the ste
 interrupted goes on exactly as it would have.
 """
 
-import functools
-from collections.abc import Callable
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -51,6 +50,8 @@ class Curve(eqx.Module):
     """Distance from the exact denoiser per unit, root mean square of D_σ(z) − E[y | z]; None for streams."""
 
 
+# Matrix products, which no compiler improves, take nearly all its time.
+@jitted_soon()
 def stretch(
     states: State,
     best: Best | None,
@@ -92,12 +93,6 @@ def stretch(
     return across(member, states, best, own, probe, keys)
 
 
-@functools.cache
-def program() -> Callable[..., Any]:
-    """`stretch`, compiled; matrix products, which no compiler improves, take nearly all its time."""
-    return jitted_soon(stretch)
-
-
 def stretches(states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream, probe: Probe, keys, *how):
     """`stretch` of all members, as many groups of them at once as there are cores."""
     members = len(keys)
@@ -106,15 +101,25 @@ def stretches(states: State, best: Best | None, recipe: Recipe, data: Fixed | St
     own, shared = (data, None) if isinstance(data, Fixed) else (None, data)
     arrays, rest = eqx.partition((states, best, own, probe, keys), eqx.is_array)
 
-    def group(i: int) -> tuple:
-        part = jax.tree.map(lambda array: array[bounds[i] : bounds[i + 1]], arrays)
+    def group(part: Any) -> tuple:
         states, best, own, probe, keys = eqx.combine(part, rest)
-        return program()(states, best, recipe, shared if own is None else own, probe, keys, *how)
+        return stretch(states, best, recipe, shared if own is None else own, probe, keys, *how)
 
     if groups == 1:
-        return group(0)
-    parts = list(on_cores(groups, group, range(groups)))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts) if eqx.is_array(parts[0]) else parts[0], *parts)
+        return group(arrays)
+    return joined(*on_cores(groups, group, divided(arrays, bounds)))
+
+
+@jitted_soon(0)
+def divided(arrays: Any, bounds: list[int]) -> list[Any]:
+    """Trees of the members from each bound to the next."""
+    return [jax.tree.map(lambda array, i=i, j=j: array[i:j], arrays) for i, j in itertools.pairwise(bounds)]
+
+
+@jitted_soon(0)
+def joined(*parts: Any) -> Any:
+    """One tree of all their members."""
+    return jax.tree.map(lambda *each: jnp.concatenate(each) if eqx.is_array(each[0]) else each[0], *parts)
 
 
 def better(best: Best | None, state: State, error: Scalar) -> Best | None:

@@ -1,5 +1,6 @@
 """Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
@@ -94,7 +95,9 @@ class Placed:
         if self._kept is not None:
             with jax.enable_x64(True):
                 centre = jnp.asarray(self.facts.centre, float)
-                self._kept = [Block(start, _with_heights(rows, centre)) for start, rows in self._kept]
+                self._kept = [
+                    Block(start, dataclasses.replace(rows, height=_heights(rows, centre))) for start, rows in self._kept
+                ]
 
     @functools.cached_property
     def world(self) -> World:
@@ -201,9 +204,8 @@ def _whole(n: int, unit: int) -> int:
 
 
 @eqx.filter_jit
-def _with_heights(rows: Rows, centre: Array) -> Rows:
-    y = rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype)
-    return eqx.tree_at(lambda r: r.height, rows, heights(y, centre), is_leaf=lambda leaf: leaf is None)
+def _heights(rows: Rows, centre: Array) -> Array:
+    return heights(rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype), centre)
 
 
 @eqx.filter_jit

@@ -30,6 +30,10 @@ LEFT = 1e-3
 """but for about so much."""
 
 
+JOINED = 8
+"""Roundings that a term sees where two sums are joined, the exponential of a difference of tops included."""
+
+
 class Sum(NamedTuple):
     """What all patterns together say of each state, in double precision, (b, …)."""
 
@@ -75,8 +79,9 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
     owner, index = owner[order], index[order]
     # What decides must be the same on all hosts.
     most = int(everywhere(np.bincount(owner, minlength=b).max()).sum()) + jax.process_count()
-    steps = chunk_size(placed.height, len(states[0])) + placed.height // CHUNK + -(-n // placed.height)
-    terms = int(everywhere(np.array(steps)).max()) + jax.process_count()
+    size = chunk_size(placed.height, len(states[0]))
+    joins = -(-placed.height // size) + -(-n // placed.height) + jax.process_count()
+    terms = int(everywhere(np.array(size + JOINED * joins)).max())
     off, fine = (
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
