@@ -22,14 +22,19 @@ def compiled_soon(level: int = 1) -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else None
 
 
-def jitted_soon(level: int = 1) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A decorator: `equinox.filter_jit` with these options, chosen at the first call and not at the import."""
+def long_running() -> dict[str, Any] | None:
+    """Compiler options for a program that goes through millions of patterns: on a CPU the widest vectors it has."""
+    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
+
+
+def jitted_with(options: Callable[[], dict[str, Any] | None]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A decorator: `equinox.filter_jit` with these compiler options, chosen at the first call and not at the import."""
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         @functools.cache
         def jitted() -> Callable[..., T]:
-            options: Any = {"compiler_options": compiled_soon(level)}
-            return eqx.filter_jit(function, **options)
+            chosen: Any = {"compiler_options": options()}
+            return eqx.filter_jit(function, **chosen)
 
         @functools.wraps(function)
         def call(*arguments: Any) -> T:
@@ -39,6 +44,11 @@ def jitted_soon(level: int = 1) -> Callable[[Callable[..., T]], Callable[..., T]
         return call
 
     return decorate
+
+
+def jitted_soon(level: int = 1) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """The same for a program that is `compiled_soon`."""
+    return jitted_with(functools.partial(compiled_soon, level))
 
 
 def cores(platform: str | None = None) -> int:

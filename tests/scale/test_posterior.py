@@ -8,9 +8,10 @@ from dispersed import InputError, StoredMemory
 from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
 from dispersed.scale.evidence import TILE, Evidence, Rows, combine, evidence, nothing
+from dispersed.scale.marks import words
 from dispersed.scale.posterior import screened
 from dispersed.scale.roundoff import logit_error, mean_error
-from dispersed.scale.sums import _positions, summed
+from dispersed.scale.sums import summed
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8, open_patterns, save_patterns
 from tests.scale.oracle import exact, families
 
@@ -209,8 +210,11 @@ def test_weights_off_by_any_factor_are_no_weights(rng):
 def test_marks_are_read_as_they_were_made(rng):
     """One bit a pattern; states that only fill the batch up are left out."""
     marked = rng.random((3, 4, 2, TILE)) < 0.05
-    words = (marked * (np.uint32(1) << np.arange(TILE, dtype=np.uint32))).sum(axis=3, dtype=np.uint32)
-    state, index = _positions(words, 3, 1000)
+    bits = (marked * (np.uint32(1) << np.arange(TILE, dtype=np.uint32))).sum(axis=3, dtype=np.uint32)
+    found, where = words(bits, 3, 1000)
+    np.testing.assert_array_equal(bits[where], found.marks)
+    np.testing.assert_array_equal(found.counts, marked[where].sum(axis=1))
+    state, index = found.patterns()
     chunk, owner, tile, bit = np.nonzero(marked[:, :3])
     expected = set(zip(owner.tolist(), (1000 + (chunk * 2 + tile) * TILE + bit).tolist(), strict=True))
     assert set(zip(state.tolist(), index.tolist(), strict=True)) == expected

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from dispersed.machine import jitted_with, long_running
 from dispersed.storage import Encoding
 from dispersed.types import Array, Float, Int, Numbers, UInt32
 
@@ -155,50 +156,68 @@ def evidence(rows: Rows, x: Float[Array, "b d"], beta: Float[Array, " b"], centr
     return jax.lax.scan(add, nothing(b, d, x.dtype), jnp.arange(0, m, size))[0]
 
 
-def evidence_but_peaks(
+class Scan(eqx.Module):
+    """Of a block, for each state: which patterns are peaks, and what all others say."""
+
+    others: Evidence
+    marks: UInt32[Array, "chunks b tiles"]
+    """Of every tile which patterns are peaks, one bit each."""
+    tops: Float[Array, "chunks b tiles"]
+    """Of every tile the largest logit."""
+    nearest: Float[Array, " b"] | None
+    """The largest ℓ − log w of the others, if they do not all weigh alike."""
+
+
+@jitted_with(long_running)
+def scanned(
     rows: Rows,
     x: Float[Array, "b d"],
     beta: Float[Array, " b"],
     centre: Float[Array, " d"],
     floor: Float[Array, " b"],
-    near: Float[Array, ""],
-) -> tuple[Evidence, UInt32[Array, "chunks b tiles"], Float[Array, " b"] | None]:
-    """What all patterns but the peaks say; of every tile which patterns are peaks, one bit each; and the largest
-    ℓ − log w of the others, if they do not all weigh alike.
+    near: Float[Array, " b"],
+    means: bool,
+) -> Scan:
+    """Every pattern asked, and those told apart that matter most.
 
     A peak is a pattern that weighs more than e^−`near` of e^`floor` and of the likeliest pattern before it. A few
     patterns carry nearly all the weight, as a rule; weighed apart, in double precision, they leave little that
-    round-off in the sum of the others could spoil.
+    round-off in the sum of the others could spoil. Without `means` only the weight of the others is summed, which saves
+    the second of two matrix products.
     """
     b, d = x.shape
     m = rows.codes.shape[0]
     size = chunk_size(m, b)
+    units = d if means else 0
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
     lowest = jnp.finfo(x.dtype).min / 4
 
-    def add(carry: tuple[Evidence, Array, Array | None], start: Array) -> tuple[tuple, Array]:
+    def add(carry: tuple[Evidence, Array, Array | None], start: Array) -> tuple[tuple, tuple[Array, Array]]:
         so_far, best, nearest = carry
         y, here = rows.chunk(start, size, x, beta, centre)
-        top = jnp.maximum(here.max(axis=1), lowest)
+        tiles = here.reshape(b, -1, TILE)
+        tops = tiles.max(axis=2)
+        top = jnp.maximum(tops.max(axis=1), lowest)
         best = jnp.maximum(best, top)
         apart = here >= (best - near)[:, None]
-        marks = jnp.where(apart.reshape(b, -1, TILE), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
+        marks = jnp.where(apart.reshape(tiles.shape), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
         fall = here - top[:, None]
         share = jnp.where(apart, 0, jnp.exp(fall))
         if nearest is not None:
             log_w = jax.lax.dynamic_slice_in_dim(rows.log_weights, start, size)
             free = jnp.where(apart | (here == -jnp.inf), lowest, here - log_w)
             nearest = jnp.maximum(nearest, free.max(axis=1))
-        return (combine(so_far, _weighed(y, share, fall, top)), best, nearest), marks
+        return (combine(so_far, _weighed(y[:, :units], share, fall, top)), best, nearest), (marks, tops)
 
     nearest = jnp.full(b, lowest, x.dtype) if rows.log_weights.ndim else None
-    carry = nothing(b, d, x.dtype), floor, nearest
-    (others, _, nearest), peaks = jax.lax.scan(add, carry, jnp.arange(0, m, size))
-    return others, peaks, nearest
+    carry = nothing(b, units, x.dtype), floor, nearest
+    (others, _, nearest), (marks, tops) = jax.lax.scan(add, carry, jnp.arange(0, m, size))
+    return Scan(others, marks, tops, nearest)
 
 
 def _weighed(
     y: Float[Array, "size d"], share: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
 ) -> Evidence:
-    slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1)
+    # Where no mean is asked for, no entropy is.
+    slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
     return Evidence(top, share.sum(axis=1), share @ y, slope)

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -30,26 +30,6 @@ class Block(NamedTuple):
     """Index of the first."""
     rows: Rows
     """With heights in double precision, but only of patterns in memory, where they are worth keeping."""
-
-
-class View(NamedTuple):
-    """The same patterns where they are stored, encoded."""
-
-    start: int
-    codes: np.ndarray
-    scale: np.ndarray | None
-    log_weights: np.ndarray
-
-
-class Tiles(NamedTuple):
-    """Patterns of some tiles, (t, TILE)."""
-
-    indices: np.ndarray
-    present: np.ndarray
-    """False for padding."""
-    y: np.ndarray
-    """(t, TILE, d)."""
-    log_weights: Numbers
 
 
 class Facts(NamedTuple):
@@ -81,6 +61,8 @@ class Placed:
         self.devices = devices
         self._log_weights = log_weights
         n = len(storage)
+        self.present = n if log_weights is None else int(np.sum(log_weights > -np.inf))
+        """How many of this host's patterns have any weight."""
         sizes = everywhere(np.asarray(n))
         self.first = int(sizes[: jax.process_index()].sum())
         """Where this host's patterns begin among those of all hosts."""
@@ -88,7 +70,6 @@ class Placed:
         share = -(-n // len(devices))
         self.height = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
         self._kept: list[Block] | None = None
-        self._views: list[View] | None = None
         if isinstance(storage, InMemory):
             self._kept = list(self._blocks())
         self.facts = self._facts()
@@ -121,24 +102,31 @@ class Placed:
     def blocks(self) -> Iterator[Block]:
         return iter(self._kept) if self._kept is not None else self._blocks()
 
-    def each(self, ask: Callable[[Block], T]) -> Iterator[T]:
-        """What `ask` says of every block, in their order; a CPU works on as many at once as it has cores."""
+    def each(self, ask: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
+        """What `ask` says of every block, or of every item, in their order; a CPU works on as many at once as it has
+        cores, and takes no more of them than that before the answers to those before were taken.
+        """
         platforms = {device.platform for device in self.devices}
-        return on_cores(cores("cpu") if platforms == {"cpu"} else 1, ask, self.blocks())
+        workers = cores("cpu") if platforms == {"cpu"} else 1
+        return on_cores(workers, ask, self.blocks() if items is None else items)
 
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
-        for number, block in enumerate(self.storage.blocks(self.height)):
+        for number, (start, codes, scale) in enumerate(self.storage.blocks(self.height)):
             device = self.devices[number % len(self.devices)]
-            view = self._view(*block)
+            yield Block(start, self._rows(start, codes, scale, self.encoding, device))
 
-            def put(array: np.ndarray, device: jax.Device = device) -> Array:
-                return jax.device_put(_padded(array, self.height), device)
+    def _rows(
+        self, start: int, codes: np.ndarray, scale: np.ndarray | None, encoding: Encoding, device: jax.Device
+    ) -> Rows:
+        def put(array: np.ndarray) -> Array:
+            return jax.device_put(_padded(array, self.height), device)
 
-            scale = None if view.scale is None else put(view.scale)
-            count = jnp.asarray(len(view.codes), jnp.int32)
-            rows = Rows(put(view.codes), scale, None, put(view.log_weights), count, self.encoding)
-            yield Block(view.start, rows)
+        prior = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        count = jnp.asarray(len(codes), jnp.int32)
+        return Rows(
+            put(codes), None if scale is None else put(scale), None, put(prior.astype(np.float32)), count, encoding
+        )
 
     def in_double(self, block: Block) -> Rows:
         """The rows of a block with their log weights in double precision."""
@@ -146,23 +134,6 @@ class Placed:
             return block.rows
         prior = _padded(self._log_weights[block.start : block.start + int(block.rows.count)], self.height)
         return eqx.tree_at(lambda rows: rows.log_weights, block.rows, prior)
-
-    def _view(self, start: int, codes: np.ndarray, scale: np.ndarray | None) -> View:
-        log_w = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        return View(start, codes, scale, log_w.astype(np.float32))
-
-    def tiles(self, number: int, tile: np.ndarray) -> "Tiles":
-        """Some tiles of the block of that number, decoded."""
-        if self._views is None:
-            self._views = [self._view(*block) for block in self.storage.blocks(self.height)]
-        start, codes, scale, log_w = self._views[number]
-        filled = len(codes)
-        inside = tile[:, None] * TILE + np.arange(TILE)
-        present = inside < filled
-        inside = np.minimum(inside, filled - 1)
-        flat = inside.reshape(-1)
-        y = self.encoding.decode(codes[flat], None if scale is None else scale[flat], self.shape[1])
-        return Tiles(start + inside, present, y.reshape(*inside.shape, -1), log_w[inside] if log_w.ndim else log_w)
 
     def log_weights(self, indices: np.ndarray) -> np.ndarray:
         """Log weights of this host's patterns, of the shape of `indices`."""

@@ -17,18 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.scale.evidence import TILE
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import Placed
-from dispersed.scale.screen import SAMPLE, Found, sample, screen
-from dispersed.scale.sums import leaders, summed_within
+from dispersed.scale.screen import SAMPLE, Found, depth, sample, screen
+from dispersed.scale.sums import Sum, leaders, summed_within, weighed
 from dispersed.types import Array, Numbers
 
-SCREENED = 1 << 24
-"""Numbers that a screen holds at once."""
+SCREENED = 1 << 13
+"""States that one pass screens."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
+FEW = 256
+"""Kept patterns up to which they are weighed by differences at once, and not only where products lose too much."""
+ALONE = 4
+"""States up to which a pass costs little more than to read the patterns, so that a try is cheap."""
 
 PRUNED, SCANNED = "pruned", "scan"
 
@@ -90,18 +93,22 @@ def screened(
     """What every state keeps, a `Found` each, and which states were screened: of some it is seen before that they will
     not do. None where it would be more than `most`, by default more than what is cheaper to sum.
     """
+    n = placed.shape[0]
     most = limit(placed) if most is None else most
     found = np.full(len(x), None, object)
     tried = np.ones(len(x), bool)
-    if placed.shape[0] > max(SAMPLE, most):
-        tried = everywhere(sample(placed, x, sigma).near < most / placed.shape[0]).all(axis=0)
+    guess = sample(placed, x, sigma)
+    if n > max(SAMPLE, most):
+        # Whether a pattern stands out that was not seen yet is seen only by trying.
+        best = guess.best(n) if len(x) <= ALONE else guess.top
+        tried = everywhere(guess.above(best - depth(share, n)) < most / n).all(axis=0)
         # One pass over all patterns for a few states costs more than to sum them along with the others.
         tried &= tried.mean() >= 0.5
     likely = np.flatnonzero(tried)
-    size = max(1, SCREENED * TILE // placed.shape[0])
-    for start in range(0, len(likely), size):
-        some = likely[start : start + size]
-        for i, kept in zip(some, screen(placed, x[some], sigma[some], share, most), strict=True):
+    for start in range(0, len(likely), SCREENED):
+        some = likely[start : start + SCREENED]
+        here = jax.tree.map(lambda a, some=some: a[some], guess)
+        for i, kept in zip(some, screen(placed, x[some], sigma[some], share, most, here), strict=True):
             found[i] = kept
     # What is too much for one host is too much.
     missing = everywhere(np.array([kept is None for kept in found])).any(axis=0)
@@ -178,16 +185,12 @@ def _views(kept: Kept, world: World, k: int) -> tuple[View, Array, Array, Array]
     return jax.vmap(one)(kept)
 
 
-def weighed(
-    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, most: int | None, k: int
-) -> Iterator[tuple]:
-    """States that keep few enough patterns: which, their views, the k likeliest, their shares, entropy, how many."""
-    found, _ = screened(placed, x, sigma, share, most)
+def viewed(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray, k: int) -> Iterator[tuple]:
+    """What states keep weighed by differences: which states, their views, the k likeliest, their shares, entropy."""
     with jax.enable_x64(True):
         for some, kept in kept_groups(placed, x, sigma, found):
             views = _views(padded(kept, 8), placed.world, k)
-            here = jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], views)
-            yield some, *here, np.sum(kept.log_weights > -np.inf, axis=1)
+            yield some, *jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], views)
 
 
 def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: int) -> PatternPosterior:
@@ -200,26 +203,33 @@ def posterior(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, k: i
     index, share = np.full((b, k), -1), np.zeros((b, k))
     path = np.full(b, SCANNED, dtype=object)
 
-    def prune(states: np.ndarray, most: int | None) -> None:
-        for some, seen, first, p, spread, kept in weighed(
-            placed, x[states], sigma[states], allowed_share(placed, tol), most, k
-        ):
-            here = states[some]
-            mean[here], bound[here], log_mass[here], entropy[here] = seen.mean, seen.bound, seen.log_mass, spread
-            index[here, : p.shape[1]], share[here, : p.shape[1]] = first, p
-            counts[here], path[here] = kept, PRUNED
+    def take(states: np.ndarray, total: Sum, way: str, kept: Any) -> None:
+        mean[states], bound[states], log_mass[states], entropy[states] = total[:4]
+        index[states], share[states] = leaders(placed, x[states], sigma[states], total, k)
+        path[states], counts[states] = way, kept
 
-    prune(np.arange(b), None)
+    def prune(states: np.ndarray, most: int | None, few: int) -> None:
+        found, _ = screened(placed, x[states], sigma[states], allowed_share(placed, tol), most)
+        kept = everywhere(np.array([0 if one is None else len(one.indices) for one in found])).sum(axis=0)
+        many = kept > few
+        if many.any():
+            here = states[many]
+            take(here, weighed(placed, x[here], sigma[here], found[many]), PRUNED, kept[many])
+        here = states[~many]
+        for some, seen, first, p, spread in viewed(placed, x[here], sigma[here], found[~many], k):
+            to = here[some]
+            mean[to], bound[to], log_mass[to], entropy[to] = seen.mean, seen.bound, seen.log_mass, spread
+            index[to, : p.shape[1]], share[to, : p.shape[1]] = first, p
+            path[to], counts[to] = PRUNED, kept[~many][some]
+
+    prune(np.arange(b), None, FEW)
     left = np.flatnonzero(~(bound <= tol))
     if left.size:
-        total = summed_within(placed, x[left], sigma[left], tol)
-        mean[left], bound[left], log_mass[left], entropy[left] = total[:4]
-        path[left], counts[left] = SCANNED, n
-        index[left], share[left] = leaders(placed, x[left], sigma[left], total, k)
+        take(left, total := summed_within(placed, x[left], sigma[left], tol, k), SCANNED, n)
         # Where expanded products lose too much, all that they cannot tell apart is weighed by differences.
         left = left[~(total.bound <= tol)]
         if left.size:
-            prune(left, n)
+            prune(left, n, n)
     if placed.uniform:
         log_mass -= np.log(n)
     return PatternPosterior(mean, bound, log_mass, entropy, index, share, path, counts)

@@ -49,3 +49,23 @@ def mean_error(logit: Any, terms: int, dtype: Any, spread: Any, norm: Any) -> An
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         bound = (((1 + e) * (1 + s) - 1) * spread + 2 * s * (1 + e) * norm) / ((1 - e) * (1 - s))
     return np.where((e < 1) & (s < 1), bound, np.inf)
+
+
+JOINED = 8
+"""Roundings that a term sees where two sums are joined, the exponential of a difference of tops included."""
+
+
+def joined_terms(n: int, parts: int) -> int:
+    """As how many terms a sum counts that is put together from `parts` sums of `n` terms."""
+    return n + JOINED * parts
+
+
+def log_sum_at_least(log_sum: Any, top: Any, n: int, logit: Any, terms: int, dtype: Any) -> Any:
+    """At least log Σ e^ℓ over n patterns at most, from the sum that was computed in steps relative to e^`top` or less;
+    infinite where nothing can be said.
+    """
+    e, s = relative_errors(logit, terms, dtype)
+    known = (e < 1) & (s < 1)
+    # What underflowed was smaller than the smallest number.
+    lost = top + np.log(n * np.finfo(dtype).tiny)
+    return np.where(known, np.logaddexp(log_sum - np.log(np.where(known, (1 - e) * (1 - s), 1)), lost), np.inf)

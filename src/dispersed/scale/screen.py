@@ -1,108 +1,203 @@
 r"""One cheap pass that finds every pattern that can matter, and bounds the weight of all others together.
 
-Logits are computed in single precision, and of every tile of `TILE` patterns only the largest is kept: its top. A tile
-whose patterns together weigh at most TILE·e^{top + δ}, where δ bounds the round-off, need not be looked into: no
-exponential and no second product is spent on it. As many tiles go, of each state, as together weigh no more than a
-share of its leading pattern that was asked for. The patterns of the others are weighed one by one, and again only
-those stay that matter. This holds whatever the patterns are and in whatever order they lie; only how many are kept
-depends on that.
+Logits are computed in single precision. Each pattern whose logit comes within some nats of the best so far is marked,
+one bit a pattern; of all others only the weight is summed, which costs one matrix product where a sum costs two. The
+best is known only at the end, so too many are marked at first: the largest logit of every tile tells which of them to
+leave to the others after all, from the lowest on, as long as together they weigh no more than was asked for. This holds
+whatever the patterns are and in whatever order they lie; only how many are kept depends on that.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtr, ndtri
 
-from dispersed.scale.evidence import TILE, Rows, batch_size, chunk_size
-from dispersed.scale.placed import Placed
-from dispersed.scale.roundoff import logit_error
-from dispersed.types import Array, Numbers
+from dispersed.scale.evidence import Rows, Scan, batch_size, chunk_size, scanned
+from dispersed.scale.marks import Words, words
+from dispersed.scale.placed import Block, Placed
+from dispersed.scale.roundoff import joined_terms, log_sum_at_least, logit_error
+from dispersed.types import Numbers
 
 FAR = 1e100
 """Where what was left out lies if nothing was."""
-LEVELS = 128
-"""Depths below the leading logit, in nats, at which tiles can be left out."""
-LOOSE = 4
-"""Tiles are weighed as if all their patterns were their best: they get a small part of the share, so that most of
-what is left out is left out by its own weight."""
-BEST = 8
-"""Tiles that are looked into in any case: beside them, what the others can weigh is small."""
+LOWEST = -1e30
+"""The logit of no pattern at all."""
+VAGUE = 0.25
+"""Nats of round-off from which on a sum of weights is not trusted."""
+LEVELS = 64
+"""Depths below the best logit at which patterns can be left out."""
 SAMPLE = 1024
 """Patterns from which the others are guessed."""
-DEPTH = 20
-"""Nats below the best at which patterns still count, roughly, whatever the tolerance."""
-GATHERED = 1 << 21
-"""Numbers of the patterns that are weighed one by one at once."""
 
 
 class Found(NamedTuple):
     """What one state keeps of a screen."""
 
     indices: np.ndarray
-    """Of the patterns kept, (k,), the likeliest first."""
+    """Of the patterns kept, (k,)."""
     log_rest: float
     """At least log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over all others."""
     reach: float
     """At most the distance from x to the nearest of them."""
 
 
-class _States(NamedTuple):
-    """States as the programs take them: in single precision, a power of two of them, so that few programs serve all."""
+class Sample(eqx.Module):
+    """What the first `SAMPLE` patterns say of each state, from which the rest is guessed, (b,)."""
 
-    x: Any
-    beta: Any
-    centre: Any
+    log_mass: Numbers
+    """Log Σ e^ℓ over them."""
+    top: Numbers
+    """Of their logits the largest,"""
+    middle: Numbers
+    """the mean"""
+    deviation: Numbers
+    """and the standard deviation."""
+
+    def best(self, n: int) -> np.ndarray:
+        """The largest logit of n patterns, as if all were normal and like these."""
+        guessed = self.middle + self.deviation * -ndtri(1 / max(n, 2))
+        return np.nan_to_num(np.fmax(self.top, guessed), nan=LOWEST, neginf=LOWEST)
+
+    def above(self, logit: np.ndarray) -> np.ndarray:
+        """What fraction of all patterns has larger logits than that."""
+        return ndtr((self.middle - logit) / np.maximum(self.deviation, 1e-30))
 
 
-def screen(placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int) -> list[Found | None]:
+def depth(share: float, n: int, off: Any = 0.0) -> Any:
+    """Nats below the best from which on patterns are left out, with logits off by `off` at most.
+
+    As long as they are no denser there than √n a nat, all of them weigh less than about `share` of the best; and surely
+    they do where round-off is so large that their sum says nothing.
+    """
+    return -np.log(share) + np.log(n) * np.where(off < VAGUE, 0.5, 1.0) + 2 * off
+
+
+def screen(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int, guess: Sample | None = None
+) -> list[Found | None]:
     """What states x (b, d) at noise levels sigma (b,), in double precision, keep; None for more than `limit` patterns.
 
-    What is left out weighs at most `share` of what the leading pattern weighs.
+    What is left out weighs at most `share` of what the leading pattern weighs, or, where round-off or the depth of the
+    search does not allow that, what `log_rest` says.
     """
     facts = placed.facts
+    b, d = x.shape
     n = len(placed.storage)
+    guess = sample(placed, x, sigma) if guess is None else guess
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
-    states = _states(moved, beta, facts.centre)
-    tops = _tops(placed, states, len(x))
-    slack = logit_error(
-        x.shape[1], np.float32, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest
-    )
-    best = tops.max(axis=1) - slack
-    # At most this much above a computed logit, relative to a logit that is surely reached.
-    above = (slack - best).astype(np.float32)[:, None]
-    cut, left = _cuts(tops + above, share / LOOSE)
-    in_play = (tops + above > -cut[:, None]) & (cut < LEVELS)[:, None]
-    # Beyond that it is cheaper to sum all patterns.
-    few = in_play.sum(axis=1) * TILE <= max(4 * limit, len(placed.storage) // 16)
-    in_play &= few[:, None]
-    out = np.where(in_play, -np.inf, tops).max(axis=1)
-    # What all logits of a state leave out.
-    squares = np.sum(x * x, axis=1)
-    owner, indices, values = _weighed(placed, states, in_play)
-    bounds = np.searchsorted(owner, np.arange(len(x) + 1))
-    found: list[Found | None] = [None] * len(x)
-    for i in np.flatnonzero(few & (cut < LEVELS)):
-        here = slice(bounds[i], bounds[i + 1])
-        value, index = values[here].astype(float), indices[here]
-        deep = value + above[i] < -cut[i]
-        with np.errstate(divide="ignore", over="ignore"):
-            weight = np.exp(value[deep] + above[i])
-            rest = left[i] + weight.sum()
-            kept = np.flatnonzero(~deep)
-            kept = kept[np.argsort(-value[kept], kind="stable")]
-            tail = np.append(np.cumsum(np.exp(value[kept] + above[i])[::-1])[::-1], 0)
-            k = max(1, int(np.searchsorted(-tail, -share)))
-            # What underflowed was smaller than the smallest number, and all that is gone is at most its largest each.
-            log_rest = np.log(rest + tail[k] + n * np.finfo(np.float32).tiny)
-        gone = np.concatenate([value[deep], value[kept[k : k + 1]], out[i : i + 1]])
-        log_rest = min(log_rest, np.log(n) + gone.max() + above[i, 0]) + best[i] - beta[i] * squares[i] / 2
-        if k <= limit:
-            reach = reach_of(gone.max() + slack[i], sigma[i], squares[i], facts.lowest)
-            found[i] = Found(index[kept[:k]], float(log_rest), float(reach))
-    return found
+    off = logit_error(d, np.float32, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
+    near = np.minimum(depth(share, placed.shape[0], off), 1e30)
+    # Should the best be lower than guessed, there are marks all the same.
+    floor = np.minimum(guess.best(n), np.maximum(guess.top, LOWEST) + np.log(n) / 4)
+    found = _Found(placed, b, floor.astype(float), near, limit)
+    spare = np.zeros(batch_size(b) - b, int)
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, array[spare]]).astype(np.float32)
+
+    states = filled(moved), filled(beta), facts.centre
+    depths = filled(near)
+
+    def asked() -> Iterator[tuple[Block, np.ndarray]]:
+        """Every block with the best that is known when its turn comes: the closer, the fewer marks that do not stay."""
+        for block in placed.blocks():
+            yield block, filled(found.best)
+
+    def ask(item: tuple[Block, np.ndarray]) -> tuple[int, Scan]:
+        block, floor = item
+        return block.start, scanned(block.rows, *states, floor, depths, False)
+
+    for start, here in placed.each(ask, asked()):
+        found.add(start, here)
+        if not found.few.any():
+            return [None] * b
+    parts = -(-placed.height // chunk_size(placed.height, len(states[0]))) + -(-n // placed.height)
+    return found.kept(x, sigma, share, off, joined_terms(chunk_size(placed.height, len(states[0])), parts))
+
+
+class _Found:
+    """What is found while a pass goes on, for b states."""
+
+    def __init__(self, placed: Placed, b: int, floor: np.ndarray, near: np.ndarray, limit: int) -> None:
+        self.placed, self.b, self.near, self.limit = placed, b, near, limit
+        self.best = floor.copy()
+        """The largest logit, or what it was guessed to be."""
+        self.top = np.full(b, LOWEST)
+        """The largest logit so far."""
+        self.log_rest = np.full(b, -np.inf)
+        """Log Σ e^ℓ over all that were not marked."""
+        self.nearest = np.full(b, -np.inf)
+        """The largest ℓ − log w of those, if not all weigh alike."""
+        self.counts = np.zeros(b, np.int64)
+        self.words: list[tuple[Words, np.ndarray]] = []
+
+    @property
+    def few(self) -> np.ndarray:
+        """Who has not too many marks: even before the best is known there are not many more than stay."""
+        return self.counts <= 4 * self.limit
+
+    def add(self, start: int, here: Scan) -> None:
+        """The patterns of a block."""
+        b = self.b
+        tops = np.asarray(here.tops)
+        top = np.asarray(here.others.top, float)[:b]
+        with np.errstate(divide="ignore"):
+            self.log_rest = np.logaddexp(self.log_rest, top + np.log(np.asarray(here.others.mass, float)[:b]))
+        self.top = np.maximum(self.top, tops[:, :b].max(axis=(0, 2)))
+        self.best = np.maximum(self.best, self.top)
+        if here.nearest is not None:
+            self.nearest = np.maximum(self.nearest, np.asarray(here.nearest, float)[:b])
+        new, where = words(np.asarray(here.marks), b, start)
+        self.counts += np.bincount(new.owner, new.counts, b).astype(np.int64)
+        live = self.few[new.owner]
+        self.words.append((new.only(live), tops[where][live].astype(float)))
+
+    def kept(self, x: np.ndarray, sigma: np.ndarray, share: float, off: np.ndarray, terms: int) -> list[Found | None]:
+        """What stays of each state, once all patterns were asked."""
+        b, placed = self.b, self.placed
+        n = len(placed.storage)
+        new, tops = Words.joined(part for part, _ in self.words), np.concatenate([top for _, top in self.words])
+        owner = new.owner
+        rest = log_sum_at_least(self.log_rest, self.top, n, off, terms, np.float32)
+        # Tiles by depth: they go from the deepest on, as if all that is marked in a tile were its best.
+        below = self.top[owner] - tops
+        level = np.minimum(below * (LEVELS / self.near[owner]), LEVELS - 1).astype(np.int64)
+        weight = new.counts * np.exp(-below)
+        mass = np.bincount(owner * LEVELS + level, weight, b * LEVELS).reshape(b, LEVELS)
+        tail = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1]
+        with np.errstate(over="ignore"):
+            # Beside what the best weighs at least.
+            allowed = np.exp(rest - self.top + off)[:, None] + tail * np.exp(np.minimum(2 * off, 600))[:, None] <= share
+        cut = np.where(allowed.any(axis=1), allowed.argmax(axis=1), LEVELS)
+        stays = level < cut[owner]
+        whose, which = new.only(stays).patterns()
+        counts = np.bincount(whose, minlength=b)
+        largest = self.best - self.near + 4 * np.finfo(np.float32).eps * (np.abs(self.best) + self.near)
+        np.maximum.at(largest, owner[~stays], tops[~stays])
+        with np.errstate(divide="ignore"):
+            rest = np.logaddexp(rest, self.top + off + np.log(np.bincount(owner[~stays], weight[~stays], b)))
+        rest = np.minimum(rest, np.log(n) + largest + off)
+        # Where no more can be left out, a share of a few times what was asked for will do, and no more than that.
+        few = self.few & (counts <= self.limit)
+        if self.limit < n:
+            few &= rest - self.top + off <= np.log(4 * share)
+        nothing = counts == placed.present
+        rest[nothing], largest[nothing] = -np.inf, -np.inf
+        lowest = 0.0 if placed.uniform else placed.facts.lowest
+        squares = np.sum(x * x, axis=1)
+        reach = reach_of(largest + off, sigma, squares, lowest)
+        rest -= squares / (2 * sigma**2)
+        which = which[np.argsort(whose, kind="stable")]
+        ends = np.cumsum(counts)
+        found: list[Found | None] = [None] * b
+        for i in np.flatnonzero(few):
+            found[i] = Found(which[ends[i] - counts[i] : ends[i]], float(rest[i]), float(reach[i]))
+        return found
 
 
 def reach_of(largest: Any, sigma: Any, square: Any, lowest: float) -> Any:
@@ -114,121 +209,26 @@ def reach_of(largest: Any, sigma: Any, square: Any, lowest: float) -> Any:
     return np.sqrt(np.clip(away - 1e-14 * (np.abs(away) + square), 0, FAR**2))
 
 
-def _cuts(heights: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The depth from which on tiles go, in whole nats, and what those weigh that do, (b,) each.
-
-    The best few tiles stay even if they could go.
-    """
-    b = len(heights)
-    level = np.clip(-heights, 0, LEVELS - 1).astype(np.int32)
-    cell = level + np.arange(b, dtype=np.int32)[:, None] * LEVELS
-    with np.errstate(over="ignore"):
-        weight = TILE * np.exp(heights)
-    mass = np.bincount(cell.reshape(-1), weight.reshape(-1), b * LEVELS).reshape(b, LEVELS)
-    # Single precision sums are off by far less than this.
-    tail = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1] * (1 + 1e-5)
-    allowed = tail <= share
-    tiles = np.cumsum(np.bincount(cell.reshape(-1), minlength=b * LEVELS).reshape(b, LEVELS), axis=1)
-    enough = np.minimum(1 + np.argmax(tiles >= min(BEST, heights.shape[1]), axis=1), LEVELS - 1)
-    cut = np.where(allowed.any(axis=1), np.maximum(allowed.argmax(axis=1), enough), LEVELS)
-    return cut, tail[np.arange(b), np.minimum(cut, LEVELS - 1)]
-
-
-def likeliest(placed: Placed, x: np.ndarray, sigma: np.ndarray, k: int) -> np.ndarray:
-    """The k likeliest patterns of every state, (b, k), but for ties within round-off."""
-    moved = x - placed.facts.centre.astype(float)
-    states = _states(moved, 1 / sigma**2, placed.facts.centre)
-    tops = _tops(placed, states, len(x))
-    # The k likeliest patterns lie in at most k tiles, none of whose tops is below the k-th largest.
-    tiles = min(k, tops.shape[1])
-    in_play = np.zeros(tops.shape, bool)
-    np.put_along_axis(in_play, np.argpartition(-tops, tiles - 1, axis=1)[:, :tiles], True, axis=1)
-    _, indices, values = _weighed(placed, states, in_play)
-    indices, values = indices.reshape(len(x), -1), values.reshape(len(x), -1)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(indices, order, 1)
-
-
-class Sample(eqx.Module):
-    """What the first `SAMPLE` patterns say of each state, from which the rest is guessed, (b,)."""
-
-    log_mass: Numbers
-    """Log Σ e^ℓ over them."""
-    near: Numbers
-    """The fraction of them within `DEPTH` of the best."""
-    deviation: Numbers
-    """The standard deviation of their logits."""
-
-
 def sample(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sample:
     """A guess; no bound rests on it."""
     size = 1 << 2 * -(-(len(x) - 1).bit_length() // 2)  # a power of four: a few more states cost little here
-    states = _states(x - placed.facts.centre.astype(float), 1 / sigma**2, placed.facts.centre, size)
-    found = _sample(next(iter(placed.blocks())).rows, states)
+    facts = placed.facts
+    states = np.zeros((size, x.shape[1]), np.float32), np.ones(size, np.float32)
+    states[0][: len(x)], states[1][: len(x)] = x - facts.centre.astype(float), 1 / sigma**2
+    found = _sample(next(iter(placed.blocks())).rows, *states, facts.centre)
     return jax.tree.map(lambda part: np.asarray(part)[: len(x)], found)
 
 
-def _states(moved: np.ndarray, beta: np.ndarray, centre: np.ndarray, size: int | None = None) -> _States:
-    b, d = moved.shape
-    size = batch_size(b) if size is None else size
-    x = np.zeros((size, d), np.float32)
-    x[:b] = moved
-    precision = np.ones(size, np.float32)
-    precision[:b] = beta
-    return _States(x, precision, centre)
-
-
-def _tops(placed: Placed, states: _States, b: int) -> np.ndarray:
-    """The largest logit of every tile, (b, tiles)."""
-    parts = placed.each(lambda block: _block_tops(block.rows, states))
-    return np.concatenate([np.asarray(part)[:b] for part in parts], axis=1)
-
-
-def _weighed(placed: Placed, states: _States, in_play: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the patterns in all tiles in play: the state, their index and logit, in the order of the states."""
-    state, tile = np.nonzero(in_play)
-    number, within = np.divmod(tile, placed.height // TILE)
-    indices = np.empty((len(state), TILE), np.int64)
-    values = np.empty((len(state), TILE), np.float32)
-    at_once = max(1, GATHERED // (TILE * placed.shape[1]))
-    order = np.argsort(number, kind="stable")
-    ends = np.searchsorted(number[order], np.arange(number.max(initial=-1) + 2))
-    for block in range(len(ends) - 1):
-        for start in range(ends[block], ends[block + 1], at_once):
-            some = order[start : min(start + at_once, ends[block + 1])]
-            part = placed.tiles(block, within[some])
-            i = state[some]
-            # By NumPy: a gather that a compiler writes takes three times as long.
-            height = np.einsum("tkd,tkd->tk", part.y, part.y) / 2 - part.y @ states.centre
-            here = np.einsum("tkd,td->tk", part.y, states.x[i]) - height
-            values[some] = np.where(part.present, states.beta[i][:, None] * here + part.log_weights, -np.inf)
-            indices[some] = part.indices
-    return np.repeat(state, TILE), indices.reshape(-1), values.reshape(-1)
-
-
 @eqx.filter_jit
-def _block_tops(rows: Rows, states: _States) -> Array:
-    m = rows.codes.shape[0]
-    x, beta, centre = states
-    size = chunk_size(m, len(x))
-
-    def chunk(start: Array) -> Array:
-        _, here = rows.chunk(start, size, x, beta, centre)
-        return here.reshape(len(x), size // TILE, TILE).max(axis=-1)
-
-    return jnp.moveaxis(jax.lax.map(chunk, jnp.arange(0, m, size)), 0, 1).reshape(len(x), m // TILE)
-
-
-@eqx.filter_jit
-def _sample(rows: Rows, states: _States) -> Sample:
-    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE), *states)
+def _sample(rows: Rows, x: Any, beta: Any, centre: Any) -> Sample:
+    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE), x, beta, centre)
     there = here > -jnp.inf
-    near = here > here.max(axis=1, keepdims=True) - DEPTH
     return Sample(
         jax.nn.logsumexp(here, axis=1),
-        jnp.sum(near, axis=1) / jnp.maximum(there.sum(axis=1), 1),
+        here.max(axis=1),
+        jnp.mean(here, axis=1, where=there),
         jnp.std(here, axis=1, where=there),
     )
 
 
-__all__ = ["GATHERED", "SAMPLE", "Found", "Sample", "likeliest", "reach_of", "sample", "screen"]
+__all__ = ["SAMPLE", "Found", "Sample", "depth", "reach_of", "sample", "screen"]

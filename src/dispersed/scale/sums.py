@@ -12,13 +12,18 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
-from dispersed.scale.evidence import CHUNK, TILE, Evidence, batch_size, chunk_size, combine, evidence_but_peaks
+from dispersed.machine import cores, on_cores
+from dispersed.scale.evidence import CHUNK, TILE, Evidence, Scan, batch_size, chunk_size, combine, scanned
 from dispersed.scale.hosts import everywhere, together
-from dispersed.scale.placed import Placed
-from dispersed.scale.roundoff import gamma, logit_error, mean_error, relative_errors
-from dispersed.scale.screen import GATHERED, SAMPLE, Found, Sample, likeliest, reach_of, sample
+from dispersed.scale.marks import Words, words
+from dispersed.scale.placed import Block, Placed
+from dispersed.scale.roundoff import JOINED, gamma, joined_terms, log_sum_at_least, logit_error, mean_error
+from dispersed.scale.screen import SAMPLE, Found, Sample, reach_of, sample
+from dispersed.types import Array
 
 NEAR = 7.0
 """Nats by which a pattern may weigh less than all others together and still be weighed apart,"""
@@ -28,10 +33,8 @@ FROZEN = 1.3
 """Deviations of the logits, in units of √(2 log n), from which on a few patterns are likely to carry nearly all,"""
 LEFT = 1e-3
 """but for about so much."""
-
-
-JOINED = 8
-"""Roundings that a term sees where two sums are joined, the exponential of a difference of tops included."""
+GATHERED = 1 << 19
+"""Numbers of the patterns that are weighed apart at once: as many as stay in the caches."""
 
 
 class Sum(NamedTuple):
@@ -43,14 +46,29 @@ class Sum(NamedTuple):
     entropy: np.ndarray
     found: np.ndarray
     """What was weighed apart, a `Found` each, with what is known of the others; None where that is not most of it."""
+    tiles: np.ndarray
+    """The first patterns of the tiles with the likeliest patterns, (b, k)."""
 
 
-_but_peaks = eqx.filter_jit(evidence_but_peaks)
 _combine = jax.jit(combine)
 
 
-def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess: Sample | None = None) -> Sum:
-    """Every pattern summed: the peaks in double precision, the others with logits and products of precision `dtype`."""
+@eqx.filter_jit
+def _best_tiles(tops: Array, k: int) -> tuple[Array, Array]:
+    """The k largest of tops (chunks, b, tiles) and the numbers of their tiles, (b, k); ties may go either way."""
+    # In double precision it would be a whole sort.
+    flat = jnp.moveaxis(tops, 1, 0).reshape(tops.shape[1], -1).astype(jnp.float32)
+    largest, tile = jax.lax.top_k(flat, min(k, flat.shape[1]))
+    return largest, tile
+
+
+def summed(
+    placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess: Sample | None = None, leading: int = 0
+) -> Sum:
+    """Every pattern summed: the peaks in double precision, the others with logits and products of precision `dtype`.
+
+    The tiles of the `leading` likeliest patterns are named.
+    """
     guess = sample(placed, x, sigma) if guess is None else guess
     facts = placed.facts
     b, d = x.shape
@@ -61,47 +79,56 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
     floor = guess.log_mass + np.log(max(n / SAMPLE, 1))
     near = float(np.clip(np.log(n / RARE), 0, NEAR))
     spare = np.zeros(batch_size(b) - b, int)
-    states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor)]
-    arguments: Any = states[0], states[1], facts.centre.astype(dtype), states[2], np.asarray(near, dtype)
+    states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor, np.full(b, near))]
+    arguments: Any = states[0], states[1], facts.centre.astype(dtype), *states[2:], True
     parts: dict[jax.Device, Any] = {}
-    peaks: list[tuple[np.ndarray, np.ndarray]] = []
+    peaks: list[Words] = []
     free = np.full(b, -np.inf)
+    tiles = [(np.full((b, leading), -np.inf), np.full((b, leading), -1))]
+    rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
+
+    def ask(block: Block) -> tuple[int, Scan, Any]:
+        here = scanned(rows(block), *arguments)
+        return block.start, here, _best_tiles(here.tops, leading) if leading else None
+
     with jax.enable_x64(dtype == np.float64):
-        rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
-        for block, (others, marks, near_by) in placed.each(lambda block: (block, _but_peaks(rows(block), *arguments))):
-            device = next(iter(others.top.devices()))
-            parts[device] = others if device not in parts else _combine(parts[device], others)
-            peaks.append(_positions(np.asarray(marks), b, block.start))
-            if near_by is not None:
-                free = np.maximum(free, np.asarray(near_by, float)[:b])
-    owner, index = map(np.concatenate, zip(*peaks, strict=True))
+        for start, here, best in placed.each(ask):
+            device = next(iter(here.others.top.devices()))
+            parts[device] = here.others if device not in parts else _combine(parts[device], here.others)
+            peaks.append(words(np.asarray(here.marks), b, start)[0])
+            if here.nearest is not None:
+                free = np.maximum(free, np.asarray(here.nearest, float)[:b])
+            if best is not None:
+                tops, tile = (np.asarray(part)[:b] for part in best)
+                tiles.append((tops, start + TILE * tile.astype(np.int64)))
+    owner, index = Words.joined(peaks).patterns()
     order = np.argsort(owner, kind="stable")
     owner, index = owner[order], index[order]
     # What decides must be the same on all hosts.
-    most = int(everywhere(np.bincount(owner, minlength=b).max()).sum()) + jax.process_count()
     size = chunk_size(placed.height, len(states[0]))
     joins = -(-placed.height // size) + -(-n // placed.height) + jax.process_count()
-    terms = int(everywhere(np.array(size + JOINED * joins)).max())
+    terms = int(everywhere(np.array(joined_terms(size, joins))).max())
     off, fine = (
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
     )
     rest = _nothing(len(states[0]), d)
-    logit, apart = _apart(placed, moved, beta, owner, index, len(states[0]))
     with jax.enable_x64(True):
         for one in parts.values():
             rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float), one))
-    rest = jax.tree.map(np.asarray, rest)
-    log_rest = _log_mass(rest, n, off, terms, dtype)
+    rest = jax.tree.map(lambda a: np.asarray(a)[:b], rest)
+    logit, apart, most = _apart(placed, x, beta, owner, index)
+    with np.errstate(divide="ignore"):
+        log_rest = log_sum_at_least(rest.log_mass, rest.top, n, off, terms, dtype)
     blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
     found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
     with jax.enable_x64(True):
         rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
-        top, mass, total, slope = (np.asarray(a)[:b] for a in jax.tree.leaves(_combine(rest, apart)))
+        top, mass, total, slope = (np.asarray(a) for a in jax.tree.leaves(_combine(rest, apart)))
     # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
     with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = top + np.log(mass)
-        share = np.exp((rest.top + np.log(rest.mass))[:b] - log_mass)
+        share = np.exp(np.asarray(rest.top) + np.log(np.asarray(rest.mass)) - log_mass)
         mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
     wrong = mean_error(off, terms, dtype, spread, facts.norm)
@@ -110,26 +137,37 @@ def summed(placed: Placed, x: np.ndarray, sigma: np.ndarray, dtype: type, guess:
     bound += mean_error(fine, most, np.float64, spread, facts.norm)
     bound[~np.isfinite(bound)] = np.inf
     found[~(share <= 0.5)] = None
-    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found)
+    tops, tile = (np.concatenate(part, axis=1) for part in zip(*tiles, strict=True))
+    tile = np.take_along_axis(tile, np.argsort(-tops, axis=1, kind="stable")[:, :leading], 1)
+    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found, tile)
 
 
-def _log_mass(rest: Evidence, n: int, off: np.ndarray, terms: int, dtype: type) -> np.ndarray:
-    """At least log Σ e^ℓ over n patterns at most, from what was computed of them."""
-    e, s = relative_errors(off, terms, dtype)
-    b = len(off)
-    known = (e < 1) & (s < 1)
-    # What underflowed was smaller than the smallest number.
-    mass = rest.mass[:b] / np.where(known, (1 - e) * (1 - s), 1) + n * np.finfo(dtype).tiny
-    return np.where(known, rest.top[:b] + np.log(mass), np.inf)
-
-
-def _positions(marks: np.ndarray, b: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which patterns are marked for the first b states, from one bit each, (chunks, states, tiles): whose, which."""
-    places = np.flatnonzero(marks.reshape(-1) != 0)  # few
-    chunk, state, tile = np.unravel_index(places, marks.shape)
-    word, bit = np.nonzero((marks[chunk, state, tile][:, None] >> np.arange(TILE, dtype=np.uint32)) & 1)
-    word, bit = word[state[word] < b], bit[state[word] < b]
-    return state[word], first + (chunk[word] * marks.shape[2] + tile[word]) * TILE + bit
+def weighed(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray) -> Sum:
+    """What states keep, a `Found` each, weighed in double precision by products, and a bound on what all would say."""
+    facts = placed.facts
+    b, d = x.shape
+    beta = 1 / sigma**2
+    counts = [len(kept.indices) for kept in found]
+    owner, index = np.repeat(np.arange(b), counts), np.concatenate([kept.indices for kept in found])
+    logit, apart, most = _apart(placed, x, beta, owner, index)
+    with jax.enable_x64(True):
+        top, mass, total, slope = (np.asarray(a) for a in jax.tree.leaves(together(apart, _combine)))
+    off = logit_error(
+        d, float, beta, np.linalg.norm(x - facts.centre, axis=1), facts.centre_norm, facts.norm, facts.widest
+    )
+    square = beta * np.sum(x * x, axis=1) / 2
+    off = off + gamma(d + 8, float) * square
+    mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
+    log_mass = top + np.log(mass) - square
+    log_rest = np.logaddexp.reduce(everywhere(np.array([kept.log_rest for kept in found])), axis=0)
+    spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
+    missing = scipy.special.expit(log_rest + 2 * (off + gamma(most, float)) - log_mass)
+    bound = missing * spread + mean_error(off, most, np.float64, spread, facts.norm)
+    best = np.full(b, None, object)
+    for i, stop in enumerate(np.cumsum(counts)):
+        mine = slice(stop - counts[i], stop)
+        best[i] = found[i]._replace(indices=index[mine][np.argsort(-logit[mine], kind="stable")])
+    return Sum(mean, bound, log_mass, entropy, best, np.full((b, 0), -1))
 
 
 def _nothing(b: int, d: int) -> Any:
@@ -138,32 +176,45 @@ def _nothing(b: int, d: int) -> Any:
 
 
 def _apart(
-    placed: Placed, moved: np.ndarray, beta: np.ndarray, owner: np.ndarray, index: np.ndarray, b: int
-) -> tuple[np.ndarray, Any]:
-    """Logits of patterns and what they say of the states that own them, b with those that only fill up, in double
-    precision; owners ascend.
+    placed: Placed, x: np.ndarray, beta: np.ndarray, owner: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, Evidence, int]:
+    """Logits of patterns, what they say of the states (b, d) that own them, in double precision, and as how many terms
+    that counts; owners ascend.
     """
-    d = moved.shape[1]
-    centre = placed.facts.centre.astype(float)
-    total = _nothing(b, d)
+    b, d = x.shape
+    size = max(1, GATHERED // d)
     logits = np.empty(len(owner))
-    at_once = max(1, GATHERED // d)
-    for start in range(0, len(owner), at_once):
-        some = slice(start, start + at_once)
+
+    def ask(start: int) -> tuple[np.ndarray, Evidence]:
+        some = slice(start, start + size)
         state, y = owner[some], placed.patterns(index[some]).astype(float)
-        height = np.einsum("kd,kd->k", y, y) / 2 - y @ centre
-        logit = beta[state] * (np.einsum("kd,kd->k", moved[state], y) - height) + placed.log_weights(index[some])
         mine, first = np.unique(state, return_index=True)
-        part = _nothing(b, d)
-        part.top[mine] = np.maximum.reduceat(logit, first)
-        fall = logit - part.top[state]
+        stops = np.append(first[1:], len(state))
+        logit = np.empty(len(state))
+        for i, low, high in zip(mine, first, stops, strict=True):
+            logit[low:high] = y[low:high] @ x[i]
+        logit = beta[state] * (logit - np.einsum("kd,kd->k", y, y) / 2) + placed.log_weights(index[some])
+        top = np.maximum.reduceat(logit, first)
+        fall = logit - np.repeat(top, stops - first)
         share = np.exp(fall)
-        for sums, values in ((part.mass, share), (part.total, share[:, None] * y), (part.slope, share * fall)):
-            sums[mine] = np.add.reduceat(values, first)
-        with jax.enable_x64(True):
-            total = _combine(total, part)
+        total = np.stack([share[low:high] @ y[low:high] for low, high in zip(first, stops, strict=True)])
         logits[some] = logit
-    return logits, total
+        return mine, Evidence(top, np.add.reduceat(share, first), total, np.add.reduceat(share * fall, first))
+
+    # Products of this size take one thread each.
+    parts = list(on_cores(cores("cpu"), ask, range(0, len(owner), size)))
+    whole = _nothing(b, d)
+    for mine, part in parts:
+        whole.top[mine] = np.maximum(whole.top[mine], part.top)
+    for mine, part in parts:
+        fall = part.top - whole.top[mine]
+        scale = np.exp(fall)
+        whole.mass[mine] += scale * part.mass
+        whole.total[mine] += scale[:, None] * part.total
+        whole.slope[mine] += scale * (part.slope + part.mass * fall)
+    # What decides must be the same on all hosts.
+    most = joined_terms(int(np.bincount(owner, minlength=b).max()), 2 + len(owner) // size)
+    return logits, whole, int(everywhere(np.asarray(most)).sum()) + JOINED * jax.process_count()
 
 
 def _found(
@@ -210,7 +261,7 @@ def _found(
     return found
 
 
-def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) -> Sum:
+def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, leading: int = 0) -> Sum:
     """Every pattern summed, in single precision where that is likely to meet the tolerance, else in double.
 
     A random energy model whose energies deviate by more than √(2 log n) is frozen: a few of n patterns carry nearly all
@@ -226,29 +277,47 @@ def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float) 
     frozen = guess.deviation > FROZEN * np.sqrt(2 * np.log(placed.shape[0]))
     likely |= everywhere(frozen).any(axis=0) & (LEFT * wrong <= tol)
     bound, log_mass, entropy = (np.full(len(x), np.inf) for _ in range(3))
-    result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object))
+    tiles = np.full((len(x), leading), -1)
+    result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object), tiles)
     for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
         some = some & ~(result.bound <= tol)
         if some.any():
-            part = summed(placed, x[some], sigma[some], dtype, jax.tree.map(lambda a, here=some: a[here], guess))
+            here = jax.tree.map(lambda a, some=some: a[some], guess)
+            part = summed(placed, x[some], sigma[some], dtype, here, leading)
             for whole, new in zip(result, part, strict=True):
                 whole[some] = new
     return result
 
 
 def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, total: Sum, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k likeliest patterns of every state and their responsibilities, (b, k) each; −1 for those not told apart."""
-    index = np.full((len(x), k), -1)
+    """The k likeliest patterns of every state and their responsibilities, (b, k) each; −1 for those not told apart.
+
+    They are among those weighed apart, or else among the tiles whose best are the k largest.
+    """
+    b, d = x.shape
+    n = len(placed.storage)
     flat = np.array([kept is None for kept in total.found])
-    if flat.any():
-        likely = likeliest(placed, x[flat], sigma[flat], k)
-        index[flat, : likely.shape[1]] = likely
-    for i in np.flatnonzero(~flat):
+    index, exact = np.full((b, k), -1), np.full((b, k), -np.inf)
+
+    def logits(states: np.ndarray, among: np.ndarray) -> np.ndarray:
+        here = np.maximum(among, 0)
+        away = np.sum((x[states, None] - placed.patterns(here)) ** 2, axis=2)
+        return np.where(among < 0, -np.inf, placed.log_weights(here) - away / (2 * sigma[states, None] ** 2))
+
+    peaked = np.flatnonzero(~flat)
+    for i in peaked:
         some = total.found[i].indices[:k]
         index[i, : len(some)] = some
-    y = placed.patterns(np.maximum(index, 0)).astype(float)
-    exact = placed.log_weights(np.maximum(index, 0)) - np.sum((x[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
-    exact = np.where(index >= 0, exact, -np.inf)
+    exact[peaked] = logits(peaked, index[peaked])
+    members = total.tiles.shape[1] * TILE
+    for start in range(0, b, at_once := max(1, GATHERED // max(members * d, 1))):
+        some = start + np.flatnonzero(flat[start : start + at_once])
+        among = (total.tiles[some][:, :, None] + np.arange(TILE)).reshape(len(some), members)
+        among = np.where((among < n) & np.repeat(total.tiles[some] >= 0, TILE, axis=1), among, -1)
+        value = logits(some, among)
+        order = np.argsort(-value, axis=1, kind="stable")[:, :k]
+        width = order.shape[1]
+        index[some, :width], exact[some, :width] = (np.take_along_axis(a, order, 1) for a in (among, value))
     index, exact = (np.concatenate(list(everywhere(part)), axis=1) for part in (index + placed.first, exact))
     order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
     index, exact = np.take_along_axis(index, order, 1), np.take_along_axis(exact, order, 1)
@@ -256,4 +325,4 @@ def leaders(placed: Placed, x: np.ndarray, sigma: np.ndarray, total: Sum, k: int
         return np.where(exact > -np.inf, index, -1), np.exp(exact - total.log_mass[:, None])
 
 
-__all__ = ["Sum", "leaders", "summed", "summed_within"]
+__all__ = ["Sum", "leaders", "summed", "summed_within", "weighed"]

@@ -126,7 +126,7 @@ class Bits(Encoding):
 
     def decode(self, codes: Any, scale: Any, d: int) -> Any:
         bits = (codes[:, :, None] >> np.arange(8, dtype=np.uint8)) & np.uint8(1)
-        units = bits.reshape(codes.shape[0], -1)[:, :d].astype(np.int8)
+        units = bits.reshape(codes.shape[0], 8 * codes.shape[1])[:, :d].astype(np.int8)
         return (units * np.int8(2) - np.int8(1)).astype(np.float32)  # in bytes: half the time of the same in float32
 
 

@@ -77,7 +77,7 @@ class Storage(abc.ABC):
                 here = wanted[start:stop] - first
                 span = int(here[-1] - here[0] + 1) * self.encoding.row_bytes(d)
                 self._about_to_read(min(span, len(here) * FAULT))
-                decoded[start:stop] = self.encoding.decode(codes[here], None if scale is None else scale[here], d)
+                decoded[start:stop] = self.encoding.decode(*_taken(codes, scale, here), d)
             first += len(codes)
         return decoded[place]
 
@@ -95,6 +95,11 @@ class Storage(abc.ABC):
     def __repr__(self) -> str:
         n, d = self.shape
         return f"{type(self).__name__}({n} x {d}, {self.encoding.name}, {self.nbytes} bytes, {self.where})"
+
+
+def _taken(codes: Codes, scale: Scale, rows: np.ndarray) -> Part:
+    # A third of the time of indexing.
+    return codes.take(rows, axis=0), None if scale is None else scale.take(rows)
 
 
 def index_array(indices: Any, n: int) -> np.ndarray:
@@ -141,6 +146,10 @@ class InMemory(Storage):
 
     def parts(self) -> Sequence[Part]:
         return [(self._codes, self._scale)]
+
+    def rows(self, indices: Any) -> np.ndarray:
+        n, d = self.shape
+        return self.encoding.decode(*_taken(self._codes, self._scale, index_array(indices, n)), d)
 
     def release(self) -> None:
         return

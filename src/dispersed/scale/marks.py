@@ -1,0 +1,46 @@
+"""Marked patterns, one bit each, as a scan hands them to the host (`dispersed.scale.evidence.scan`)."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from dispersed.scale.evidence import TILE
+
+
+class Words(NamedTuple):
+    """Tiles with marked patterns, (w,) each: whose they are, the index of their first pattern, and their marks."""
+
+    owner: np.ndarray
+    first: np.ndarray
+    marks: np.ndarray
+
+    def only(self, some: np.ndarray) -> "Words":
+        """Some of them."""
+        return Words(*(part[some] for part in self))
+
+    @staticmethod
+    def joined(parts: Iterable["Words"]) -> "Words":
+        return Words(*map(np.concatenate, zip(*parts, strict=True)))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many patterns each marks."""
+        return np.bitwise_count(self.marks)
+
+    def patterns(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that are marked: whose, and which."""
+        bits = np.unpackbits(self.marks.astype("<u4", copy=False).view(np.uint8), bitorder="little")
+        word, bit = np.divmod(np.flatnonzero(bits), TILE)
+        return self.owner[word], self.first[word] + bit
+
+
+def words(marks: np.ndarray, b: int, first: int) -> tuple[Words, tuple[np.ndarray, ...]]:
+    """The tiles of marks (chunks, states, tiles) with any marks of the first b states, and where they are there.
+
+    `first` is the index of the first pattern.
+    """
+    chunk, state, tile = np.unravel_index(np.flatnonzero(marks.reshape(-1) != 0), marks.shape)  # few
+    mine = state < b
+    chunk, state, tile = chunk[mine], state[mine], tile[mine]
+    return Words(state, first + (chunk * marks.shape[2] + tile) * TILE, marks[chunk, state, tile]), (chunk, state, tile)
