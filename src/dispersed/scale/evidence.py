@@ -23,9 +23,11 @@ from dispersed.types import Array, Float, Int, Numbers, UInt32
 TILE = 32
 """Patterns that a scan speaks of in one number: their largest logit, or which of them are peaks."""
 CHUNK = 4096
-"""Blocks of patterns are whole chunks of so many, or one part of a chunk in whole tiles."""
+"""Patterns that are in memory at once, at most."""
 LOGITS = 1 << 19
-"""Logits that are in memory at once: as many as stay in the caches."""
+"""Logits that are in memory at once: as many as stay in the caches;"""
+DECODED = 1 << 19
+"""and so many numbers of the patterns."""
 
 
 class Evidence(eqx.Module):
@@ -105,11 +107,27 @@ def batch_size(states: int) -> int:
     return 3 * power // 4 if states <= 3 * power // 4 else power
 
 
-def chunk_size(rows: int, states: int) -> int:
-    """Patterns to go through at once: a whole chunk, or half of it as often as the logits are too many."""
-    size = min(rows, CHUNK)
-    while size * states > LOGITS and size % (2 * TILE) == 0:
-        size //= 2
+def filled_up(rows: int) -> int:
+    """The next number of rows that is so often even that they can be gone through in parts of any size."""
+    unit = TILE
+    while 16 * unit < rows and unit < CHUNK:
+        unit *= 2
+    return -(-max(rows, 1) // unit) * unit
+
+
+def chunk_size(rows: int, states: int, d: int) -> int:
+    """Patterns of d units to go through at once, of as many as `filled_up` gives, so many that neither they nor their
+    logits are too much for the caches: all of them, or a power of two of tiles.
+    """
+
+    def fits(size: int) -> bool:
+        return size <= CHUNK and size * states <= LOGITS and size * d <= DECODED
+
+    if fits(rows):
+        return rows
+    size = TILE
+    while rows % (2 * size) == 0 and fits(2 * size):
+        size *= 2
     return size
 
 
@@ -117,7 +135,7 @@ class Rows(eqx.Module):
     """Encoded patterns of a block, and what is needed to ask them."""
 
     codes: Array
-    """(m, ...), m being a multiple of `CHUNK` or below it."""
+    """(m, ...), m being as `filled_up` gives."""
     scale: Array | None
     height: Float[Array, " m"] | None
     """Saves computing it again, if it is known already."""
@@ -145,7 +163,7 @@ def evidence(rows: Rows, x: Float[Array, "b d"], beta: Float[Array, " b"], centr
     """What all patterns of a block say, in bounded memory."""
     b, d = x.shape
     m = rows.codes.shape[0]
-    size = chunk_size(m, b)
+    size = chunk_size(m, b, d)
 
     def add(so_far: Evidence, start: Array) -> tuple[Evidence, None]:
         y, here = rows.chunk(start, size, x, beta, centre)
@@ -187,7 +205,7 @@ def scanned(
     """
     b, d = x.shape
     m = rows.codes.shape[0]
-    size = chunk_size(m, b)
+    size = chunk_size(m, b, d)
     units = d if means else 0
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
     lowest = jnp.finfo(x.dtype).min / 4

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.machine import cores, on_cores
-from dispersed.scale.evidence import CHUNK, TILE, Rows, heights
+from dispersed.scale.evidence import CHUNK, Rows, filled_up, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
 from dispersed.storage import Encoding, InMemory, Storage
@@ -67,8 +67,8 @@ class Placed:
         self.first = int(sizes[: jax.process_index()].sum())
         """Where this host's patterns begin among those of all hosts."""
         self.total = int(sizes.sum())
-        share = -(-n // len(devices))
-        self.height = BLOCK if share > BLOCK else _whole(max(share, 1), TILE if share <= CHUNK else CHUNK)
+        self._workers = cores("cpu") if {device.platform for device in devices} == {"cpu"} else 1
+        self.height = min(BLOCK, filled_up(-(-n // (len(devices) * self._workers))))
         self._kept: list[Block] | None = None
         if isinstance(storage, InMemory):
             self._kept = list(self._blocks())
@@ -106,9 +106,7 @@ class Placed:
         """What `ask` says of every block, or of every item, in their order; a CPU works on as many at once as it has
         cores, and takes no more of them than that before the answers to those before were taken.
         """
-        platforms = {device.platform for device in self.devices}
-        workers = cores("cpu") if platforms == {"cpu"} else 1
-        return on_cores(workers, ask, self.blocks() if items is None else items)
+        return on_cores(self._workers, ask, self.blocks() if items is None else items)
 
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
@@ -168,10 +166,6 @@ def _padded(array: Numbers, rows: int) -> Numbers:
     padded = np.zeros((rows, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     return padded
-
-
-def _whole(n: int, unit: int) -> int:
-    return -(-n // unit) * unit
 
 
 @eqx.filter_jit

@@ -116,8 +116,9 @@ def screen(
         found.add(start, here)
         if not found.few.any():
             return [None] * b
-    parts = -(-placed.height // chunk_size(placed.height, len(states[0]))) + -(-n // placed.height)
-    return found.kept(x, sigma, share, off, joined_terms(chunk_size(placed.height, len(states[0])), parts))
+    size = chunk_size(placed.height, len(states[0]), d)
+    terms = joined_terms(size, -(-placed.height // size) + -(-n // placed.height))
+    return found.kept(x, sigma, share, off, terms)
 
 
 class _Found:

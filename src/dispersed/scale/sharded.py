@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from dispersed.memories import Memory
 from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
-from dispersed.scale.evidence import CHUNK, Evidence, Rows, combine, evidence
+from dispersed.scale.evidence import Evidence, Rows, combine, evidence, filled_up
 from dispersed.storage import Encoding, Float32
 from dispersed.types import Array, Float, Scalar, State
 
@@ -50,8 +50,7 @@ class ShardedMemory(Memory):
         self.mesh = Mesh(np.array(jax.devices()), (AXIS,)) if mesh is None else mesh
         self.encoding = encoding
         self.count = len(codes)
-        unit = self.mesh.size * (CHUNK if self.count > CHUNK * self.mesh.size else 1)
-        rows = -(-self.count // unit) * unit
+        rows = self.mesh.size * filled_up(-(-self.count // self.mesh.size))
         split = NamedSharding(self.mesh, P(self.mesh.axis_names[0]))
 
         def placed(array: np.ndarray) -> Array:

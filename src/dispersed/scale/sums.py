@@ -105,7 +105,7 @@ def summed(
     order = np.argsort(owner, kind="stable")
     owner, index = owner[order], index[order]
     # What decides must be the same on all hosts.
-    size = chunk_size(placed.height, len(states[0]))
+    size = chunk_size(placed.height, len(states[0]), d)
     joins = -(-placed.height // size) + -(-n // placed.height) + jax.process_count()
     terms = int(everywhere(np.array(joined_terms(size, joins))).max())
     off, fine = (
