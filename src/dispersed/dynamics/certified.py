@@ -1,11 +1,16 @@
 r"""The probability flow over any number of patterns, certified, at the price of looking at all of them a few times.
 
-The flow is that of `ExponentialIntegrator` of order 3. What differs is where and how the denoiser is asked. Above the
-spread c of the patterns the flow is nearly that of one Gaussian, and its steps grow: they are even in log(σ/(σ + c)),
-which is log σ below c and bounded above it. And one look at all patterns finds those that matter; the others are
-bounded, there and along the way (`dispersed.scale.kept`). The flow then runs on those that were kept until the bound
-says that more must be looked at, or until one pattern provably owns the basin: the exact flow ends there, and nothing
-is left to compute. Where very many patterns matter, at high noise, all are summed.
+One look at all patterns finds those that matter; the others are bounded, there and along the way
+(`dispersed.scale.kept`). The flow then runs on those that were kept until the bound says that more must be looked at,
+or until one pattern provably owns the basin: the exact flow ends there, and nothing is left to compute. Where very many
+patterns matter, at high noise, all are summed, and as few steps as possible are to be taken there. So the flow
+
+    d(z/σ)/dσ = −D_σ(z)/σ²
+
+is integrated with D a quadratic in w = κ/(σ + κ) through its last three values, which is a multistep method of order 3
+like that of `ExponentialIntegrator`, but for what D is a polynomial in. Above the spread c of the patterns, D differs
+from their mean μ in proportion to 1/σ, as w does; far below κ, a polynomial in w is one in σ. And at σ = ∞, where
+w = 0, D = μ is a value that need not be computed: a flow that begins at high noise begins with it.
 """
 
 from collections.abc import Callable
@@ -38,6 +43,9 @@ from dispersed.validation import is_known, positive_number
 
 RUNNING, LOST, OWNED, ENDED = range(4)
 """On its way; in need of another look at all patterns; decided; at the last noise level."""
+HIGH, COARSE, KAPPA = 0.5, 0.3, 0.1
+"""In units of c: the noise from which on a flow begins at σ = ∞, what its steps are even with instead of c, and κ. By
+trial, on digits, clusters and a power law."""
 SMALL = 256
 """Kept patterns below which leaving more out is not worth a step of its own."""
 STRIDE = 4
@@ -62,7 +70,11 @@ class Path(eqx.Module):
     h: Float[Numbers, "*b"]
     """Steps in log(σ/(σ + c)),"""
     spread: Float[Numbers, "*b"]
-    """with this c."""
+    """with this c,"""
+    scale: Float[Numbers, "*b"]
+    """and κ."""
+    known: Bool[Numbers, "*b"]
+    """Whether D at σ = ∞ is used, which is `before` at first."""
     status: Int[Numbers, "*b"]
     bound: Float[Numbers, "*b"]
     """The largest so far."""
@@ -83,27 +95,32 @@ class Path(eqx.Module):
         return self.spread * ratio / (1 - ratio)
 
     def after(self, mean: State, steps: int) -> "Path":
-        """One step of DPM-Solver++ 3M with the denoiser `mean`; the last step is to 0.
-
-        The first two steps are of orders 1 and 2, which leaves the whole of order 2, with a small constant.
-        """
-        k = self.step
-        sigma = self.sigma
-        h = jnp.log(sigma / self.sigma_at(k + 1))
-        # λ since the two evaluations before this one; where there were none, their differences do not count.
-        back = jnp.log(self.sigma_at(jnp.maximum(k - 1, 0)) / sigma)
-        further = jnp.log(self.sigma_at(jnp.maximum(k - 2, 0)) / self.sigma_at(jnp.maximum(k - 1, 0)))
-        back, further = jnp.where(k > 0, back, 1), jnp.where(k > 1, further, 1)
-        first = jnp.where(k > 0, mean - self.before, 0) / back
-        second = jnp.where(k > 1, first - (self.before - self.earlier) / further, 0) / (back + further)
-        # ∫ e^{−(h−u)} uⁿ du over the step
-        m0 = -jnp.expm1(-h)
-        m1 = h - m0
-        m2 = h**2 - 2 * m1
-        x = jnp.exp(-h) * self.x + m0 * mean + m1 * first + (m2 + back * m1) * second
+        """One step with the denoiser `mean`; the last step is to 0."""
+        k, kappa = self.step, self.scale
+        a, b = self.sigma, self.sigma_at(k + 1)
+        w = kappa / (a + kappa)
+        back = jnp.where(k > 0, kappa / (self.sigma_at(jnp.maximum(k - 1, 0)) + kappa), 0)
+        further = jnp.where(k > 1, kappa / (self.sigma_at(jnp.maximum(k - 2, 0)) + kappa), 0)
+        # Divided differences; of what is not known, none.
+        two, three = (k > 0) | self.known, (k > 1) | ((k > 0) & self.known)
+        first = jnp.where(two, mean - self.before, 0) / jnp.where(two, w - back, 1)
+        older = jnp.where(three, self.before - self.earlier, 0) / jnp.where(three, back - further, 1)
+        second = jnp.where(three, first - older, 0) / jnp.where(three, w - further, 1)
+        m0, m1, m2 = moments(a, b, kappa)
+        x = (b / a) * self.x + m0 * mean + m1 * first + (m2 + (w - back) * m1) * second
         last = k >= steps - 1
         new = (jnp.where(last, mean, x), mean, self.before, jnp.where(last, k, k + 1), jnp.where(last, ENDED, RUNNING))
         return eqx.tree_at(lambda p: (p.x, p.before, p.earlier, p.step, p.status), self, new)
+
+
+def moments(a: Scalar, b: Scalar, kappa: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """The moments b ∫_b^a (w(σ) − w(a))ⁿ/σ² dσ, n = 0, 1, 2, of w(σ) = κ/(σ + κ), by partial fractions."""
+    apart, far = (a - b) / (a * b), (a - b) / ((a + kappa) * (b + kappa))
+    turn = jnp.log(a / b) - jnp.log((a + kappa) / (b + kappa))
+    first = a / kappa * apart - (a + kappa) / kappa**2 * turn
+    second = (a / kappa) ** 2 * apart + ((a + kappa) / kappa) ** 2 * far - 2 * a * (a + kappa) / kappa**3 * turn
+    ratio = kappa / (a + kappa)
+    return b * apart, b * ratio * first, b * ratio**2 * second
 
 
 class CertifiedFlow(Dynamics):
@@ -111,8 +128,8 @@ class CertifiedFlow(Dynamics):
 
     **Arguments**
 
-    - `steps`, `sigma_min`: as for `ExponentialIntegrator` of order 3, but evenly in log(σ/(σ + c)), c being the
-      root-mean-square distance of the patterns from their mean.
+    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, and 0. c is the root-mean-square
+      distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with D = μ at σ = ∞, 0.3 of it.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
 
     The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
@@ -172,10 +189,14 @@ class CertifiedFlow(Dynamics):
     def _gather(self, memory: StoredMemory, z: np.ndarray, sigma: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
         placed = memory.placed
         b = len(z)
-        last, spread = np.minimum(self.sigma_min, sigma / 2), max(placed.facts.spread, 1e-30)
+        width = max(placed.facts.spread, 1e-30)
+        last, high = np.minimum(self.sigma_min, sigma / 2), sigma >= HIGH * width
+        spread = np.where(high, COARSE, 1) * width
         h = np.log(sigma / (sigma + spread) / (last / (last + spread))) / (self.steps - 1)
         zeros, none = np.zeros(b, np.int64), np.zeros(b)
-        path = Path(z, z, z, zeros, sigma, h, none + spread, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
+        known = np.broadcast_to(placed.world.centre, z.shape)
+        steps = (zeros, sigma, h, spread, none + KAPPA * width, high)
+        path = Path(z, known, known, *steps, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
         path = jax.tree.map(np.array, path)
         screens, sums = zeros.copy(), zeros.copy()
         share = allowed_share(placed, self.tol)
