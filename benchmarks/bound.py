@@ -147,7 +147,7 @@ class Case:
         with jax.enable_x64(True):
             for found in (screens, sums):
                 for some, kept in kept_groups(self.placed, self.x, self.sigma, found):
-                    filled = padded((kept, x[some], sigma[some]), 8)
+                    filled = padded((kept, x[some], sigma[some]))
                     seen = VIEWS(*filled, self.placed.world)
                     mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
                     cases += self.judged(x[some], sigma[some], exact[some], mean, bound, np.ones(len(some), bool))

@@ -254,7 +254,7 @@ class CertifiedFlow(Dynamics):
         path.bound[states] = np.maximum(path.bound[states], total.bound)
         path.evaluations[states] += 1
         with jax.enable_x64(True):
-            here, mean = padded((_at(path, states), total.mean), 8)
+            here, mean = padded((_at(path, states), total.mean))
             _put(path, states, _after(here, mean, self.steps))
         ended = states[path.status[states] == ENDED]
         if ended.size:
@@ -272,7 +272,7 @@ class CertifiedFlow(Dynamics):
     def _run_kept(self, path: Path, states: np.ndarray, kept: Kept, known: World, share: float) -> None:
         """Go on with what was kept, as far as it serves."""
         here = _at(path, states)
-        kept, here = padded((kept, here), 8)
+        kept, here = padded((kept, here))
         tol, share = np.float64(self.tol), np.float64(share * MARGIN)
         while True:
             count, here = _look(kept, here, known, tol, share)
@@ -281,7 +281,7 @@ class CertifiedFlow(Dynamics):
             if not running.size:
                 return
             states = states[running]
-            size = int(rounded(len(states), 8))
+            size = int(rounded(len(states), 4))
             some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
             kept, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (kept, here))
             width = int(rounded(np.asarray(count)[some].max(), 4, 16))

@@ -12,6 +12,8 @@ is log w_j − ‖x − y_j‖²/(2σ²) but for the β‖x‖²/2 that all patt
 line serves blocks, devices and hosts (the online softmax of Milakov & Gimelshein 2018).
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -65,18 +67,18 @@ def nothing(b: int, d: int, dtype: jnp.dtype) -> Evidence:
     return Evidence(jnp.full(b, lowest, dtype), jnp.zeros(b, dtype), jnp.zeros((b, d), dtype), jnp.zeros(b, dtype))
 
 
-def combine(one: Evidence, other: Evidence) -> Evidence:
+def combine(one: Evidence, other: Evidence, numpy: Any = jnp) -> Evidence:
     """The evidence of the union of two sets of patterns."""
-    top = jnp.maximum(one.top, other.top)
+    top = numpy.maximum(one.top, other.top)
 
-    def at_top(part: Evidence) -> tuple[Array, Array, Array]:
+    def at_top(part: Evidence) -> tuple[Numbers, Numbers, Numbers]:
         fall = part.top - top
-        scale = jnp.exp(fall)
+        scale = numpy.exp(fall)
         # e^fall · fall tends to 0 where a set without patterns is as good as −∞ away.
         return (
             part.mass * scale,
             part.total * scale[:, None],
-            scale * (part.slope + part.mass * jnp.maximum(fall, -1e30)),
+            scale * (part.slope + part.mass * numpy.maximum(fall, -1e30)),
         )
 
     (mass, total, slope), (mass2, total2, slope2) = at_top(one), at_top(other)

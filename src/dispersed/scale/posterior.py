@@ -28,6 +28,8 @@ SCREENED = 1 << 13
 """States that one pass screens."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
+GROUP = 256
+"""States whose kept patterns are weighed at once."""
 FEW = 256
 """Kept patterns up to which they are weighed by differences at once, and not only where products lose too much."""
 ALONE = 4
@@ -124,7 +126,7 @@ def kept_groups(
     sizes = np.where(counts > 0, rounded(counts, 4, 16), 0)
     for size in np.unique(sizes[sizes > 0]):
         states = np.flatnonzero(sizes == size)
-        at_once = max(1, HELD // (int(size) * placed.shape[1]))
+        at_once = min(GROUP, max(1, HELD // (int(size) * placed.shape[1])))
         for start in range(0, len(states), at_once):
             some = states[start : start + at_once]
             yield some, _stacked(placed, x[some], sigma[some], [found[i] for i in some], int(size))
@@ -161,11 +163,11 @@ def rounded(count: Any, factor: int, least: int = 1) -> Any:
     return (least * factor**steps).astype(int)
 
 
-def padded(tree: Any, factor: int) -> Any:
-    """The first axis filled up to a power of `factor` with copies of the first entry, by NumPy."""
+def padded(tree: Any) -> Any:
+    """The first axis filled up to a power of four with copies of the first entry, by NumPy."""
 
     def fill(array: np.ndarray) -> np.ndarray:
-        size = int(rounded(len(array), factor))
+        size = int(rounded(len(array), 4))
         return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
 
     return jax.tree.map(fill, tree)
@@ -189,7 +191,7 @@ def viewed(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray, 
     """What states keep weighed by differences: which states, their views, the k likeliest, their shares, entropy."""
     with jax.enable_x64(True):
         for some, kept in kept_groups(placed, x, sigma, found):
-            views = _views(padded(kept, 8), placed.world, k)
+            views = _views(padded(kept), placed.world, k)
             yield some, *jax.tree.map(lambda a, m=len(some): np.asarray(a)[:m], views)
 
 

@@ -8,6 +8,7 @@ The patterns that were weighed apart also serve further along a recall: what all
 is how far away they are at least (`dispersed.scale.kept`).
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -50,7 +51,7 @@ class Sum(NamedTuple):
     """The first patterns of the tiles with the likeliest patterns, (b, k)."""
 
 
-_combine = jax.jit(combine)
+_combine = functools.partial(combine, numpy=np)
 
 
 @eqx.filter_jit
@@ -81,7 +82,7 @@ def summed(
     spare = np.zeros(batch_size(b) - b, int)
     states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor, np.full(b, near))]
     arguments: Any = states[0], states[1], facts.centre.astype(dtype), *states[2:], True
-    parts: dict[jax.Device, Any] = {}
+    rest = _nothing(b, d)
     peaks: list[Words] = []
     free = np.full(b, -np.inf)
     tiles = [(np.full((b, leading), -np.inf), np.full((b, leading), -1))]
@@ -93,8 +94,7 @@ def summed(
 
     with jax.enable_x64(dtype == np.float64):
         for start, here, best in placed.each(ask):
-            device = next(iter(here.others.top.devices()))
-            parts[device] = here.others if device not in parts else _combine(parts[device], here.others)
+            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], here.others))
             peaks.append(words(np.asarray(here.marks), b, start)[0])
             if here.nearest is not None:
                 free = np.maximum(free, np.asarray(here.nearest, float)[:b])
@@ -112,23 +112,17 @@ def summed(
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
     )
-    rest = _nothing(len(states[0]), d)
-    with jax.enable_x64(True):
-        for one in parts.values():
-            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float), one))
-    rest = jax.tree.map(lambda a: np.asarray(a)[:b], rest)
     logit, apart, most = _apart(placed, x, beta, owner, index)
     with np.errstate(divide="ignore"):
-        log_rest = log_sum_at_least(rest.log_mass, rest.top, n, off, terms, dtype)
+        log_rest = log_sum_at_least(rest.top + np.log(rest.mass), rest.top, n, off, terms, dtype)
     blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
     found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
-    with jax.enable_x64(True):
-        rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
-        top, mass, total, slope = (np.asarray(a) for a in jax.tree.leaves(_combine(rest, apart)))
+    rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
+    top, mass, total, slope = jax.tree.leaves(_combine(rest, apart))
     # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
     with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = top + np.log(mass)
-        share = np.exp(np.asarray(rest.top) + np.log(np.asarray(rest.mass)) - log_mass)
+        share = np.exp(rest.top + np.log(rest.mass) - log_mass)
         mean, entropy = total / mass[:, None], np.log(mass) - slope / mass
     spread = facts.radius + np.linalg.norm(mean - facts.centre, axis=1)
     wrong = mean_error(off, terms, dtype, spread, facts.norm)
@@ -150,8 +144,7 @@ def weighed(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray)
     counts = [len(kept.indices) for kept in found]
     owner, index = np.repeat(np.arange(b), counts), np.concatenate([kept.indices for kept in found])
     logit, apart, most = _apart(placed, x, beta, owner, index)
-    with jax.enable_x64(True):
-        top, mass, total, slope = (np.asarray(a) for a in jax.tree.leaves(together(apart, _combine)))
+    top, mass, total, slope = jax.tree.leaves(together(apart, _combine))
     off = logit_error(
         d, float, beta, np.linalg.norm(x - facts.centre, axis=1), facts.centre_norm, facts.norm, facts.widest
     )
