@@ -8,7 +8,7 @@ from dispersed import InputError, StoredMemory
 from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
 from dispersed.scale.evidence import TILE, Evidence, Rows, combine, evidence, nothing
-from dispersed.scale.marks import words
+from dispersed.scale.marks import chunk_starts, words
 from dispersed.scale.posterior import screened
 from dispersed.scale.roundoff import logit_error, mean_error
 from dispersed.scale.sums import summed
@@ -211,7 +211,7 @@ def test_marks_are_read_as_they_were_made(rng):
     """One bit a pattern; states that only fill the batch up are left out."""
     marked = rng.random((3, 4, 2, TILE)) < 0.05
     bits = (marked * (np.uint32(1) << np.arange(TILE, dtype=np.uint32))).sum(axis=3, dtype=np.uint32)
-    found, where = words(bits, 3, 1000)
+    found, where = words(bits, 3, chunk_starts(1000, bits))
     np.testing.assert_array_equal(bits[where], found.marks)
     np.testing.assert_array_equal(found.counts, marked[where].sum(axis=1))
     state, index = found.patterns()

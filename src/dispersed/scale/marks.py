@@ -35,12 +35,18 @@ class Words(NamedTuple):
         return self.owner[word], self.first[word] + bit
 
 
-def words(marks: np.ndarray, b: int, first: int) -> tuple[Words, tuple[np.ndarray, ...]]:
+def words(marks: np.ndarray, b: int, starts: np.ndarray) -> tuple[Words, tuple[np.ndarray, ...]]:
     """The tiles of marks (chunks, states, tiles) with any marks of the first b states, and where they are there.
 
-    `first` is the index of the first pattern.
+    `starts` are the indices of the first pattern of every chunk.
     """
     chunk, state, tile = np.unravel_index(np.flatnonzero(marks.reshape(-1) != 0), marks.shape)  # few
     mine = state < b
     chunk, state, tile = chunk[mine], state[mine], tile[mine]
-    return Words(state, first + (chunk * marks.shape[2] + tile) * TILE, marks[chunk, state, tile]), (chunk, state, tile)
+    return Words(state, starts[chunk] + tile * TILE, marks[chunk, state, tile]), (chunk, state, tile)
+
+
+def chunk_starts(start: int, marks: np.ndarray) -> np.ndarray:
+    """Where the chunks of a block begin that begins at `start`."""
+    chunks, _, tiles = marks.shape
+    return start + TILE * tiles * np.arange(chunks)

@@ -14,22 +14,34 @@ from dispersed.machine import cores, on_cores
 from dispersed.scale.evidence import CHUNK, Rows, filled_up, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
-from dispersed.storage import Encoding, InMemory, Storage
+from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.types import Array, Numbers
 
 T = TypeVar("T")
 
-BLOCK = 16 * CHUNK
+BLOCK = 32 * CHUNK
 """Patterns that one call of a compiled scan goes through."""
 
 
+STREAMED = 1 << 25
+"""Bytes of a block that comes from a disk, about."""
+
+
 class Block(NamedTuple):
-    """Patterns on one device, padded to `BLOCK` rows or, where there are fewer in all, to whole tiles."""
+    """Patterns on one device, filled up to the height that all blocks have."""
 
     start: int
     """Index of the first."""
     rows: Rows
     """With heights in double precision, but only of patterns in memory, where they are worth keeping."""
+
+
+class Coarse(NamedTuple):
+    """Patterns in memory once more, in one byte a unit instead of four."""
+
+    blocks: list[Block]
+    error: float
+    """At least max‖y − ŷ‖, ŷ being what is left of a pattern y."""
 
 
 class Facts(NamedTuple):
@@ -68,9 +80,11 @@ class Placed:
         """Where this host's patterns begin among those of all hosts."""
         self.total = int(sizes.sum())
         self._workers = cores("cpu") if {device.platform for device in devices} == {"cpu"} else 1
-        self.height = min(BLOCK, filled_up(-(-n // (len(devices) * self._workers))))
+        held = isinstance(storage, InMemory)
+        most = BLOCK if held else min(BLOCK, STREAMED // storage.encoding.row_bytes(storage.shape[1]))
+        self.height = filled_up(min(most, -(-n // (len(devices) * self._workers))))
         self._kept: list[Block] | None = None
-        if isinstance(storage, InMemory):
+        if held:
             self._kept = list(self._blocks())
         self.facts = self._facts()
         if self._kept is not None:
@@ -101,6 +115,24 @@ class Placed:
 
     def blocks(self) -> Iterator[Block]:
         return iter(self._kept) if self._kept is not None else self._blocks()
+
+    @functools.cached_property
+    def coarse(self) -> Coarse | None:
+        """For passes that take as long as it takes to read the patterns; None where that would be no faster."""
+        n, d = self.shape
+        if self._kept is None or n <= BLOCK or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
+            return None
+
+        def shortened(block: Block) -> tuple[Block, Array]:
+            rows = block.rows
+            y = np.asarray(rows.encoding.decode(rows.codes, rows.scale, d))
+            codes, scale = (jax.device_put(array, rows.codes.device) for array in Int8().encode(y))
+            short = Rows(codes, scale, rows.height, rows.log_weights, rows.count, Int8())
+            return Block(block.start, short), _difference(rows, short, d)
+
+        blocks, errors = zip(*self.each(shortened), strict=True)
+        rounding = 1 + (d + 8) * np.finfo(np.float32).eps
+        return Coarse(list(blocks), float(rounding * np.sqrt(max(map(float, errors)))))
 
     def each(self, ask: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
         """What `ask` says of every block, or of every item, in their order; a CPU works on as many at once as it has
@@ -171,6 +203,13 @@ def _padded(array: Numbers, rows: int) -> Numbers:
 @eqx.filter_jit
 def _heights(rows: Rows, centre: Array) -> Array:
     return heights(rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype), centre)
+
+
+@eqx.filter_jit
+def _difference(rows: Rows, short: Rows, d: int) -> Array:
+    """The largest ‖y − ŷ‖²."""
+    here, there = (part.encoding.decode(part.codes, part.scale, d) for part in (rows, short))
+    return jnp.max(jnp.sum((here - there) ** 2, axis=1))
 
 
 @eqx.filter_jit

@@ -28,12 +28,12 @@ SCREENED = 1 << 13
 """States that one pass screens."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
+ALONE = 4
+"""States up to which a screen that keeps too much has cost little."""
 GROUP = 256
 """States whose kept patterns are weighed at once."""
 FEW = 256
 """Kept patterns up to which they are weighed by differences at once, and not only where products lose too much."""
-ALONE = 4
-"""States up to which a pass costs little more than to read the patterns, so that a try is cheap."""
 
 PRUNED, SCANNED = "pruned", "scan"
 
@@ -101,9 +101,11 @@ def screened(
     tried = np.ones(len(x), bool)
     guess = sample(placed, x, sigma)
     if n > max(SAMPLE, most):
-        # Whether a pattern stands out that was not seen yet is seen only by trying.
-        best = guess.best(n) if len(x) <= ALONE else guess.top
-        tried = everywhere(guess.above(best - depth(share, n)) < most / n).all(axis=0)
+        near = guess.near
+        if len(x) <= ALONE:
+            # Whether a pattern stands out that was not seen yet is seen only by trying.
+            near = np.minimum(near, guess.above(guess.best(n) - depth(share, n)))
+        tried = everywhere(near < most / n).all(axis=0)
         # One pass over all patterns for a few states costs more than to sum them along with the others.
         tried &= tried.mean() >= 0.5
     likely = np.flatnonzero(tried)

@@ -5,9 +5,12 @@ one bit a pattern; of all others only the weight is summed, which costs one matr
 best is known only at the end, so too many are marked at first: the largest logit of every tile tells which of them to
 leave to the others after all, from the lowest on, as long as together they weigh no more than was asked for. This holds
 whatever the patterns are and in whatever order they lie; only how many are kept depends on that.
+
+For few states a pass takes as long as it takes to read the patterns. Those in memory are then read in one byte a unit:
+with ŷ for y, a logit is off by β|(x − μ)·(y − ŷ)| ≤ β‖x − μ‖‖y − ŷ‖, which joins its round-off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,7 +20,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from dispersed.scale.evidence import Rows, Scan, batch_size, chunk_size, scanned
-from dispersed.scale.marks import Words, words
+from dispersed.scale.marks import Words, chunk_starts, words
 from dispersed.scale.placed import Block, Placed
 from dispersed.scale.roundoff import joined_terms, log_sum_at_least, logit_error
 from dispersed.types import Numbers
@@ -26,12 +29,20 @@ FAR = 1e100
 """Where what was left out lies if nothing was."""
 LOWEST = -1e30
 """The logit of no pattern at all."""
-VAGUE = 0.25
+VAGUE = 0.6
 """Nats of round-off from which on a sum of weights is not trusted."""
+NARROW = 16
+"""States up to which a pass takes about as long as it takes to read the patterns."""
 LEVELS = 64
 """Depths below the best logit at which patterns can be left out."""
 SAMPLE = 1024
 """Patterns from which the others are guessed."""
+DEPTH = 20
+"""Nats below the best at which patterns still count, roughly, whatever is asked for."""
+
+
+PENDING = 1 << 18
+"""Tiles whose marks are read together."""
 
 
 class Found(NamedTuple):
@@ -56,6 +67,8 @@ class Sample(eqx.Module):
     """the mean"""
     deviation: Numbers
     """and the standard deviation."""
+    near: Numbers
+    """The fraction of them within `DEPTH` of the largest."""
 
     def best(self, n: int) -> np.ndarray:
         """The largest logit of n patterns, as if all were normal and like these."""
@@ -91,6 +104,13 @@ def screen(
     beta = 1 / sigma**2
     moved = x - facts.centre.astype(float)
     off = logit_error(d, np.float32, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
+    blocks: Iterable[Block] = placed.blocks()
+    if b <= NARROW and placed.coarse is not None:
+        blurred = off + beta * np.linalg.norm(moved, axis=1) * placed.coarse.error
+        # Few more patterns are that much deeper, unless logits differ by little more than that.
+        deeper = depth(share, n, blurred) - depth(share, n, off)
+        if ((blurred < VAGUE) | (deeper < guess.deviation / 2)).all():
+            blocks, off = placed.coarse.blocks, blurred
     near = np.minimum(depth(share, placed.shape[0], off), 1e30)
     # Should the best be lower than guessed, there are marks all the same.
     floor = np.minimum(guess.best(n), np.maximum(guess.top, LOWEST) + np.log(n) / 4)
@@ -105,7 +125,7 @@ def screen(
 
     def asked() -> Iterator[tuple[Block, np.ndarray]]:
         """Every block with the best that is known when its turn comes: the closer, the fewer marks that do not stay."""
-        for block in placed.blocks():
+        for block in blocks:
             yield block, filled(found.best)
 
     def ask(item: tuple[Block, np.ndarray]) -> tuple[int, Scan]:
@@ -136,6 +156,7 @@ class _Found:
         """The largest ℓ − log w of those, if not all weigh alike."""
         self.counts = np.zeros(b, np.int64)
         self.words: list[tuple[Words, np.ndarray]] = []
+        self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     @property
     def few(self) -> np.ndarray:
@@ -145,7 +166,7 @@ class _Found:
     def add(self, start: int, here: Scan) -> None:
         """The patterns of a block."""
         b = self.b
-        tops = np.asarray(here.tops)
+        tops, marks = np.asarray(here.tops), np.asarray(here.marks)
         top = np.asarray(here.others.top, float)[:b]
         with np.errstate(divide="ignore"):
             self.log_rest = np.logaddexp(self.log_rest, top + np.log(np.asarray(here.others.mass, float)[:b]))
@@ -153,13 +174,24 @@ class _Found:
         self.best = np.maximum(self.best, self.top)
         if here.nearest is not None:
             self.nearest = np.maximum(self.nearest, np.asarray(here.nearest, float)[:b])
-        new, where = words(np.asarray(here.marks), b, start)
-        self.counts += np.bincount(new.owner, new.counts, b).astype(np.int64)
+        self._pending.append((chunk_starts(start, marks), marks, tops))
+        if len(self._pending) * marks.size > PENDING:
+            self._read()
+
+    def _read(self) -> None:
+        """The marks of the last blocks, so many at a time that it does not matter what a call costs."""
+        if not self._pending:
+            return
+        starts, marks, tops = map(np.concatenate, zip(*self._pending, strict=True))
+        self._pending.clear()
+        new, where = words(marks, self.b, starts)
+        self.counts += np.bincount(new.owner, new.counts, self.b).astype(np.int64)
         live = self.few[new.owner]
         self.words.append((new.only(live), tops[where][live].astype(float)))
 
     def kept(self, x: np.ndarray, sigma: np.ndarray, share: float, off: np.ndarray, terms: int) -> list[Found | None]:
         """What stays of each state, once all patterns were asked."""
+        self._read()
         b, placed = self.b, self.placed
         n = len(placed.storage)
         new, tops = Words.joined(part for part, _ in self.words), np.concatenate([top for _, top in self.words])
@@ -229,6 +261,7 @@ def _sample(rows: Rows, x: Any, beta: Any, centre: Any) -> Sample:
         here.max(axis=1),
         jnp.mean(here, axis=1, where=there),
         jnp.std(here, axis=1, where=there),
+        jnp.sum(here > here.max(axis=1, keepdims=True) - DEPTH, axis=1) / jnp.maximum(there.sum(axis=1), 1),
     )
 
 

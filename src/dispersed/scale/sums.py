@@ -20,7 +20,7 @@ import scipy.special
 from dispersed.machine import cores, on_cores
 from dispersed.scale.evidence import CHUNK, TILE, Evidence, Scan, batch_size, chunk_size, combine, scanned
 from dispersed.scale.hosts import everywhere, together
-from dispersed.scale.marks import Words, words
+from dispersed.scale.marks import Words, chunk_starts, words
 from dispersed.scale.placed import Block, Placed
 from dispersed.scale.roundoff import JOINED, gamma, joined_terms, log_sum_at_least, logit_error, mean_error
 from dispersed.scale.screen import SAMPLE, Found, Sample, reach_of, sample
@@ -95,7 +95,8 @@ def summed(
     with jax.enable_x64(dtype == np.float64):
         for start, here, best in placed.each(ask):
             rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], here.others))
-            peaks.append(words(np.asarray(here.marks), b, start)[0])
+            marks = np.asarray(here.marks)
+            peaks.append(words(marks, b, chunk_starts(start, marks))[0])
             if here.nearest is not None:
                 free = np.maximum(free, np.asarray(here.nearest, float)[:b])
             if best is not None:
