@@ -26,7 +26,7 @@ from dispersed.scale.roundoff import JOINED, gamma, joined_terms, log_sum_at_lea
 from dispersed.scale.screen import SAMPLE, Found, Sample, reach_of, sample
 from dispersed.types import Array
 
-NEAR = 7.0
+NEAR = 8.0
 """Nats by which a pattern may weigh less than all others together and still be weighed apart,"""
 RARE = 64
 """unless more than one in so many could be."""
