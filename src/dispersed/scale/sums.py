@@ -34,6 +34,8 @@ FROZEN = 1.3
 """Deviations of the logits, in units of √(2 log n), from which on a few patterns are likely to carry nearly all,"""
 LEFT = 1e-3
 """but for about so much."""
+SMALL = 1 << 13
+"""Patterns up to which double precision takes hardly longer."""
 GATHERED = 1 << 19
 """Numbers of the patterns that are weighed apart at once: as many as stay in the caches."""
 
@@ -273,6 +275,7 @@ def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, 
     bound, log_mass, entropy = (np.full(len(x), np.inf) for _ in range(3))
     tiles = np.full((len(x), leading), -1)
     result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object), tiles)
+    likely &= placed.shape[0] > SMALL
     for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
         some = some & ~(result.bound <= tol)
         if some.any():
