@@ -1,14 +1,19 @@
 """A screen keeps what matters and says at least how much it left out, and how near, in whatever order patterns lie."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from dispersed import StoredMemory
 from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
 from dispersed.scale import posterior as posterior_module
 from dispersed.scale import screen as screen_module
-from dispersed.scale.evidence import CHUNK, DECODED, LOGITS, TILE, chunk_size, filled_up
+from dispersed.scale.evidence import CHUNK, DECODED, LOGITS, TILE, chunk_size, filled_up, scanned
 from dispersed.scale.posterior import limit, posterior, screened
 from dispersed.scale.screen import depth, sample, screen
 from dispersed.storage import Bits, InMemory, Int8, open_patterns, save_patterns
@@ -195,3 +200,22 @@ def test_depth_is_deeper_where_sums_cannot_be_trusted():
     exact_logits, vague = depth(1e-6, 10_000, np.array([0.0, 10.0]))
     np.testing.assert_allclose(exact_logits, np.log(1e6) + np.log(1e4) / 2)
     np.testing.assert_allclose(vague, np.log(1e6) + np.log(1e4) + 20)
+
+
+def test_products_are_asked_for_in_the_precision_of_their_numbers(rng):
+    """A GPU would round float32 to eleven bits before multiplying, and no bound would hold."""
+    placed = StoredMemory(rng.normal(size=(64, 8)).astype(np.float32)).placed
+    rows = dataclasses.replace(next(placed.blocks()).rows, height=None)
+    arrays = (jnp.ones((2, 8)), jnp.ones(2), jnp.zeros(8), jnp.zeros(2), jnp.ones(2))
+    found = []
+
+    def look(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "dot_general":
+                found.append(equation.params["precision"])
+            for inner in jaxprs_in_params(equation.params):
+                look(inner)
+
+    look(jax.make_jaxpr(lambda *states: scanned.__wrapped__(rows, *states, True))(*arrays).jaxpr)
+    assert len(found) == 3
+    assert all(precision == (jax.lax.Precision.HIGHEST,) * 2 for precision in found)

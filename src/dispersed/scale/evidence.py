@@ -85,9 +85,15 @@ def combine(one: Evidence, other: Evidence, numpy: Any = jnp) -> Evidence:
     return Evidence(top, mass + mass2, total + total2, slope + slope2)
 
 
+def product(a: Array, b: Array) -> Array:
+    """The product of two arrays in the precision that they have: by default a GPU rounds them to eleven bits before."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
 def heights(y: Float[Array, "m d"], centre: Float[Array, " d"]) -> Float[Array, " m"]:
     """‖y_j‖²/2 − μ·y_j."""
-    return jnp.sum(y * (y / 2 - centre), axis=1)
+    # As a product: decoding is fused into a sum, where it would be done anew, number by number.
+    return product(y * (y / 2 - centre), jnp.ones_like(centre))
 
 
 def logits(
@@ -98,7 +104,7 @@ def logits(
     beta: Float[Array, " b"],
 ) -> Float[Array, "b m"]:
     """ℓ_j of every state and pattern; `x` is taken from the centre already."""
-    return beta[:, None] * (x @ y.T - height) + log_weights
+    return beta[:, None] * (product(x, y.T) - height) + log_weights
 
 
 def batch_size(states: int) -> int:
@@ -240,4 +246,4 @@ def _weighed(
 ) -> Evidence:
     # Where no mean is asked for, no entropy is.
     slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
-    return Evidence(top, share.sum(axis=1), share @ y, slope)
+    return Evidence(top, share.sum(axis=1), product(share, y), slope)

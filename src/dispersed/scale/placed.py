@@ -56,8 +56,6 @@ class Facts(NamedTuple):
     """The root mean square of ‖y − μ‖, of all patterns alike."""
     norm: float
     """At least max‖y‖."""
-    lowest: float
-    """The smallest finite log weight."""
     widest: float
     """The largest absolute value of a finite log weight."""
 
@@ -185,11 +183,9 @@ class Placed:
         spread = np.sqrt(everywhere(extents[:, 2].sum()).sum() / n)
         prior = np.zeros(1) if self._log_weights is None else self._log_weights
         finite = prior[prior > -np.inf]
-        lowest, widest = everywhere(np.array([finite.min(initial=np.inf), np.abs(finite).max(initial=0)])).T
+        widest = everywhere(np.abs(finite).max(initial=0)).max()
         length = float(np.linalg.norm(centre.astype(float)))
-        return Facts(
-            centre, length, float(radius), float(spread), float(norm), float(lowest.min()), float(widest.max())
-        )
+        return Facts(centre, length, float(radius), float(spread), float(norm), float(widest))
 
 
 def _padded(array: Numbers, rows: int) -> Numbers:

@@ -39,8 +39,6 @@ SAMPLE = 1024
 """Patterns from which the others are guessed."""
 DEPTH = 20
 """Nats below the best at which patterns still count, roughly, whatever is asked for."""
-
-
 PENDING = 1 << 18
 """Tiles whose marks are read together."""
 
@@ -221,9 +219,14 @@ class _Found:
             few &= rest - self.top + off <= np.log(4 * share)
         nothing = counts == placed.present
         rest[nothing], largest[nothing] = -np.inf, -np.inf
-        lowest = 0.0 if placed.uniform else placed.facts.lowest
+        if not placed.uniform:
+            # How near a pattern lies depends on its logit without its weight.
+            gone, index = new.only(~stays).patterns()
+            largest = self.nearest + 4 * np.finfo(np.float32).eps * np.abs(self.nearest)
+            np.maximum.at(largest, gone, np.repeat(tops[~stays], new.counts[~stays]) - placed.log_weights(index))
+            largest[nothing] = -np.inf
         squares = np.sum(x * x, axis=1)
-        reach = reach_of(largest + off, sigma, squares, lowest)
+        reach = reach_of(largest + off, sigma, squares)
         rest -= squares / (2 * sigma**2)
         which = which[np.argsort(whose, kind="stable")]
         ends = np.cumsum(counts)
@@ -233,12 +236,12 @@ class _Found:
         return found
 
 
-def reach_of(largest: Any, sigma: Any, square: Any, lowest: float) -> Any:
-    """At most the distance to patterns whose logits are at most `largest`.
+def reach_of(largest: Any, sigma: Any, square: Any) -> Any:
+    """At most the distance to patterns whose ℓ − log w are at most `largest`.
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
     """
-    away = np.minimum(2 * sigma**2 * (lowest - largest) + square, FAR**2)
+    away = np.minimum(square - 2 * sigma**2 * largest, FAR**2)
     return np.sqrt(np.clip(away - 1e-14 * (np.abs(away) + square), 0, FAR**2))
 
 

@@ -96,7 +96,7 @@ class ShardedMemory(Memory):
     @per_state
     def log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) = log Σ_j N(x; y_j, σ²I)/n, in nats (Eq. 12)."""
-        mass = self._evidence(x, sigma).log_mass[0] - x @ x / (2 * sigma**2)
+        mass = self._evidence(x, sigma).log_mass[0] - jnp.sum(x * x) / (2 * sigma**2)
         return mass - jnp.log(float(self.count)) - gaussian_normaliser(self.dimension, sigma)
 
     def uninformed(self) -> tuple[State, Scalar]:

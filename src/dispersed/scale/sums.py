@@ -248,7 +248,7 @@ def _found(
     if not placed.uniform:
         short = free + off
         np.maximum.at(short, owner[low], logit[low] - placed.log_weights(index[low]) + off[owner[low]])
-    reach = reach_of(short, sigma, 2 * sigma**2 * half, 0.0)
+    reach = reach_of(short, sigma, 2 * sigma**2 * half)
     start = np.searchsorted(owner, np.arange(b))
     stop = start + np.bincount(owner[surely], minlength=b)
     found = np.full(b, None, object)
