@@ -22,7 +22,7 @@ def main(n=1_000_000, d=64, batches=(1, 16, 64, 256), tol=1e-4, repeats=5, quick
     patterns = rng.choice(np.float32([-1, 1]), (n, d))
     memory = StoredMemory(patterns)
     rivals = {**torch_rivals(patterns), **faiss_rivals(patterns)}
-    for sigma in (float(np.sqrt(1 / ALPHA**2 - 1)), 4.0):
+    for sigma in (0.5, float(np.sqrt(1 / ALPHA**2 - 1)), 4.0):
         for b in batches:
             x = patterns[rng.integers(0, n, b)] + sigma * rng.standard_normal((b, d))
             compare(memory, patterns, x, sigma, rivals, tol, repeats if b < 64 else max(2, repeats - 2))
