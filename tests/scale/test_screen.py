@@ -13,6 +13,7 @@ from dispersed.scale import evidence as evidence_module
 from dispersed.scale import placed as placed_module
 from dispersed.scale import posterior as posterior_module
 from dispersed.scale import screen as screen_module
+from dispersed.scale import sums as sums_module
 from dispersed.scale.evidence import CHUNK, DECODED, LOGITS, TILE, chunk_size, filled_up, scanned
 from dispersed.scale.posterior import limit, posterior, screened
 from dispersed.scale.screen import depth, sample, screen
@@ -194,6 +195,20 @@ def test_blocks_are_gone_through_in_parts_that_fit(rows):
         assert size == TILE or (size <= CHUNK and size * states <= LOGITS and size * d <= DECODED)
         bigger = 2 * size
         assert height % bigger or bigger > CHUNK or bigger * states > LOGITS or bigger * d > DECODED
+
+
+def test_many_states_are_asked_in_groups(rng, monkeypatch):
+    """Neither what is found nor its order depends on how many share a pass."""
+    memory = StoredMemory(rng.normal(size=(600, 6)).astype(np.float32))
+    sigma = np.where(np.arange(20) % 2, 0.1, 3.0)
+    x = rng.normal(size=(20, 6))
+    whole = memory.posterior(x, sigma)
+    for module in (posterior_module, sums_module):
+        monkeypatch.setattr(module, "TOGETHER", 3)
+    parts = memory.posterior(x, sigma)
+    np.testing.assert_allclose(parts.mean, whole.mean, atol=1e-4)
+    np.testing.assert_array_equal(parts.index[:, 0], whole.index[:, 0])
+    assert set(whole.path) == {"pruned", "scan"}
 
 
 def test_depth_is_deeper_where_sums_cannot_be_trusted():

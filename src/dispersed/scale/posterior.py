@@ -20,12 +20,10 @@ import numpy as np
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import Kept, View, World, view
 from dispersed.scale.placed import Placed
-from dispersed.scale.screen import SAMPLE, Found, depth, sample, screen
+from dispersed.scale.screen import SAMPLE, TOGETHER, Found, depth, sample, screen
 from dispersed.scale.sums import Sum, leaders, summed_within, weighed
 from dispersed.types import Array, Numbers
 
-SCREENED = 1 << 13
-"""States that one pass screens."""
 HELD = 1 << 25
 """Numbers of kept patterns that are held at once."""
 ALONE = 4
@@ -109,8 +107,8 @@ def screened(
         # One pass over all patterns for a few states costs more than to sum them along with the others.
         tried &= tried.mean() >= 0.5
     likely = np.flatnonzero(tried)
-    for start in range(0, len(likely), SCREENED):
-        some = likely[start : start + SCREENED]
+    for start in range(0, len(likely), TOGETHER):
+        some = likely[start : start + TOGETHER]
         here = jax.tree.map(lambda a, some=some: a[some], guess)
         for i, kept in zip(some, screen(placed, x[some], sigma[some], share, most, here), strict=True):
             found[i] = kept

@@ -31,6 +31,8 @@ LOWEST = -1e30
 """The logit of no pattern at all."""
 VAGUE = 0.6
 """Nats of round-off from which on a sum of weights is not trusted."""
+TOGETHER = 1 << 11
+"""States that one pass serves: enough that reading the patterns costs nothing."""
 NARROW = 16
 """States up to which a pass takes about as long as it takes to read the patterns."""
 LEVELS = 64
@@ -268,4 +270,4 @@ def _sample(rows: Rows, x: Any, beta: Any, centre: Any) -> Sample:
     )
 
 
-__all__ = ["SAMPLE", "Found", "Sample", "depth", "reach_of", "sample", "screen"]
+__all__ = ["SAMPLE", "TOGETHER", "Found", "Sample", "depth", "reach_of", "sample", "screen"]

@@ -23,7 +23,7 @@ from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.marks import Words, chunk_starts, words
 from dispersed.scale.placed import Block, Placed
 from dispersed.scale.roundoff import JOINED, gamma, joined_terms, log_sum_at_least, logit_error, mean_error
-from dispersed.scale.screen import SAMPLE, Found, Sample, reach_of, sample
+from dispersed.scale.screen import SAMPLE, TOGETHER, Found, Sample, reach_of, sample
 from dispersed.types import Array
 
 NEAR = 8.0
@@ -277,12 +277,13 @@ def summed_within(placed: Placed, x: np.ndarray, sigma: np.ndarray, tol: float, 
     result = Sum(np.zeros_like(x), bound, log_mass, entropy, np.full(len(x), None, object), tiles)
     likely &= placed.shape[0] > SMALL
     for dtype, some in ((np.float32, likely), (np.float64, np.ones(len(x), bool))):
-        some = some & ~(result.bound <= tol)
-        if some.any():
-            here = jax.tree.map(lambda a, some=some: a[some], guess)
-            part = summed(placed, x[some], sigma[some], dtype, here, leading)
+        left = np.flatnonzero(some & ~(result.bound <= tol))
+        for start in range(0, len(left), TOGETHER):
+            group = left[start : start + TOGETHER]
+            here = jax.tree.map(lambda a, group=group: a[group], guess)
+            part = summed(placed, x[group], sigma[group], dtype, here, leading)
             for whole, new in zip(result, part, strict=True):
-                whole[some] = new
+                whole[group] = new
     return result
 
 
