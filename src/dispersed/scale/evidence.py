@@ -17,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.machine import jitted_with, long_running
 from dispersed.storage import Encoding
@@ -113,6 +114,11 @@ def batch_size(states: int) -> int:
         return 1 if states == 1 else 4 if states <= 4 else 16
     power = 1 << (states - 1).bit_length()
     return 3 * power // 4 if states <= 3 * power // 4 else power
+
+
+def batched(array: np.ndarray, dtype: type) -> np.ndarray:
+    """One number or vector a state, filled up to `batch_size` states with copies of the first."""
+    return np.concatenate([array, array[np.zeros(batch_size(len(array)) - len(array), int)]]).astype(dtype)
 
 
 def filled_up(rows: int) -> int:

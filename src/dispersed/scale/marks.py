@@ -29,7 +29,7 @@ class Words(NamedTuple):
         return np.bitwise_count(self.marks)
 
     def patterns(self) -> tuple[np.ndarray, np.ndarray]:
-        """All that are marked: whose, and which."""
+        """All that are marked, word after word: whose, and which."""
         bits = np.unpackbits(self.marks.astype("<u4", copy=False).view(np.uint8), bitorder="little")
         word, bit = np.divmod(np.flatnonzero(bits), TILE)
         return self.owner[word], self.first[word] + bit

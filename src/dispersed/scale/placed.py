@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.machine import cores, on_cores
-from dispersed.scale.evidence import CHUNK, Rows, filled_up, heights
+from dispersed.scale.evidence import CHUNK, Rows, chunk_size, filled_up, heights
 from dispersed.scale.hosts import everywhere
 from dispersed.scale.kept import World
+from dispersed.scale.roundoff import joined_terms
 from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.types import Array, Numbers
 
@@ -113,6 +114,11 @@ class Placed:
 
     def blocks(self) -> Iterator[Block]:
         return iter(self._kept) if self._kept is not None else self._blocks()
+
+    def terms(self, states: int) -> int:
+        """As how many terms a sum over this host's patterns counts, for so many states at once."""
+        size = chunk_size(self.height, states, self.shape[1])
+        return joined_terms(size, -(-self.height // size) + -(-len(self.storage) // self.height))
 
     @functools.cached_property
     def coarse(self) -> Coarse | None:

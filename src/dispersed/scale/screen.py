@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from dispersed.scale.evidence import Rows, Scan, batch_size, chunk_size, scanned
+from dispersed.scale.evidence import Rows, Scan, batched, scanned
 from dispersed.scale.marks import Words, chunk_starts, words
 from dispersed.scale.placed import Block, Placed
-from dispersed.scale.roundoff import joined_terms, log_sum_at_least, logit_error
+from dispersed.scale.roundoff import log_sum_at_least, logit_error
 from dispersed.types import Numbers
 
 FAR = 1e100
@@ -115,18 +115,13 @@ def screen(
     # Should the best be lower than guessed, there are marks all the same.
     floor = np.minimum(guess.best(n), np.maximum(guess.top, LOWEST) + np.log(n) / 4)
     found = _Found(placed, b, floor.astype(float), near, limit)
-    spare = np.zeros(batch_size(b) - b, int)
-
-    def filled(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array, array[spare]]).astype(np.float32)
-
-    states = filled(moved), filled(beta), facts.centre
-    depths = filled(near)
+    states = batched(moved, np.float32), batched(beta, np.float32), facts.centre
+    depths = batched(near, np.float32)
 
     def asked() -> Iterator[tuple[Block, np.ndarray]]:
         """Every block with the best that is known when its turn comes: the closer, the fewer marks that do not stay."""
         for block in blocks:
-            yield block, filled(found.best)
+            yield block, batched(found.best, np.float32)
 
     def ask(item: tuple[Block, np.ndarray]) -> tuple[int, Scan]:
         block, floor = item
@@ -136,9 +131,7 @@ def screen(
         found.add(start, here)
         if not found.few.any():
             return [None] * b
-    size = chunk_size(placed.height, len(states[0]), d)
-    terms = joined_terms(size, -(-placed.height // size) + -(-n // placed.height))
-    return found.kept(x, sigma, share, off, terms)
+    return found.kept(x, sigma, share, off, placed.terms(len(states[0])))
 
 
 class _Found:

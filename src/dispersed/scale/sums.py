@@ -18,7 +18,7 @@ import numpy as np
 import scipy.special
 
 from dispersed.machine import cores, on_cores
-from dispersed.scale.evidence import CHUNK, TILE, Evidence, Scan, batch_size, chunk_size, combine, scanned
+from dispersed.scale.evidence import CHUNK, TILE, Evidence, Scan, batched, combine, scanned
 from dispersed.scale.hosts import everywhere, together
 from dispersed.scale.marks import Words, chunk_starts, words
 from dispersed.scale.placed import Block, Placed
@@ -81,46 +81,23 @@ def summed(
     # As if all patterns were like the first of them.
     floor = guess.log_mass + np.log(max(n / SAMPLE, 1))
     near = float(np.clip(np.log(n / RARE), 0, NEAR))
-    spare = np.zeros(batch_size(b) - b, int)
-    states: Any = [np.concatenate([a, a[spare]]).astype(dtype) for a in (moved, beta, floor, np.full(b, near))]
-    arguments: Any = states[0], states[1], facts.centre.astype(dtype), *states[2:], True
-    rest = _nothing(b, d)
-    peaks: list[Words] = []
-    free = np.full(b, -np.inf)
-    tiles = [(np.full((b, leading), -np.inf), np.full((b, leading), -1))]
-    rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
-
-    def ask(block: Block) -> tuple[int, Scan, Any]:
-        here = scanned(rows(block), *arguments)
-        return block.start, here, _best_tiles(here.tops, leading) if leading else None
-
-    with jax.enable_x64(dtype == np.float64):
-        for start, here, best in placed.each(ask):
-            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], here.others))
-            marks = np.asarray(here.marks)
-            peaks.append(words(marks, b, chunk_starts(start, marks))[0])
-            if here.nearest is not None:
-                free = np.maximum(free, np.asarray(here.nearest, float)[:b])
-            if best is not None:
-                tops, tile = (np.asarray(part)[:b] for part in best)
-                tiles.append((tops, start + TILE * tile.astype(np.int64)))
-    owner, index = Words.joined(peaks).patterns()
+    states = [batched(a, dtype) for a in (moved, beta, floor, np.full(b, near))]
+    asked = _asked(placed, states, b, dtype, leading)
+    owner, index = asked.peaks.patterns()
     order = np.argsort(owner, kind="stable")
     owner, index = owner[order], index[order]
     # What decides must be the same on all hosts.
-    size = chunk_size(placed.height, len(states[0]), d)
-    joins = -(-placed.height // size) + -(-n // placed.height) + jax.process_count()
-    terms = int(everywhere(np.array(joined_terms(size, joins))).max())
+    terms = int(everywhere(np.array(placed.terms(len(states[0])))).max()) + JOINED * jax.process_count()
     off, fine = (
         logit_error(d, t, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
         for t in (dtype, np.float64)
     )
     logit, apart, most = _apart(placed, x, beta, owner, index)
     with np.errstate(divide="ignore"):
-        log_rest = log_sum_at_least(rest.top + np.log(rest.mass), rest.top, n, off, terms, dtype)
+        log_rest = log_sum_at_least(asked.rest.top + np.log(asked.rest.mass), asked.rest.top, n, off, terms, dtype)
     blur = off + fine + gamma(d + 8, np.float64) * beta * np.sum(x * x, axis=1)
-    found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, free)
-    rest, apart = together((rest, apart), lambda one, other: tuple(map(_combine, one, other)))
+    found = _found(placed, x, sigma, owner, index, logit, floor, near, blur, log_rest + blur, asked.free)
+    rest, apart = together((asked.rest, apart), lambda one, other: tuple(map(_combine, one, other)))
     top, mass, total, slope = jax.tree.leaves(_combine(rest, apart))
     # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -134,9 +111,47 @@ def summed(
     bound += mean_error(fine, most, np.float64, spread, facts.norm)
     bound[~np.isfinite(bound)] = np.inf
     found[~(share <= 0.5)] = None
+    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found, asked.tiles)
+
+
+class _Asked(NamedTuple):
+    """What one pass over this host's patterns says of each of b states."""
+
+    rest: Evidence
+    """Of all that are no peaks, in double precision."""
+    peaks: Words
+    free: np.ndarray
+    """The largest ℓ − log w of the others, if they do not all weigh alike."""
+    tiles: np.ndarray
+    """The first patterns of the likeliest tiles, (b, leading)."""
+
+
+def _asked(placed: Placed, states: list[np.ndarray], b: int, dtype: type, leading: int) -> _Asked:
+    x, beta, floor, near = states
+    centre: np.ndarray = placed.facts.centre.astype(dtype)
+    rest = _nothing(b, x.shape[1])
+    peaks: list[Words] = []
+    free = np.full(b, -np.inf)
+    tiles = [(np.full((b, leading), -np.inf), np.full((b, leading), -1))]
+    rows = (lambda block: block.rows) if dtype == np.float32 else placed.in_double
+
+    def ask(block: Block) -> tuple[int, Scan, Any]:
+        here = scanned(rows(block), x, beta, centre, floor, near, True)
+        return block.start, here, _best_tiles(here.tops, leading) if leading else None
+
+    with jax.enable_x64(dtype == np.float64):
+        for start, here, best in placed.each(ask):
+            rest = _combine(rest, jax.tree.map(lambda a: np.asarray(a, float)[:b], here.others))
+            marks = np.asarray(here.marks)
+            peaks.append(words(marks, b, chunk_starts(start, marks))[0])
+            if here.nearest is not None:
+                free = np.maximum(free, np.asarray(here.nearest, float)[:b])
+            if best is not None:
+                tops, tile = (np.asarray(part)[:b] for part in best)
+                tiles.append((tops, start + TILE * tile.astype(np.int64)))
     tops, tile = (np.concatenate(part, axis=1) for part in zip(*tiles, strict=True))
     tile = np.take_along_axis(tile, np.argsort(-tops, axis=1, kind="stable")[:, :leading], 1)
-    return Sum(mean, bound, log_mass - beta * np.sum(x * x, axis=1) / 2, entropy, found, tile)
+    return _Asked(rest, Words.joined(peaks), free, tile)
 
 
 def weighed(placed: Placed, x: np.ndarray, sigma: np.ndarray, found: np.ndarray) -> Sum:
@@ -201,13 +216,9 @@ def _apart(
     parts = list(on_cores(cores("cpu"), ask, range(0, len(owner), size)))
     whole = _nothing(b, d)
     for mine, part in parts:
-        whole.top[mine] = np.maximum(whole.top[mine], part.top)
-    for mine, part in parts:
-        fall = part.top - whole.top[mine]
-        scale = np.exp(fall)
-        whole.mass[mine] += scale * part.mass
-        whole.total[mine] += scale[:, None] * part.total
-        whole.slope[mine] += scale * (part.slope + part.mass * fall)
+        here = _combine(jax.tree.map(lambda a, mine=mine: a[mine], whole), part)
+        for array, new in zip(jax.tree.leaves(whole), jax.tree.leaves(here), strict=True):
+            array[mine] = new
     # What decides must be the same on all hosts.
     most = joined_terms(int(np.bincount(owner, minlength=b).max()), 2 + len(owner) // size)
     return logits, whole, int(everywhere(np.asarray(most)).sum()) + JOINED * jax.process_count()
