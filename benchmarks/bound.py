@@ -13,9 +13,9 @@ from benchmarks import references
 from benchmarks.timing import show
 from dispersed import StoredMemory, recall
 from dispersed.dynamics import CertifiedFlow
-from dispersed.scale.kept import view
-from dispersed.scale.posterior import allowed_share, kept_groups, padded, posterior, screened
-from dispersed.scale.sums import summed
+from dispersed.engines.certified_posterior import allowed_tail, grouped_shortlists, pad_batch, posterior, screen_states
+from dispersed.engines.full_scan import full_scan
+from dispersed.engines.shortlist import shortlist_posterior
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
 CUES = 128
@@ -113,7 +113,9 @@ class Case:
         away = np.linalg.norm(x - self.y[references.nearest(self.y, x)], axis=1)
         size = (x.shape[1] + 4) * (away**2 / (2 * sigma**2) + 100)
         floor = (
-            RESOLUTION * np.finfo(np.longdouble).eps * (2 * size * self.placed.facts.radius + self.placed.facts.norm)
+            RESOLUTION
+            * np.finfo(np.longdouble).eps
+            * (2 * size * self.placed.statistics.radius + self.placed.statistics.norm)
         )
         ratio = bound / np.maximum(error, floor)
         return [
@@ -122,20 +124,20 @@ class Case:
         ]
 
     def posteriors(self):
-        tol = float(10 ** self.rng.uniform(-8, -1) * self.placed.facts.radius) or 1e-4
+        tol = float(10 ** self.rng.uniform(-8, -1) * self.placed.statistics.radius) or 1e-4
         found = posterior(self.placed, self.x, self.sigma, tol, 4)
         exact = self.exact(self.x, self.sigma)
         cases = self.judged(self.x, self.sigma, exact, found.mean, found.bound, found.path == "pruned")
         for dtype in (np.float32, np.float64):
-            total = summed(self.placed, self.x, self.sigma, dtype)
+            total = full_scan(self.placed, self.x, self.sigma, dtype)
             cases += self.judged(self.x, self.sigma, exact, total.mean, total.bound, np.zeros(CUES, bool))
         return cases
 
     def moved(self):
         """What a loose screen or a sum keeps serves states nearer to a pattern, at lower noise."""
-        share = min(allowed_share(self.placed, self.placed.facts.radius * 0.01), 1e-3)
-        screens, _ = screened(self.placed, self.x, self.sigma, share)
-        sums = summed(self.placed, self.x, self.sigma, np.float32).found
+        share = min(allowed_tail(self.placed, self.placed.statistics.radius * 0.01), 1e-3)
+        screens, _ = screen_states(self.placed, self.x, self.sigma, share)
+        sums = full_scan(self.placed, self.x, self.sigma, np.float32).found
         shrink = self.rng.uniform(0.3, 1, CUES)
         shrink[::8] = 1
         nearest = self.y[references.nearest(self.y, self.x)]
@@ -146,9 +148,9 @@ class Case:
         exact = self.exact(x, sigma)
         with jax.enable_x64(True):
             for found in (screens, sums):
-                for some, kept in kept_groups(self.placed, self.x, self.sigma, found):
-                    filled = padded((kept, x[some], sigma[some]))
-                    seen = VIEWS(*filled, self.placed.world)
+                for some, kept in grouped_shortlists(self.placed, self.x, self.sigma, found):
+                    filled = pad_batch((kept, x[some], sigma[some]))
+                    seen = VIEWS(*filled, self.placed.ball)
                     mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
                     cases += self.judged(x[some], sigma[some], exact[some], mean, bound, np.ones(len(some), bool))
         return cases
@@ -179,7 +181,7 @@ class Case:
         return list(np.linalg.norm(end - wanted, axis=1) > 1e-3 * np.maximum(1, np.linalg.norm(wanted, axis=1)))
 
 
-VIEWS = jax.jit(jax.vmap(view, in_axes=(0, 0, 0, None)))
+VIEWS = jax.jit(jax.vmap(shortlist_posterior, in_axes=(0, 0, 0, None)))
 
 
 def gaussian(rng, n, d):

@@ -12,8 +12,8 @@ from benchmarks import references
 from benchmarks.timing import show, side_by_side
 from dispersed import StoredMemory, recall
 from dispersed.dynamics import CertifiedFlow
+from dispersed.engines.full_scan import full_scan
 from dispersed.experiments.digits import load_digits
-from dispersed.scale.sums import summed
 
 ALPHA = 0.68
 STEPS = 20, 14
@@ -62,8 +62,8 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
     times = side_by_side(
         {
             **{f"{steps} steps": lambda steps=steps: certified(steps) for steps in STEPS},
-            "one sum, float32": lambda: summed(placed, z, sigma, np.float32),
-            "one sum, float64": lambda: summed(placed, z, sigma, np.float64),
+            "one sum, float32": lambda: full_scan(placed, z, sigma, np.float32),
+            "one sum, float64": lambda: full_scan(placed, z, sigma, np.float64),
         },
         repeats,
     )
@@ -71,7 +71,7 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
     unit, double = warm["one sum, float32"], warm["one sum, float64"]
 
     def denoise(x, levels):
-        return summed(placed, x, levels, np.float32 if len(patterns) * cues.size > 1e8 else np.float64).mean
+        return full_scan(placed, x, levels, np.float32 if len(patterns) * cues.size > 1e8 else np.float64).mean
 
     # Integrators disagree where a cue lies near the border of two basins: who is right, finer ones tell.
     answers = {

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import references
 from benchmarks.timing import show, side_by_side
 from dispersed import StoredMemory
-from dispersed.scale.sums import summed
+from dispersed.engines.full_scan import full_scan
 
 ALPHA = 0.68
 CHECKED = 4
@@ -32,8 +32,8 @@ def compare(memory, patterns, x, sigma, rivals, tol, repeats):
     levels = np.full(len(x), sigma)
     ours = {
         "certified": lambda: memory.posterior(x, sigma, tol=tol),
-        "sum, float32": lambda: summed(memory.placed, x, levels, np.float32),
-        "sum, float64": lambda: summed(memory.placed, x, levels, np.float64),
+        "sum, float32": lambda: full_scan(memory.placed, x, levels, np.float32),
+        "sum, float64": lambda: full_scan(memory.placed, x, levels, np.float64),
     }
     others = {name: lambda f=f: f(x.astype(np.float32), np.float32(1 / sigma**2)) for name, f in rivals.items()}
     times = side_by_side({**ours, **others}, repeats)
@@ -126,7 +126,7 @@ def faiss_rivals(patterns, k=200):
 
     d = patterns.shape[1]
     return {
-        f"FAISS IP, k = {k}": over(faiss.IndexFlatIP(d), lambda product: product),
+        f"FAISS IP, k = {k}": over(faiss.IndexFlatIP(d), lambda precise_product: precise_product),
         f"FAISS L2, k = {k}": over(faiss.IndexFlatL2(d), lambda square: -square / 2),
     }
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
+from pathlib import FlowState
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def main(quick=False, encodings=("float16", "bits")):
     for encoding in encodings:
         rows = []
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "patterns.safetensors")
+            path = FlowState(folder, "patterns.safetensors")
             for n in sizes:
                 write(path, n, encoding)
                 command = [sys.executable, "-m", "benchmarks.growth", str(path)]
@@ -81,7 +81,7 @@ class Peak(threading.Thread):
 
 
 def memory(field):
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in FlowState("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return 0
@@ -92,9 +92,9 @@ def child(path):
     from benchmarks.timing import seconds
     from dispersed import StoredMemory, recall
     from dispersed.dynamics import CertifiedFlow
-    from dispersed.scale.posterior import allowed_share, limit
-    from dispersed.scale.screen import screen
-    from dispersed.scale.sums import summed
+    from dispersed.engines.candidate_screening import screen
+    from dispersed.engines.certified_posterior import allowed_tail, max_candidates
+    from dispersed.engines.full_scan import full_scan
     from dispersed.storage import open_patterns
 
     peak = Peak()
@@ -106,14 +106,14 @@ def child(path):
     cues = cues.astype(np.float32)
     z, sigma = cues / ALPHA, np.full(CUES, np.sqrt(1 / ALPHA**2 - 1))
     placed = stored.placed
-    share = allowed_share(placed, TOL)
+    share = allowed_tail(placed, TOL)
 
     def gather():
         return recall(stored, cues, CertifiedFlow(tol=TOL), alpha=ALPHA)
 
     timed = {
-        "sum": lambda: summed(placed, z, sigma, np.float32),
-        "screen": lambda: screen(placed, z, sigma, share, limit(placed)),
+        "sum": lambda: full_scan(placed, z, sigma, np.float32),
+        "screen": lambda: screen(placed, z, sigma, share, max_candidates(placed)),
         "posterior": lambda: stored.posterior(z, sigma),
         "recall": gather,
     }

@@ -11,7 +11,7 @@ LAYERS = [
     {"atomic", "display", "files", "keys", "machine", "noise"},
     {"storage"},
     {"memories", "processes"},
-    {"scale"},
+    {"engines"},
     {"dynamics"},
     {"learning", "diagnostics"},
     {"capacities"},

@@ -58,7 +58,7 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
-from .scale import PatternPosterior, ShardedMemory, StoredMemory
+from .engines import PatternPosterior, ShardedMemory, StoredMemory
 from .validation import InputError
 
 __version__: str

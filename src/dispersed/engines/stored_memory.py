@@ -7,24 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.engines.certified_posterior import PatternPosterior, posterior
+from dispersed.engines.collectives import all_gather
+from dispersed.engines.host_callback import Answer, ask
+from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.memories import Denoiser, Memory
-from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
-from dispersed.scale.hosts import everywhere
-from dispersed.scale.placed import Placed
-from dispersed.scale.plain import Answer, ask
-from dispersed.scale.posterior import PatternPosterior, posterior
 from dispersed.storage import InMemory, Storage
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
-from dispersed.validation import (
-    InputError,
-    at_least,
-    check_finite,
-    log_weight_array,
-    positive,
-    positive_number,
-    weight_array,
-)
+from dispersed.validation import InputError, at_least, check_finite, log_prior, positive, positive_number
 
 
 class StoredMemory(Memory):
@@ -49,7 +40,7 @@ class StoredMemory(Memory):
     **Raises** `InputError` for an empty storage or unusable weights.
     """
 
-    placed: Placed = eqx.field(static=True)
+    placed: PlacedPatterns = eqx.field(static=True)
     tol: float = eqx.field(static=True)
 
     def __init__(
@@ -65,20 +56,14 @@ class StoredMemory(Memory):
         n = len(storage)
         if not n:
             raise InputError("patterns", f"got {storage}", "at least one pattern is accepted")
-        if weights is not None and log_weights is not None:
-            raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
-        prior = None
-        if weights is not None:
-            weight_array(weights, n)
-            with np.errstate(divide="ignore"):
-                prior = np.log(np.asarray(weights, float))
-        elif log_weights is not None:
-            log_weight_array(log_weights, n)
-            prior = np.asarray(log_weights, float)
+        prior = log_prior(weights, log_weights, n)
         if prior is not None:
-            top = everywhere(prior.max()).max()
-            prior = prior - top - np.log(everywhere(np.exp(prior - top).sum()).sum())
-        self.placed = Placed(storage, prior, jax.local_devices() if devices is None else list(devices))
+            # Hosts give weights of one scale: what the prior was divided by here is put back.
+            given = np.log(np.max(np.asarray(weights, float))) if log_weights is None else np.max(log_weights)
+            prior = np.asarray(prior, float) + (given - np.max(prior))
+            top = all_gather(prior.max()).max()
+            prior = prior - top - np.log(all_gather(np.exp(prior - top).sum()).sum())
+        self.placed = PlacedPatterns(storage, prior, jax.local_devices() if devices is None else list(devices))
         self.tol = positive_number("tol", tol)
 
     def __repr__(self) -> str:
@@ -145,41 +130,37 @@ class StoredMemory(Memory):
         arguments = (x, sigma) if known is None else (x, sigma, known)
         return jax.pure_callback(call, like, *arguments, vmap_method="broadcast_all")
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) = log Σ_j w_j N(x; y_j, σ²I), in nats (Eq. 12)."""
         return _log_mass(self, x, sigma) - gaussian_normaliser(self.dimension, sigma)
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
         return self._ask(x, sigma).mean
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern nearest to x and its responsibility p(j | x) at σ."""
         answer = self._ask(x, sigma)
         return answer.nearest, answer.responsibility
 
-    @per_state
-    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+    def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """Not of a stored memory: raises `InputError`."""
         raise InputError("memory", "a StoredMemory has no jacobian", "a PatternMemory of the leading patterns has one")
 
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["StoredObserved", State, Scalar]:
         """The memory asked through the entries `known` of one state x alone, and its first guess at noise σ."""
         source = StoredObserved(self, x, known)
-        return source, source.denoise(x, sigma), sigma
+        return source, source._denoise(x, sigma), sigma
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Denoiser:
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Denoiser:
         """Raises `InputError`: the posterior given some entries weighs every pattern anew for every cue."""
         raise InputError(
             "known", "got a mask for a StoredMemory and a random dynamics", "deterministic dynamics complete from it"
         )
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The mean, and ten times the root-mean-square distance from it: it says nothing of where it came from."""
-        return jnp.asarray(self.placed.facts.centre), jnp.asarray(10 * self.placed.facts.spread, jnp.float32)
+        return jnp.asarray(self.placed.statistics.centre), jnp.asarray(10 * self.placed.statistics.spread, jnp.float32)
 
 
 class StoredObserved(Denoiser):
@@ -193,12 +174,10 @@ class StoredObserved(Denoiser):
     def dimension(self) -> int:
         return self.memory.dimension
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         return jnp.where(self.known, self.x, self.memory._ask(self.x, sigma, self.known).mean)
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern that agrees best with the known entries, and its responsibility."""
         answer = self.memory._ask(self.x, sigma, self.known)
         return answer.nearest, answer.responsibility

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from dispersed import InputError, StoredMemory
-from dispersed.scale import evidence as evidence_module
-from dispersed.scale import placed as placed_module
-from dispersed.scale.evidence import TILE, Evidence, Rows, combine, evidence, nothing
-from dispersed.scale.marks import chunk_starts, words
-from dispersed.scale.posterior import screened
-from dispersed.scale.roundoff import logit_error, mean_error
-from dispersed.scale.sums import summed
+from dispersed.engines import online_softmax as softmax_module
+from dispersed.engines import placed_patterns as placed_module
+from dispersed.engines.bitmask import chunk_starts, words
+from dispersed.engines.certified_posterior import screen_states
+from dispersed.engines.full_scan import full_scan
+from dispersed.engines.online_softmax import TILE, EncodedRows, SoftmaxSums, block_sums, empty_sums, merge
+from dispersed.engines.roundoff import logit_error, mean_error
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8, open_patterns, save_patterns
-from tests.scale.oracle import exact, families
+from tests.engines.oracle import exact, families
 
 N, D, CUES = 600, 6, 30
 
@@ -40,7 +40,7 @@ def test_no_certificate_is_ever_exceeded_and_none_says_nothing(rng):
         spread = np.where(np.arange(CUES) % 2, rng.uniform(-4, 3, size=CUES), rng.uniform(-1.2, -0.3, size=CUES))
         sigma = 10**spread * np.median(np.abs(patterns))
         x = cues(rng, patterns, sigma)
-        found = memory.posterior(x, sigma, tol=1e-4 * memory.placed.facts.radius)
+        found = memory.posterior(x, sigma, tol=1e-4 * memory.placed.statistics.radius)
         for i in range(CUES):
             log_mass, mean, share = exact(patterns, with_log(weights), x[i], sigma[i])
             error = float(np.sqrt(((found.mean[i] - mean) ** 2).sum()))
@@ -107,7 +107,7 @@ def test_results_do_not_depend_on_the_size_of_blocks(rng, monkeypatch):
     x, sigma = rng.normal(size=(12, D)), 10 ** rng.uniform(-1, 1, size=12)
     whole = StoredMemory(patterns).posterior(x, sigma)
     monkeypatch.setattr(placed_module, "BLOCK", 64)
-    monkeypatch.setattr(evidence_module, "CHUNK", 32)
+    monkeypatch.setattr(softmax_module, "CHUNK", 32)
     blocks = StoredMemory(patterns)
     assert len(list(blocks.placed.blocks())) == 8
     parts = blocks.posterior(x, sigma)
@@ -116,32 +116,32 @@ def test_results_do_not_depend_on_the_size_of_blocks(rng, monkeypatch):
     np.testing.assert_allclose(parts.log_normaliser, whole.log_normaliser, atol=1e-5)
 
 
-def test_evidence_is_a_monoid(x64, rng):
+def test_sums_are_a_monoid(x64, rng):
     patterns, x = jnp.asarray(rng.normal(size=(96, D))), jnp.asarray(rng.normal(size=(3, D)))
-    beta, none = jnp.full(3, 2.0), nothing(3, D, x.dtype)
+    beta, none = jnp.full(3, 2.0), empty_sums(3, D, x.dtype)
 
     def part(low, high):
-        rows = Rows(patterns[low:high], None, None, jnp.zeros(()), jnp.asarray(high - low), Float32())
-        return evidence(rows, x, beta, jnp.zeros(D))
+        rows = EncodedRows(patterns[low:high], None, None, jnp.zeros(()), jnp.asarray(high - low), Float32())
+        return block_sums(rows, x, beta, jnp.zeros(D))
 
     a, b, c = part(0, 32), part(32, 64), part(64, 96)
     whole = part(0, 96)
     for one in (
-        combine(combine(a, b), c),
-        combine(a, combine(b, c)),
-        combine(none, combine(combine(c, a), combine(none, b))),
+        merge(merge(a, b), c),
+        merge(a, merge(b, c)),
+        merge(none, merge(merge(c, a), merge(none, b))),
     ):
         for name in ("log_mass", "mean", "entropy"):
             np.testing.assert_allclose(getattr(one, name), getattr(whole, name), rtol=1e-12)
-    assert isinstance(combine(none, none), Evidence)
-    np.testing.assert_array_equal(combine(none, none).mass, 0)
+    assert isinstance(merge(none, none), SoftmaxSums)
+    np.testing.assert_array_equal(merge(none, none).mass, 0)
 
 
 def test_sums_in_single_precision_keep_their_bound(rng):
     patterns = rng.normal(size=(N, D)).astype(np.float32)
     memory = StoredMemory(patterns)
     x, sigma = patterns[:20] + 0.5 * rng.normal(size=(20, D)), np.full(20, 0.5)
-    single, double = (summed(memory.placed, x, sigma, dtype) for dtype in (np.float32, np.float64))
+    single, double = (full_scan(memory.placed, x, sigma, dtype) for dtype in (np.float32, np.float64))
     off = np.linalg.norm(single.mean - double.mean, axis=1)
     assert (off <= single.bound).all()
     assert off.max() > 100 * double.bound.max()
@@ -156,8 +156,8 @@ def test_what_a_sum_weighs_apart_leaves_little_and_says_how_much(rng, weighted):
     log_w -= np.log(np.exp(log_w).sum())
     placed = StoredMemory(patterns, log_weights=log_w if weighted else None).placed
     x, levels = patterns[:8] + sigma * rng.normal(size=(8, d)), np.full(8, sigma)
-    total = summed(placed, x, levels, np.float32)
-    everywhere = mean_error(
+    total = full_scan(placed, x, levels, np.float32)
+    all_gather = mean_error(
         logit_error(d, np.float32, 1 / levels**2, np.linalg.norm(x, axis=1), 0.1, d**0.5, 20.0), 1, np.float32, 6, 6
     )
     better = 0
@@ -165,17 +165,17 @@ def test_what_a_sum_weighs_apart_leaves_little_and_says_how_much(rng, weighted):
         log_mass, mean, _ = exact(patterns, log_w, x[i], sigma)
         assert np.linalg.norm(total.mean[i] - mean) <= total.bound[i]
         np.testing.assert_allclose(total.log_mass[i] - (0 if weighted else np.log(n)), float(log_mass), rtol=1e-5)
-        better += total.bound[i] < everywhere[i] / 100
+        better += total.bound[i] < all_gather[i] / 100
         kept = total.found[i]
         if kept is None:
             continue
         out = np.setdiff1d(np.arange(n), kept.indices)
         distance = np.linalg.norm(patterns[out] - x[i], axis=1)
         logits = (log_w if weighted else np.zeros(n))[out] - distance**2 / (2 * sigma**2)
-        assert np.logaddexp.reduce(logits) <= kept.log_rest
-        assert kept.log_rest < np.logaddexp.reduce(logits) + 0.1
-        assert kept.reach <= distance.min()
-        assert kept.reach > 0.5 * distance.min()
+        assert np.logaddexp.reduce(logits) <= kept.log_tail_mass
+        assert kept.log_tail_mass < np.logaddexp.reduce(logits) + 0.1
+        assert kept.excluded_distance <= distance.min()
+        assert kept.excluded_distance > 0.5 * distance.min()
     assert better >= 4
 
 
@@ -188,23 +188,23 @@ def test_what_underflows_is_not_taken_for_nothing(rng):
     log_w -= np.logaddexp.reduce(log_w)
     sigma = 10 ** rng.uniform(-2, -0.5, size=30)
     x = patterns[:30] + sigma[:, None] * rng.normal(size=(30, d))
-    sums = summed(placed, x, sigma, np.float32).found
-    for found in (screened(placed, x, sigma, 1e-6)[0], sums):
+    sums = full_scan(placed, x, sigma, np.float32).found
+    for found in (screen_states(placed, x, sigma, 1e-6)[0], sums):
         assert sum(kept is not None for kept in found) > 20
         for i, kept in enumerate(found):
             if kept is not None:
                 out = np.setdiff1d(np.arange(n), kept.indices)
                 distance = np.linalg.norm(patterns[out] - x[i], axis=1)
-                assert np.logaddexp.reduce(log_w[out] - distance**2 / (2 * sigma[i] ** 2)) <= kept.log_rest
-                assert kept.reach <= distance.min()
+                assert np.logaddexp.reduce(log_w[out] - distance**2 / (2 * sigma[i] ** 2)) <= kept.log_tail_mass
+                assert kept.excluded_distance <= distance.min()
 
 
 def test_weights_off_by_any_factor_are_no_weights(rng):
     """Patterns 10⁵ from the origin: single precision cannot tell them apart, and says so."""
     patterns = (1e5 + rng.normal(size=(300, D))).astype(np.float32)
-    total = summed(StoredMemory(patterns).placed, patterns[:9] + rng.normal(size=(9, D)), np.ones(9), np.float32)
+    total = full_scan(StoredMemory(patterns).placed, patterns[:9] + rng.normal(size=(9, D)), np.ones(9), np.float32)
     assert np.isinf(total.bound).all()
-    assert all(kept is None or kept.log_rest == np.inf for kept in total.found)
+    assert all(kept is None or kept.log_tail_mass == np.inf for kept in total.found)
 
 
 def test_marks_are_read_as_they_were_made(rng):

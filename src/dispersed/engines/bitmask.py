@@ -1,14 +1,14 @@
-"""Marked patterns, one bit each, as a scan hands them to the host (`dispersed.scale.evidence.scan`)."""
+"""Marked patterns, one bit each, as a scan hands them to the host (`dispersed.engines.online_softmax.scan`)."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from dispersed.scale.evidence import TILE
+from dispersed.engines.online_softmax import TILE
 
 
-class Words(NamedTuple):
+class MaskedTiles(NamedTuple):
     """Tiles with marked patterns, (w,) each: whose they are, the index of their first pattern, and their marks."""
 
     owner: np.ndarray
@@ -17,11 +17,11 @@ class Words(NamedTuple):
 
     def only(self, some: np.ndarray) -> "Words":
         """Some of them."""
-        return Words(*(part[some] for part in self))
+        return MaskedTiles(*(part[some] for part in self))
 
     @staticmethod
     def joined(parts: Iterable["Words"]) -> "Words":
-        return Words(*map(np.concatenate, zip(*parts, strict=True)))
+        return MaskedTiles(*map(np.concatenate, zip(*parts, strict=True)))
 
     @property
     def counts(self) -> np.ndarray:
@@ -35,7 +35,7 @@ class Words(NamedTuple):
         return self.owner[word], self.first[word] + bit
 
 
-def words(marks: np.ndarray, b: int, starts: np.ndarray) -> tuple[Words, tuple[np.ndarray, ...]]:
+def words(marks: np.ndarray, b: int, starts: np.ndarray) -> tuple[MaskedTiles, tuple[np.ndarray, ...]]:
     """The tiles of marks (chunks, states, tiles) with any marks of the first b states, and where they are there.
 
     `starts` are the indices of the first pattern of every chunk.
@@ -43,7 +43,7 @@ def words(marks: np.ndarray, b: int, starts: np.ndarray) -> tuple[Words, tuple[n
     chunk, state, tile = np.unravel_index(np.flatnonzero(marks.reshape(-1) != 0), marks.shape)  # few
     mine = state < b
     chunk, state, tile = chunk[mine], state[mine], tile[mine]
-    return Words(state, starts[chunk] + tile * TILE, marks[chunk, state, tile]), (chunk, state, tile)
+    return MaskedTiles(state, starts[chunk] + tile * TILE, marks[chunk, state, tile]), (chunk, state, tile)
 
 
 def chunk_starts(start: int, marks: np.ndarray) -> np.ndarray:

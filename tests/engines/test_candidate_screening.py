@@ -9,16 +9,16 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from dispersed import StoredMemory
-from dispersed.scale import evidence as evidence_module
-from dispersed.scale import placed as placed_module
-from dispersed.scale import posterior as posterior_module
-from dispersed.scale import screen as screen_module
-from dispersed.scale import sums as sums_module
-from dispersed.scale.evidence import CHUNK, DECODED, LOGITS, TILE, chunk_size, filled_up, scanned
-from dispersed.scale.posterior import limit, posterior, screened
-from dispersed.scale.screen import depth, sample, screen
+from dispersed.engines import candidate_screening as screening_module
+from dispersed.engines import certified_posterior as posterior_module
+from dispersed.engines import full_scan as scan_module
+from dispersed.engines import online_softmax as softmax_module
+from dispersed.engines import placed_patterns as placed_module
+from dispersed.engines.candidate_screening import sample_logits, screen, screening_depth
+from dispersed.engines.certified_posterior import max_candidates, posterior, screen_states
+from dispersed.engines.online_softmax import CHUNK, DECODED, LOGITS, TILE, chunk_size, padded_rows, scan_block
 from dispersed.storage import Bits, InMemory, Int8, open_patterns, save_patterns
-from tests.scale.oracle import exact, families
+from tests.engines.oracle import exact, families
 
 SHARE = 1e-5
 
@@ -33,14 +33,14 @@ def held_against_all(patterns, log_w, x, sigma, found):
         out = np.setdiff1d(np.arange(len(patterns)), kept.indices)
         out = out[log_w[out] > -np.inf]
         if not len(out):
-            assert kept.log_rest == -np.inf
+            assert kept.log_tail_mass == -np.inf
             continue
         distance = np.linalg.norm(patterns[out].astype(float) - x[i], axis=1)
         rest = np.logaddexp.reduce(log_w[out] - distance**2 / (2 * sigma[i] ** 2))
         lead = np.max(log_w - np.linalg.norm(patterns.astype(float) - x[i], axis=1) ** 2 / (2 * sigma[i] ** 2))
-        assert rest <= kept.log_rest
-        assert kept.log_rest <= lead + np.log(4 * SHARE) + 1e-9
-        assert kept.reach <= distance.min()
+        assert rest <= kept.log_tail_mass
+        assert kept.log_tail_mass <= lead + np.log(4 * SHARE) + 1e-9
+        assert kept.excluded_distance <= distance.min()
         known += 1
     return known
 
@@ -49,7 +49,7 @@ def held_against_all(patterns, log_w, x, sigma, found):
 def small_blocks(monkeypatch):
     """Many blocks of few patterns: the best changes as they come."""
     monkeypatch.setattr(placed_module, "BLOCK", 128)
-    monkeypatch.setattr(evidence_module, "CHUNK", 64)
+    monkeypatch.setattr(softmax_module, "CHUNK", 64)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -73,14 +73,14 @@ def test_what_is_left_out_is_bounded_in_any_order(rng, small_blocks, order, weig
 
 def test_a_guess_that_is_far_too_high_costs_time_only(rng, small_blocks, monkeypatch):
     """The first patterns scatter widely, all others lie in one place."""
-    monkeypatch.setattr(screen_module, "SAMPLE", 64)
+    monkeypatch.setattr(screening_module, "SAMPLE_SIZE", 64)
     patterns = rng.normal(size=(1000, 8)).astype(np.float32)
     patterns[:64] *= 30
     sigma = np.full(9, 0.4)
     x = patterns[500:509] + sigma[:, None] * rng.normal(size=(9, 8))
     placed = StoredMemory(patterns).placed
     logits = x @ patterns.T - np.sum(patterns**2, axis=1) / 2
-    assert (sample(placed, x, sigma).best(1000) > 5 * np.max(logits, axis=1)).all()
+    assert (sample_logits(placed, x, sigma).best(1000) > 5 * np.max(logits, axis=1)).all()
     found = screen(placed, x, sigma, SHARE, 1000)
     assert all(len(kept.indices) for kept in found)
     assert held_against_all(patterns, np.zeros(1000), x, sigma, found) == 9
@@ -101,9 +101,9 @@ def test_patterns_in_a_quarter_of_the_bytes_serve_few_states(rng, small_blocks):
     binary = rng.choice(np.float32([-1, 1]), (n, d))
     for patterns in (binary, rng.normal(size=(n, d)).astype(np.float32)):
         placed = StoredMemory(patterns).placed
-        short = np.concatenate([decoded(block.rows, d) for block in placed.coarse.blocks])
+        short = np.concatenate([decoded(block.rows, d) for block in placed.quantized.blocks])
         error = np.linalg.norm(short.astype(float) - patterns, axis=1).max()
-        assert error <= placed.coarse.error <= 1.001 * error
+        assert error <= placed.quantized.error <= 1.001 * error
         sigma = np.full(4, 0.4)
         x = patterns[:4] + sigma[:, None] * rng.normal(size=(4, d))
         found = screen(placed, x, sigma, SHARE, n)
@@ -117,13 +117,13 @@ def test_patterns_in_a_quarter_of_the_bytes_serve_few_states(rng, small_blocks):
 def test_codes_that_blur_too_much_are_not_used(rng, small_blocks, monkeypatch):
     """Where patterns differ by little more than what int8 rounds away, they themselves are read."""
     used = []
-    asked = screen_module.scanned
+    asked = screening_module.scan_block
 
     def recorded(rows, *rest):
         used.append(rows.encoding.name)
         return asked(rows, *rest)
 
-    monkeypatch.setattr(screen_module, "scanned", recorded)
+    monkeypatch.setattr(screening_module, "scanned", recorded)
     patterns = rng.normal(size=(1500, 16)).astype(np.float32)
     close = (5 + 0.01 * patterns).astype(np.float32)
     for stored, sigma, expected in ((patterns, 0.5, "int8"), (patterns, 0.02, "int8"), (close, 0.002, "float32")):
@@ -136,21 +136,21 @@ def test_codes_that_blur_too_much_are_not_used(rng, small_blocks, monkeypatch):
 
 def test_there_is_no_shorter_copy_of_what_is_short_or_on_a_disk(rng, tmp_path):
     patterns = rng.choice(np.float32([-1, 1]), (100, 8))
-    assert StoredMemory(InMemory(patterns, Int8())).placed.coarse is None
-    assert StoredMemory(InMemory(patterns, Bits())).placed.coarse is None
+    assert StoredMemory(InMemory(patterns, Int8())).placed.quantized is None
+    assert StoredMemory(InMemory(patterns, Bits())).placed.quantized is None
     save_patterns(tmp_path / "patterns.safetensors", patterns)
-    assert StoredMemory(open_patterns(tmp_path / "patterns.safetensors")).placed.coarse is None
+    assert StoredMemory(open_patterns(tmp_path / "patterns.safetensors")).placed.quantized is None
 
 
 def test_what_is_weighed_by_products_keeps_its_bound(rng, monkeypatch):
     """As if all that is kept were much."""
-    monkeypatch.setattr(posterior_module, "FEW", 0)
+    monkeypatch.setattr(posterior_module, "BY_DIFFERENCES", 0)
     pruned = 0
     for name, patterns, weights in families(rng, 400, 6):
         sigma = 10 ** rng.uniform(-2, 0, size=20) * np.median(np.abs(patterns))
         x = patterns[rng.integers(400, size=20)] + sigma[:, None] * rng.normal(size=(20, 6))
         memory = StoredMemory(patterns, weights)
-        found = memory.posterior(x, sigma, tol=1e-4 * memory.placed.facts.radius)
+        found = memory.posterior(x, sigma, tol=1e-4 * memory.placed.statistics.radius)
         with np.errstate(divide="ignore"):
             log_w = np.log(weights / weights.sum())
         for i in range(20):
@@ -179,15 +179,15 @@ def test_no_more_than_most_states_are_screened_to_find_out_that_they_keep_too_mu
     """At high noise the first patterns tell that nearly all of them matter."""
     placed = StoredMemory(rng.normal(size=(4000, 6)).astype(np.float32)).placed
     x = rng.normal(size=(12, 6))
-    assert not screened(placed, x, np.full(12, 5.0), SHARE)[1].any()
-    found, tried = screened(placed, x, np.full(12, 0.02), SHARE)
+    assert not screen_states(placed, x, np.full(12, 5.0), SHARE)[1].any()
+    found, tried = screen_states(placed, x, np.full(12, 0.02), SHARE)
     assert tried.all()
-    assert all(len(kept.indices) <= limit(placed) for kept in found)
+    assert all(len(kept.indices) <= max_candidates(placed) for kept in found)
 
 
 @pytest.mark.parametrize("rows", [1, 31, 57, 900, 1797, 5000, 20_000, 300_000])
 def test_blocks_are_gone_through_in_parts_that_fit(rows):
-    height = filled_up(rows)
+    height = padded_rows(rows)
     assert rows <= height < rows * 1.07 + TILE
     for states, d in ((1, 1), (64, 64), (1024, 64), (3, 3072), (4096, 100_000)):
         size = chunk_size(height, states, d)
@@ -203,8 +203,8 @@ def test_many_states_are_asked_in_groups(rng, monkeypatch):
     sigma = np.where(np.arange(20) % 2, 0.1, 3.0)
     x = rng.normal(size=(20, 6))
     whole = memory.posterior(x, sigma)
-    for module in (posterior_module, sums_module):
-        monkeypatch.setattr(module, "TOGETHER", 3)
+    for module in (posterior_module, scan_module):
+        monkeypatch.setattr(module, "STATES_PER_PASS", 3)
     parts = memory.posterior(x, sigma)
     np.testing.assert_allclose(parts.mean, whole.mean, atol=1e-4)
     np.testing.assert_array_equal(parts.index[:, 0], whole.index[:, 0])
@@ -212,7 +212,7 @@ def test_many_states_are_asked_in_groups(rng, monkeypatch):
 
 
 def test_depth_is_deeper_where_sums_cannot_be_trusted():
-    exact_logits, vague = depth(1e-6, 10_000, np.array([0.0, 10.0]))
+    exact_logits, vague = screening_depth(1e-6, 10_000, np.array([0.0, 10.0]))
     np.testing.assert_allclose(exact_logits, np.log(1e6) + np.log(1e4) / 2)
     np.testing.assert_allclose(vague, np.log(1e6) + np.log(1e4) + 20)
 
@@ -231,6 +231,6 @@ def test_products_are_asked_for_in_the_precision_of_their_numbers(rng):
             for inner in jaxprs_in_params(equation.params):
                 look(inner)
 
-    look(jax.make_jaxpr(lambda *states: scanned.__wrapped__(rows, *states, True))(*arrays).jaxpr)
+    look(jax.make_jaxpr(lambda *states: scan_block.__wrapped__(rows, *states, True))(*arrays).jaxpr)
     assert len(found) == 3
     assert all(precision == (jax.lax.Precision.HIGHEST,) * 2 for precision in found)

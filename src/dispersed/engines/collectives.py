@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 
-def everywhere(part: Any) -> Any:
+def all_gather(part: Any) -> Any:
     """Arrays of the same shapes from all hosts, stacked along a new first axis; the same on each of them."""
     if jax.process_count() == 1:
         return jax.tree.map(lambda array: np.asarray(array)[None], part)
@@ -21,10 +21,10 @@ def everywhere(part: Any) -> Any:
         return jax.tree.map(np.asarray, multihost_utils.process_allgather(jax.tree.map(np.asarray, part)))
 
 
-def together(part: Any, combine: Callable[[Any, Any], Any]) -> Any:
+def all_reduce(part: Any, merge: Callable[[Any, Any], Any]) -> Any:
     """What all hosts have, combined in the order of their numbers."""
-    parts = everywhere(part)
+    parts = all_gather(part)
     total = jax.tree.map(lambda array: array[0], parts)
     for host in range(1, jax.process_count()):
-        total = combine(total, jax.tree.map(lambda array, host=host: array[host], parts))
+        total = merge(total, jax.tree.map(lambda array, host=host: array[host], parts))
     return total

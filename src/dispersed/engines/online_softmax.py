@@ -33,7 +33,7 @@ DECODED = 1 << 19
 """and so many numbers of the patterns."""
 
 
-class Evidence(eqx.Module):
+class SoftmaxSums(eqx.Module):
     """Of a set of patterns, for each state of a batch (b, d)."""
 
     top: Float[Numbers, " b"]
@@ -61,18 +61,18 @@ class Evidence(eqx.Module):
         return jnp.log(self.mass) - self.slope / self.mass
 
 
-def nothing(b: int, d: int, dtype: jnp.dtype) -> Evidence:
+def empty_sums(b: int, d: int, dtype: jnp.dtype) -> SoftmaxSums:
     """The evidence of no patterns."""
     # Not −inf: two empty sets would differ by inf − inf.
     lowest = jnp.finfo(dtype).min / 4
-    return Evidence(jnp.full(b, lowest, dtype), jnp.zeros(b, dtype), jnp.zeros((b, d), dtype), jnp.zeros(b, dtype))
+    return SoftmaxSums(jnp.full(b, lowest, dtype), jnp.zeros(b, dtype), jnp.zeros((b, d), dtype), jnp.zeros(b, dtype))
 
 
-def combine(one: Evidence, other: Evidence, numpy: Any = jnp) -> Evidence:
+def merge(one: SoftmaxSums, other: SoftmaxSums, numpy: Any = jnp) -> SoftmaxSums:
     """The evidence of the union of two sets of patterns."""
     top = numpy.maximum(one.top, other.top)
 
-    def at_top(part: Evidence) -> tuple[Numbers, Numbers, Numbers]:
+    def at_top(part: SoftmaxSums) -> tuple[Numbers, Numbers, Numbers]:
         fall = part.top - top
         scale = numpy.exp(fall)
         # e^fall · fall tends to 0 where a set without patterns is as good as −∞ away.
@@ -83,18 +83,18 @@ def combine(one: Evidence, other: Evidence, numpy: Any = jnp) -> Evidence:
         )
 
     (mass, total, slope), (mass2, total2, slope2) = at_top(one), at_top(other)
-    return Evidence(top, mass + mass2, total + total2, slope + slope2)
+    return SoftmaxSums(top, mass + mass2, total + total2, slope + slope2)
 
 
-def product(a: Array, b: Array) -> Array:
+def precise_product(a: Array, b: Array) -> Array:
     """The product of two arrays in the precision that they have: by default a GPU rounds them to eleven bits before."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def heights(y: Float[Array, "m d"], centre: Float[Array, " d"]) -> Float[Array, " m"]:
+def half_squared_norms(y: Float[Array, "m d"], centre: Float[Array, " d"]) -> Float[Array, " m"]:
     """‖y_j‖²/2 − μ·y_j."""
     # As a product: decoding is fused into a sum, where it would be done anew, number by number.
-    return product(y * (y / 2 - centre), jnp.ones_like(centre))
+    return precise_product(y * (y / 2 - centre), jnp.ones_like(centre))
 
 
 def logits(
@@ -105,10 +105,10 @@ def logits(
     beta: Float[Array, " b"],
 ) -> Float[Array, "b m"]:
     """ℓ_j of every state and pattern; `x` is taken from the centre already."""
-    return beta[:, None] * (product(x, y.T) - height) + log_weights
+    return beta[:, None] * (precise_product(x, y.T) - height) + log_weights
 
 
-def batch_size(states: int) -> int:
+def padded_batch_size(states: int) -> int:
     """The next of 1, 4, 16, 24, 32, 48, 64, 96, …: few sizes, so that few programs serve all."""
     if states <= 16:
         return 1 if states == 1 else 4 if states <= 4 else 16
@@ -116,12 +116,12 @@ def batch_size(states: int) -> int:
     return 3 * power // 4 if states <= 3 * power // 4 else power
 
 
-def batched(array: np.ndarray, dtype: type) -> np.ndarray:
+def padded_batch(array: np.ndarray, dtype: type) -> np.ndarray:
     """One number or vector a state, filled up to `batch_size` states with copies of the first."""
-    return np.concatenate([array, array[np.zeros(batch_size(len(array)) - len(array), int)]]).astype(dtype)
+    return np.concatenate([array, array[np.zeros(padded_batch_size(len(array)) - len(array), int)]]).astype(dtype)
 
 
-def filled_up(rows: int) -> int:
+def padded_rows(rows: int) -> int:
     """The next number of rows that is so often even that they can be gone through in parts of any size."""
     unit = TILE
     while 16 * unit < rows and unit < CHUNK:
@@ -145,7 +145,7 @@ def chunk_size(rows: int, states: int, d: int) -> int:
     return size
 
 
-class Rows(eqx.Module):
+class EncodedRows(eqx.Module):
     """Encoded patterns of a block, and what is needed to ask them."""
 
     codes: Array
@@ -168,30 +168,32 @@ class Rows(eqx.Module):
 
         scale = None if self.scale is None else part(self.scale)
         y = self.encoding.decode(part(self.codes), scale, x.shape[1]).astype(x.dtype)
-        lift = heights(y, centre) if self.height is None else part(self.height).astype(x.dtype)
+        lift = half_squared_norms(y, centre) if self.height is None else part(self.height).astype(x.dtype)
         here = logits(y, lift, part(self.log_weights) if self.log_weights.ndim else self.log_weights, x, beta)
         return y, jnp.where(start + jnp.arange(size) < self.count, here, -jnp.inf)
 
 
-def evidence(rows: Rows, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]) -> Evidence:
+def block_sums(
+    rows: EncodedRows, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]
+) -> SoftmaxSums:
     """What all patterns of a block say, in bounded memory."""
     b, d = x.shape
     m = rows.codes.shape[0]
     size = chunk_size(m, b, d)
 
-    def add(so_far: Evidence, start: Array) -> tuple[Evidence, None]:
+    def add(so_far: SoftmaxSums, start: Array) -> tuple[SoftmaxSums, None]:
         y, here = rows.chunk(start, size, x, beta, centre)
         top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
         fall = here - top[:, None]
-        return combine(so_far, _weighed(y, jnp.exp(fall), fall, top)), None
+        return merge(so_far, _weighted_sums(y, jnp.exp(fall), fall, top)), None
 
-    return jax.lax.scan(add, nothing(b, d, x.dtype), jnp.arange(0, m, size))[0]
+    return jax.lax.scan(add, empty_sums(b, d, x.dtype), jnp.arange(0, m, size))[0]
 
 
-class Scan(eqx.Module):
+class BlockScan(eqx.Module):
     """Of a block, for each state: which patterns are peaks, and what all others say."""
 
-    others: Evidence
+    others: SoftmaxSums
     marks: UInt32[Array, "chunks b tiles"]
     """Of every tile which patterns are peaks, one bit each."""
     tops: Float[Array, "chunks b tiles"]
@@ -201,15 +203,15 @@ class Scan(eqx.Module):
 
 
 @jitted_with(long_running)
-def scanned(
-    rows: Rows,
+def scan_block(
+    rows: EncodedRows,
     x: Float[Array, "b d"],
     beta: Float[Array, " b"],
     centre: Float[Array, " d"],
     floor: Float[Array, " b"],
     near: Float[Array, " b"],
     means: bool,
-) -> Scan:
+) -> BlockScan:
     """Every pattern asked, and those told apart that matter most.
 
     A peak is a pattern that weighs more than e^−`near` of e^`floor` and of the likeliest pattern before it. A few
@@ -224,7 +226,7 @@ def scanned(
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
     lowest = jnp.finfo(x.dtype).min / 4
 
-    def add(carry: tuple[Evidence, Array, Array | None], start: Array) -> tuple[tuple, tuple[Array, Array]]:
+    def add(carry: tuple[SoftmaxSums, Array, Array | None], start: Array) -> tuple[tuple, tuple[Array, Array]]:
         so_far, best, nearest = carry
         y, here = rows.chunk(start, size, x, beta, centre)
         tiles = here.reshape(b, -1, TILE)
@@ -239,17 +241,17 @@ def scanned(
             log_w = jax.lax.dynamic_slice_in_dim(rows.log_weights, start, size)
             free = jnp.where(apart | (here == -jnp.inf), lowest, here - log_w)
             nearest = jnp.maximum(nearest, free.max(axis=1))
-        return (combine(so_far, _weighed(y[:, :units], share, fall, top)), best, nearest), (marks, tops)
+        return (merge(so_far, _weighted_sums(y[:, :units], share, fall, top)), best, nearest), (marks, tops)
 
     nearest = jnp.full(b, lowest, x.dtype) if rows.log_weights.ndim else None
-    carry = nothing(b, units, x.dtype), floor, nearest
+    carry = empty_sums(b, units, x.dtype), floor, nearest
     (others, _, nearest), (marks, tops) = jax.lax.scan(add, carry, jnp.arange(0, m, size))
-    return Scan(others, marks, tops, nearest)
+    return BlockScan(others, marks, tops, nearest)
 
 
-def _weighed(
+def _weighted_sums(
     y: Float[Array, "size d"], share: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
-) -> Evidence:
+) -> SoftmaxSums:
     # Where no mean is asked for, no entropy is.
     slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
-    return Evidence(top, share.sum(axis=1), product(share, y), slope)
+    return SoftmaxSums(top, share.sum(axis=1), precise_product(share, y), slope)

@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed.scale.kept import Kept, World, fewer, needed, out_of_sight, owned, view
-from tests.scale.oracle import exact
+from dispersed.engines.shortlist import (
+    EnclosingBall,
+    Shortlist,
+    in_certified_basin,
+    log_tail_mass_at,
+    required_size,
+    shortened,
+    shortlist_posterior,
+)
+from tests.engines.oracle import exact
 
 N, D = 200, 5
 
@@ -21,21 +29,21 @@ def split(x64, rng):
         distance = np.linalg.norm(patterns - x, axis=1)
         likely = np.argsort(distance**2 / (2 * sigma**2) - log_w)
         kept, out = likely[:keep], likely[keep:]
-        log_rest = np.logaddexp.reduce(log_w[out] - distance[out] ** 2 / (2 * sigma**2))
-        arrays = (kept, patterns[kept], log_w[kept], x, sigma, log_rest, distance[out].min())
-        return Kept(*map(jnp.asarray, arrays)), patterns, log_w, out
+        log_tail_mass = np.logaddexp.reduce(log_w[out] - distance[out] ** 2 / (2 * sigma**2))
+        arrays = (kept, patterns[kept], log_w[kept], x, sigma, log_tail_mass, distance[out].min())
+        return Shortlist(*map(jnp.asarray, arrays)), patterns, log_w, out
 
     return make
 
 
-def world(patterns):
+def ball(patterns):
     centre = patterns.mean(axis=0)
     radius = np.linalg.norm(patterns - centre, axis=1).max()
-    return World(jnp.asarray(centre), jnp.asarray(radius), jnp.asarray(np.linalg.norm(patterns, axis=1).max()))
+    return EnclosingBall(jnp.asarray(centre), jnp.asarray(radius), jnp.asarray(np.linalg.norm(patterns, axis=1).max()))
 
 
 def test_what_was_left_out_stays_below_its_bound_wherever_the_state_goes(split, rng):
-    bound = jax.jit(out_of_sight)
+    bound = jax.jit(log_tail_mass_at)
     tight = []
     for sigma in (0.3, 1.0, 5.0):
         kept, patterns, log_w, out = split(sigma, 40)
@@ -46,28 +54,28 @@ def test_what_was_left_out_stays_below_its_bound_wherever_the_state_goes(split, 
             most = float(bound(kept, jnp.asarray(x), jnp.asarray(level)))
             assert truth <= most + 1e-9
             tight.append(most - truth)
-        np.testing.assert_allclose(bound(kept, kept.x, kept.sigma), kept.log_rest, rtol=1e-9)
+        np.testing.assert_allclose(bound(kept, kept.x, kept.sigma), kept.log_tail_mass, rtol=1e-9)
     assert np.median(tight) < 60
 
 
 def test_along_the_flow_to_a_pattern_the_others_only_fade(split):
     kept, _, _, _ = split(0.5, 40)
     c = kept.y[0]
-    assert kept.reach > jnp.linalg.norm(kept.x - c)
+    assert kept.excluded_distance > jnp.linalg.norm(kept.x - c)
     ratios = []
     for s in np.linspace(1, 0.01, 30):
         x, sigma = c + s * (kept.x - c), s * kept.sigma
-        ratios.append(float(out_of_sight(kept, x, sigma) + jnp.sum((x - c) ** 2) / (2 * sigma**2)))
+        ratios.append(float(log_tail_mass_at(kept, x, sigma) + jnp.sum((x - c) ** 2) / (2 * sigma**2)))
     assert (np.diff(ratios) < 1e-9).all()
 
 
 def test_the_view_is_the_posterior_of_all_within_its_bound(split, rng):
-    look = jax.jit(view)
+    look = jax.jit(shortlist_posterior)
     for sigma, keep in ((0.3, 20), (1.0, 100), (1.0, N - 1)):
         kept, patterns, log_w, _ = split(sigma, keep)
         for level in (sigma, 0.7 * sigma, 0.1 * sigma):
             x = np.asarray(kept.x) + 0.05 * rng.normal(size=D) * (level < sigma)
-            seen = look(kept, jnp.asarray(x), jnp.asarray(level), world(patterns))
+            seen = look(kept, jnp.asarray(x), jnp.asarray(level), ball(patterns))
             _, mean, _ = exact(patterns, log_w, x, level)
             assert np.linalg.norm(np.asarray(seen.mean) - mean.astype(float)) <= seen.bound
 
@@ -75,15 +83,15 @@ def test_the_view_is_the_posterior_of_all_within_its_bound(split, rng):
 def test_keeping_fewer_keeps_the_bounds(split):
     kept, patterns, log_w, _ = split(1.0, 120)
     x, sigma = kept.x * 0.98, jnp.asarray(0.8)
-    seen = view(kept, x, sigma, world(patterns))
-    few = fewer(kept, x, sigma, seen, 30)
+    seen = shortlist_posterior(kept, x, sigma, ball(patterns))
+    few = shortened(kept, x, sigma, seen, 30)
     left = np.setdiff1d(np.arange(N), np.asarray(few.index))
     for y, level in ((x, 0.8), (x * 0.99, 0.5), (x * 0.9, 0.3)):
         truth = np.logaddexp.reduce(
             log_w[left] - np.sum((patterns[left] - np.asarray(y)) ** 2, axis=1) / (2 * level**2)
         )
-        assert truth <= out_of_sight(few, y, jnp.asarray(level)) + 1e-9
-    count = int(needed(seen, jnp.asarray(1e-3)))
+        assert truth <= log_tail_mass_at(few, y, jnp.asarray(level)) + 1e-9
+    count = int(required_size(seen, jnp.asarray(1e-3)))
     weights = np.sort(np.exp(np.asarray(seen.logits)))[::-1]
     assert weights[count:].sum() <= 1e-3 < weights[count - 1 :].sum()
 
@@ -91,7 +99,7 @@ def test_keeping_fewer_keeps_the_bounds(split):
 def test_an_owned_basin_is_where_the_exact_flow_ends(x64, rng):
     """The flow over all patterns, by many small steps, from states that are owned and from states that are not."""
     patterns = rng.normal(size=(60, D))
-    everything = world(patterns)
+    everything = ball(patterns)
 
     def flow(x, sigma):
         h = np.log(sigma / 1e-3) / 2000
@@ -104,8 +112,8 @@ def test_an_owned_basin_is_where_the_exact_flow_ends(x64, rng):
 
     @jax.jit
     def decide(kept):
-        seen = view(kept, kept.x, kept.sigma, everything)
-        return owned(kept, seen, kept.x, kept.sigma, everything), seen.lead
+        seen = shortlist_posterior(kept, kept.x, kept.sigma, everything)
+        return in_certified_basin(kept, seen, kept.x, kept.sigma, everything), seen.lead
 
     verdicts = []
     for _ in range(60):
@@ -116,7 +124,7 @@ def test_an_owned_basin_is_where_the_exact_flow_ends(x64, rng):
         kept, out = order[:25], order[25:]
         rest = np.logaddexp.reduce(-squares[out] / (2 * sigma**2))
         arrays = (kept, patterns[kept], np.zeros(25), x, sigma, rest, np.sqrt(squares[out].min()))
-        proven, lead = decide(Kept(*map(jnp.asarray, arrays)))
+        proven, lead = decide(Shortlist(*map(jnp.asarray, arrays)))
         if proven:
             assert flow(x, sigma) == kept[int(lead)]
         verdicts.append(bool(proven))
@@ -125,12 +133,16 @@ def test_an_owned_basin_is_where_the_exact_flow_ends(x64, rng):
 
 def test_duplicates_share_a_basin_and_near_ties_own_none(x64, rng):
     patterns = np.concatenate([np.repeat(rng.normal(size=(1, D)), 3, axis=0), 20 + rng.normal(size=(5, D))])
-    everything = world(patterns)
+    everything = ball(patterns)
 
     def decided(y, x, sigma):
         arrays = (np.arange(len(y)), y, np.zeros(len(y)), x, sigma, -np.inf, 1e100)
-        kept = Kept(*map(jnp.asarray, arrays))
-        return bool(owned(kept, view(kept, kept.x, kept.sigma, everything), kept.x, kept.sigma, everything))
+        kept = Shortlist(*map(jnp.asarray, arrays))
+        return bool(
+            in_certified_basin(
+                kept, shortlist_posterior(kept, kept.x, kept.sigma, everything), kept.x, kept.sigma, everything
+            )
+        )
 
     assert decided(patterns, patterns[0] + 0.1, 0.3)
     tied = patterns.copy()

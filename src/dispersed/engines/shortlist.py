@@ -39,14 +39,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from dispersed.scale.roundoff import gamma
+from dispersed.engines.roundoff import gamma
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
-MOVES = 0.5
+DRIFT = 0.5
 """Of Δη above, for the pattern furthest away."""
 
 
-class Kept(eqx.Module):
+class Shortlist(eqx.Module):
     """What one state keeps. All numbers are in double precision but the patterns, which are as they are stored."""
 
     index: Int[Numbers, "*b k"]
@@ -57,13 +57,13 @@ class Kept(eqx.Module):
     """Where it was screened,"""
     sigma: Float[Numbers, "*b"]
     """and at which noise."""
-    log_rest: Float[Numbers, "*b"]
+    log_tail_mass: Float[Numbers, "*b"]
     """A."""
-    reach: Float[Numbers, "*b"]
+    excluded_distance: Float[Numbers, "*b"]
     """r."""
 
 
-class World(eqx.Module):
+class EnclosingBall(eqx.Module):
     """What is known of all patterns."""
 
     centre: Float[Numbers, "*b d"]
@@ -71,7 +71,7 @@ class World(eqx.Module):
     norm: Float[Numbers, "*b"]
 
 
-class View(eqx.Module):
+class ShortlistPosterior(eqx.Module):
     """The posterior of one state over what it keeps, with what it may miss."""
 
     lead: Int[Numbers, "*b"]
@@ -83,32 +83,37 @@ class View(eqx.Module):
     mean: Float[Numbers, "*b d"]
     log_mass: Float[Numbers, "*b"]
     """log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over what is kept."""
-    log_rest: Float[Numbers, "*b"]
+    log_tail_mass: Float[Numbers, "*b"]
     """At least the same over what is not."""
     bound: Float[Numbers, "*b"]
     """At least ‖mean − D_σ(x)‖."""
 
 
-def out_of_sight(kept: Kept, x: State, sigma: Scalar) -> Scalar:
+def log_tail_mass_at(kept: Shortlist, x: State, sigma: Scalar) -> Scalar:
     """At least the logarithm of what was left out, at a state x and σ ≤ σ₀."""
-    return carried(kept.log_rest, kept.reach, jnp.linalg.norm(x - kept.x), kept.sigma, sigma)
+    return transported_tail(kept.log_tail_mass, kept.excluded_distance, jnp.linalg.norm(x - kept.x), kept.sigma, sigma)
 
 
-def carried(
-    log_rest: Numbers, reach: Numbers, delta: Numbers, before: Numbers, sigma: Numbers, numpy: Any = jnp
+def transported_tail(
+    log_tail_mass: Numbers,
+    excluded_distance: Numbers,
+    delta: Numbers,
+    before: Numbers,
+    sigma: Numbers,
+    numpy: Any = jnp,
 ) -> Numbers:
     """At least the logarithm of what weighed e^`log_rest` at σ₀, `before`, after a move by δ to σ ≤ σ₀."""
     # Round-off of δ and r is far below these.
-    delta, reach = delta * (1 + 1e-12), reach * (1 - 1e-12)
+    delta, excluded_distance = delta * (1 + 1e-12), excluded_distance * (1 - 1e-12)
     ratio = (sigma / before) ** 2
-    near = reach - delta
-    sphere = log_rest - ((near / sigma) ** 2 - (reach / before) ** 2) / 2
+    near = excluded_distance - delta
+    sphere = log_tail_mass - ((near / sigma) ** 2 - (excluded_distance / before) ** 2) / 2
     # At σ = σ₀ and δ = 0 the sphere serves; a state that moved at the same σ knows nothing.
-    harnack = log_rest + delta**2 / (2 * numpy.maximum(before**2 - sigma**2, 1e-300))
-    return numpy.where(near >= ratio * reach, sphere, harnack)
+    harnack = log_tail_mass + delta**2 / (2 * numpy.maximum(before**2 - sigma**2, 1e-300))
+    return numpy.where(near >= ratio * excluded_distance, sphere, harnack)
 
 
-def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:
+def shortlist_posterior(kept: Shortlist, x: State, sigma: Scalar, ball: EnclosingBall) -> ShortlistPosterior:
     """The posterior at a state x, by differences from the leading pattern, in double precision."""
     d = x.size
     y = kept.y.astype(x.dtype)
@@ -123,27 +128,31 @@ def view(kept: Kept, x: State, sigma: Scalar, world: World) -> View:
     mean = c + jnp.sum(share[:, None] * step, axis=0)
     away = jnp.sum((x - c) ** 2)
     log_mass = jax.nn.logsumexp(logits) + kept.log_weights[lead] - away / (2 * sigma**2)
-    log_rest = out_of_sight(kept, x, sigma)
-    missing = jax.nn.sigmoid(log_rest - log_mass)
-    spread = world.radius + jnp.linalg.norm(mean - world.centre)
+    log_tail_mass = log_tail_mass_at(kept, x, sigma)
+    missing = jax.nn.sigmoid(log_tail_mass - log_mass)
+    spread = ball.radius + jnp.linalg.norm(mean - ball.centre)
     far = jnp.max(jnp.where(share > 0, squares, 0))
     small = gamma(d + 8, x.dtype)
     prior = jnp.max(jnp.where(share > 0, jnp.abs(kept.log_weights), 0))
     off = small * ((2 * jnp.sqrt(far * away) + far) / (2 * sigma**2) + prior)
-    rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * world.radius
+    rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * ball.radius
     # The differences y − c are rounded, and so is c plus their mean.
-    rounding += gamma(8, x.dtype) * (world.norm + jnp.linalg.norm(mean))
-    return View(lead, logits, jnp.sqrt(squares), mean, log_mass, log_rest, missing * spread + rounding)
+    rounding += gamma(8, x.dtype) * (ball.norm + jnp.linalg.norm(mean))
+    return ShortlistPosterior(
+        lead, logits, jnp.sqrt(squares), mean, log_mass, log_tail_mass, missing * spread + rounding
+    )
 
 
-def owned(kept: Kept, seen: View, x: State, sigma: Scalar, world: World) -> Bool[Array, ""]:
+def in_certified_basin(
+    kept: Shortlist, seen: ShortlistPosterior, x: State, sigma: Scalar, ball: EnclosingBall
+) -> Bool[Array, ""]:
     """Whether the exact flow from x at σ provably ends at the leading pattern."""
     c = kept.y[seen.lead].astype(x.dtype)
     away = jnp.linalg.norm(x - c)
     # What was left out may be as far from c as any pattern is.
-    furthest = (world.radius + jnp.linalg.norm(c - world.centre)) / sigma
+    furthest = (ball.radius + jnp.linalg.norm(c - ball.centre)) / sigma
     distances = seen.apart / sigma
-    moves = MOVES * distances / furthest
+    moves = DRIFT * distances / furthest
     gaps = -(seen.logits - (kept.log_weights - kept.log_weights[seen.lead]))
 
     def way(weight: Array, distance: Array, gap: Array, move: Array) -> Array:
@@ -154,14 +163,14 @@ def owned(kept: Kept, seen: View, x: State, sigma: Scalar, world: World) -> Bool
     present = (distances > 0) & (kept.log_weights > -jnp.inf)
     inside = jnp.where(present, way(jnp.exp(seen.logits), distances, gaps, moves), 0).sum()
     lead_mass = kept.log_weights[seen.lead] - away**2 / (2 * sigma**2)
-    near = jnp.maximum(kept.reach - jnp.linalg.norm(x - kept.x), 0)
+    near = jnp.maximum(kept.excluded_distance - jnp.linalg.norm(x - kept.x), 0)
     gap = (near**2 - away**2) / (2 * sigma**2)
-    rest = jnp.exp(jnp.minimum(seen.log_rest - lead_mass, 100.0))
-    outside = jnp.where(rest > 0, way(rest, furthest, gap, jnp.asarray(MOVES)), 0)
-    return inside + outside < MOVES / furthest
+    rest = jnp.exp(jnp.minimum(seen.log_tail_mass - lead_mass, 100.0))
+    outside = jnp.where(rest > 0, way(rest, furthest, gap, jnp.asarray(DRIFT)), 0)
+    return inside + outside < DRIFT / furthest
 
 
-def fewer(kept: Kept, x: State, sigma: Scalar, seen: View, size: int) -> Kept:
+def shortened(kept: Shortlist, x: State, sigma: Scalar, seen: ShortlistPosterior, size: int) -> Shortlist:
     """Only the `size` likeliest at x and σ. The others join what was left out, and x is the new place to look from."""
     _, place = jax.lax.top_k(seen.logits, size)
     gone = jnp.ones(seen.logits.shape, bool).at[place].set(False) & (kept.log_weights > -jnp.inf)
@@ -169,19 +178,19 @@ def fewer(kept: Kept, x: State, sigma: Scalar, seen: View, size: int) -> Kept:
     lead_mass = kept.log_weights[seen.lead] - jnp.sum((x - lead) ** 2) / (2 * sigma**2)
     weight = jax.nn.logsumexp(jnp.where(gone, seen.logits, -jnp.inf)) + lead_mass
     distance = jnp.linalg.norm(kept.y.astype(x.dtype) - x, axis=1)
-    reach = jnp.maximum(kept.reach - jnp.linalg.norm(x - kept.x), 0)
-    return Kept(
+    excluded_distance = jnp.maximum(kept.excluded_distance - jnp.linalg.norm(x - kept.x), 0)
+    return Shortlist(
         kept.index[place],
         kept.y[place],
         kept.log_weights[place],
         x,
         sigma,
-        jnp.logaddexp(seen.log_rest, weight) + 1e-12,
-        jnp.minimum(reach, jnp.min(jnp.where(gone, distance, jnp.inf))) * (1 - 1e-12),
+        jnp.logaddexp(seen.log_tail_mass, weight) + 1e-12,
+        jnp.minimum(excluded_distance, jnp.min(jnp.where(gone, distance, jnp.inf))) * (1 - 1e-12),
     )
 
 
-def needed(seen: View, share: Scalar) -> Int[Array, ""]:
+def required_size(seen: ShortlistPosterior, share: Scalar) -> Int[Array, ""]:
     """How many patterns must stay so that the others weigh less than `share` beside the leading one."""
     weights = jnp.sort(jnp.exp(seen.logits))
     return jnp.sum(jnp.cumsum(weights) > share)

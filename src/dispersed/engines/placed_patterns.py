@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.engines.collectives import all_gather
+from dispersed.engines.online_softmax import CHUNK, EncodedRows, chunk_size, half_squared_norms, padded_rows
+from dispersed.engines.roundoff import joined_terms
+from dispersed.engines.shortlist import EnclosingBall
 from dispersed.machine import cores, on_cores
-from dispersed.scale.evidence import CHUNK, Rows, chunk_size, filled_up, heights
-from dispersed.scale.hosts import everywhere
-from dispersed.scale.kept import World
-from dispersed.scale.roundoff import joined_terms
 from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.types import Array, Numbers
 
@@ -33,11 +33,11 @@ class Block(NamedTuple):
 
     start: int
     """Index of the first."""
-    rows: Rows
+    rows: EncodedRows
     """With heights in double precision, but only of patterns in memory, where they are worth keeping."""
 
 
-class Coarse(NamedTuple):
+class QuantizedCopy(NamedTuple):
     """Patterns in memory once more, in one byte a unit instead of four."""
 
     blocks: list[Block]
@@ -45,7 +45,7 @@ class Coarse(NamedTuple):
     """At least max‖y − ŷ‖, ŷ being what is left of a pattern y."""
 
 
-class Facts(NamedTuple):
+class DatasetStatistics(NamedTuple):
     """What bounds need to know of all patterns, from one pass over them."""
 
     centre: np.ndarray
@@ -57,11 +57,11 @@ class Facts(NamedTuple):
     """The root mean square of ‖y − μ‖, of all patterns alike."""
     norm: float
     """At least max‖y‖."""
-    widest: float
+    max_log_weight: float
     """The largest absolute value of a finite log weight."""
 
 
-class Placed:
+class PlacedPatterns:
     """Patterns of a storage with their log weights, ready to be scanned in blocks.
 
     Patterns in memory are handed to the devices once, in equal shares; those on a disk block after block, each time.
@@ -74,29 +74,32 @@ class Placed:
         n = len(storage)
         self.present = n if log_weights is None else int(np.sum(log_weights > -np.inf))
         """How many of this host's patterns have any weight."""
-        sizes = everywhere(np.asarray(n))
+        sizes = all_gather(np.asarray(n))
         self.first = int(sizes[: jax.process_index()].sum())
         """Where this host's patterns begin among those of all hosts."""
         self.total = int(sizes.sum())
         self._workers = cores("cpu") if {device.platform for device in devices} == {"cpu"} else 1
         held = isinstance(storage, InMemory)
         most = BLOCK if held else min(BLOCK, STREAMED // storage.encoding.row_bytes(storage.shape[1]))
-        self.height = filled_up(min(most, -(-n // (len(devices) * self._workers))))
+        self.height = padded_rows(min(most, -(-n // (len(devices) * self._workers))))
         self._kept: list[Block] | None = None
         if held:
             self._kept = list(self._blocks())
-        self.facts = self._facts()
+        self.statistics = self._statistics()
         if self._kept is not None:
             with jax.enable_x64(True):
-                centre = jnp.asarray(self.facts.centre, float)
+                centre = jnp.asarray(self.statistics.centre, float)
                 self._kept = [
-                    Block(start, dataclasses.replace(rows, height=_heights(rows, centre))) for start, rows in self._kept
+                    Block(start, dataclasses.replace(rows, height=_half_squared_norms(rows, centre)))
+                    for start, rows in self._kept
                 ]
 
     @functools.cached_property
-    def world(self) -> World:
+    def ball(self) -> EnclosingBall:
         """What proofs need of the facts."""
-        return World(*(np.asarray(v, float) for v in (self.facts.centre, self.facts.radius, self.facts.norm)))
+        return EnclosingBall(
+            *(np.asarray(v, float) for v in (self.statistics.centre, self.statistics.radius, self.statistics.norm))
+        )
 
     @property
     def encoding(self) -> Encoding:
@@ -121,7 +124,7 @@ class Placed:
         return joined_terms(size, -(-self.height // size) + -(-len(self.storage) // self.height))
 
     @functools.cached_property
-    def coarse(self) -> Coarse | None:
+    def quantized(self) -> QuantizedCopy | None:
         """For passes that take as long as it takes to read the patterns; None where that would be no faster."""
         n, d = self.shape
         if self._kept is None or n <= BLOCK or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
@@ -131,12 +134,12 @@ class Placed:
             rows = block.rows
             y = np.asarray(rows.encoding.decode(rows.codes, rows.scale, d))
             codes, scale = (jax.device_put(array, rows.codes.device) for array in Int8().encode(y))
-            short = Rows(codes, scale, rows.height, rows.log_weights, rows.count, Int8())
+            short = EncodedRows(codes, scale, rows.height, rows.log_weights, rows.count, Int8())
             return Block(block.start, short), _difference(rows, short, d)
 
         blocks, errors = zip(*self.each(shortened), strict=True)
         rounding = 1 + (d + 8) * np.finfo(np.float32).eps
-        return Coarse(list(blocks), float(rounding * np.sqrt(max(map(float, errors)))))
+        return QuantizedCopy(list(blocks), float(rounding * np.sqrt(max(map(float, errors)))))
 
     def each(self, ask: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
         """What `ask` says of every block, or of every item, in their order; a CPU works on as many at once as it has
@@ -152,17 +155,17 @@ class Placed:
 
     def _rows(
         self, start: int, codes: np.ndarray, scale: np.ndarray | None, encoding: Encoding, device: jax.Device
-    ) -> Rows:
+    ) -> EncodedRows:
         def put(array: np.ndarray) -> Array:
             return jax.device_put(_padded(array, self.height), device)
 
         prior = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
         count = jnp.asarray(len(codes), jnp.int32)
-        return Rows(
+        return EncodedRows(
             put(codes), None if scale is None else put(scale), None, put(prior.astype(np.float32)), count, encoding
         )
 
-    def in_double(self, block: Block) -> Rows:
+    def rows_in_double(self, block: Block) -> EncodedRows:
         """The rows of a block with their log weights in double precision."""
         if self._log_weights is None:
             return block.rows
@@ -179,49 +182,49 @@ class Placed:
         """Patterns of this host decoded, (..., d) for `indices` (...)."""
         return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
 
-    def _facts(self) -> Facts:
+    def _statistics(self) -> DatasetStatistics:
         n, d = self.shape
         total = sum(np.asarray(part, float) for part in self.each(lambda block: _sum(block.rows, d)))
-        centre = (everywhere(total).sum(axis=0) / n).astype(np.float32)
+        centre = (all_gather(total).sum(axis=0) / n).astype(np.float32)
         extents = np.array(list(self.each(lambda block: _extent(block.rows, centre))), float)
         rounding = 1 + (d + 8) * np.finfo(np.float32).eps
-        radius, norm = np.sqrt(everywhere(extents[:, :2].max(axis=0)).max(axis=0)) * rounding
-        spread = np.sqrt(everywhere(extents[:, 2].sum()).sum() / n)
+        radius, norm = np.sqrt(all_gather(extents[:, :2].max(axis=0)).max(axis=0)) * rounding
+        spread = np.sqrt(all_gather(extents[:, 2].sum()).sum() / n)
         prior = np.zeros(1) if self._log_weights is None else self._log_weights
         finite = prior[prior > -np.inf]
-        widest = everywhere(np.abs(finite).max(initial=0)).max()
+        max_log_weight = all_gather(np.abs(finite).max(initial=0)).max()
         length = float(np.linalg.norm(centre.astype(float)))
-        return Facts(centre, length, float(radius), float(spread), float(norm), float(widest))
+        return DatasetStatistics(centre, length, float(radius), float(spread), float(norm), float(max_log_weight))
 
 
 def _padded(array: Numbers, rows: int) -> Numbers:
     if array.ndim == 0 or len(array) == rows:
         return array
-    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded
+    pad_batch = np.zeros((rows, *array.shape[1:]), array.dtype)
+    pad_batch[: len(array)] = array
+    return pad_batch
 
 
 @eqx.filter_jit
-def _heights(rows: Rows, centre: Array) -> Array:
-    return heights(rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype), centre)
+def _half_squared_norms(rows: EncodedRows, centre: Array) -> Array:
+    return half_squared_norms(rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype), centre)
 
 
 @eqx.filter_jit
-def _difference(rows: Rows, short: Rows, d: int) -> Array:
+def _difference(rows: EncodedRows, short: EncodedRows, d: int) -> Array:
     """The largest ‖y − ŷ‖²."""
     here, there = (part.encoding.decode(part.codes, part.scale, d) for part in (rows, short))
     return jnp.max(jnp.sum((here - there) ** 2, axis=1))
 
 
 @eqx.filter_jit
-def _sum(rows: Rows, d: int) -> Array:
+def _sum(rows: EncodedRows, d: int) -> Array:
     y = rows.encoding.decode(rows.codes, rows.scale, d)
     return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < rows.count, y, 0), axis=0)
 
 
 @eqx.filter_jit
-def _extent(rows: Rows, centre: Array) -> Array:
+def _extent(rows: EncodedRows, centre: Array) -> Array:
     """The largest ‖y − μ‖² and ‖y‖², and the sum of the first."""
     y = rows.encoding.decode(rows.codes, rows.scale, len(centre))
     inside = jnp.arange(len(y)) < rows.count

@@ -19,44 +19,44 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from dispersed.scale.evidence import Rows, Scan, batched, scanned
-from dispersed.scale.marks import Words, chunk_starts, words
-from dispersed.scale.placed import Block, Placed
-from dispersed.scale.roundoff import log_sum_at_least, logit_error
+from dispersed.engines.bitmask import MaskedTiles, chunk_starts, words
+from dispersed.engines.online_softmax import BlockScan, EncodedRows, padded_batch, scan_block
+from dispersed.engines.placed_patterns import Block, PlacedPatterns
+from dispersed.engines.roundoff import log_sum_at_least, logit_error
 from dispersed.types import Numbers
 
 FAR = 1e100
 """Where what was left out lies if nothing was."""
 LOWEST = -1e30
 """The logit of no pattern at all."""
-VAGUE = 0.6
+MAX_ROUNDOFF = 0.6
 """Nats of round-off from which on a sum of weights is not trusted."""
-TOGETHER = 1 << 11
+STATES_PER_PASS = 1 << 11
 """States that one pass serves: enough that reading the patterns costs nothing."""
-NARROW = 16
+FEW_STATES = 16
 """States up to which a pass takes about as long as it takes to read the patterns."""
 LEVELS = 64
 """Depths below the best logit at which patterns can be left out."""
-SAMPLE = 1024
+SAMPLE_SIZE = 1024
 """Patterns from which the others are guessed."""
 DEPTH = 20
 """Nats below the best at which patterns still count, roughly, whatever is asked for."""
-PENDING = 1 << 18
+PENDING_TILES = 1 << 18
 """Tiles whose marks are read together."""
 
 
-class Found(NamedTuple):
+class Candidates(NamedTuple):
     """What one state keeps of a screen."""
 
     indices: np.ndarray
     """Of the patterns kept, (k,)."""
-    log_rest: float
+    log_tail_mass: float
     """At least log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over all others."""
-    reach: float
+    excluded_distance: float
     """At most the distance from x to the nearest of them."""
 
 
-class Sample(eqx.Module):
+class LogitSample(eqx.Module):
     """What the first `SAMPLE` patterns say of each state, from which the rest is guessed, (b,)."""
 
     log_mass: Numbers
@@ -80,52 +80,65 @@ class Sample(eqx.Module):
         return ndtr((self.middle - logit) / np.maximum(self.deviation, 1e-30))
 
 
-def depth(share: float, n: int, off: Any = 0.0) -> Any:
+def screening_depth(share: float, n: int, off: Any = 0.0) -> Any:
     """Nats below the best from which on patterns are left out, with logits off by `off` at most.
 
     As long as they are no denser there than √n a nat, all of them weigh less than about `share` of the best; and surely
     they do where round-off is so large that their sum says nothing.
     """
-    return -np.log(share) + np.log(n) * np.where(off < VAGUE, 0.5, 1.0) + 2 * off
+    return -np.log(share) + np.log(n) * np.where(off < MAX_ROUNDOFF, 0.5, 1.0) + 2 * off
 
 
 def screen(
-    placed: Placed, x: np.ndarray, sigma: np.ndarray, share: float, limit: int, guess: Sample | None = None
-) -> list[Found | None]:
+    placed: PlacedPatterns,
+    x: np.ndarray,
+    sigma: np.ndarray,
+    share: float,
+    max_candidates: int,
+    guess: LogitSample | None = None,
+) -> list[Candidates | None]:
     """What states x (b, d) at noise levels sigma (b,), in double precision, keep; None for more than `limit` patterns.
 
     What is left out weighs at most `share` of what the leading pattern weighs, or, where round-off or the depth of the
     search does not allow that, what `log_rest` says.
     """
-    facts = placed.facts
+    statistics = placed.statistics
     b, d = x.shape
     n = len(placed.storage)
-    guess = sample(placed, x, sigma) if guess is None else guess
+    guess = sample_logits(placed, x, sigma) if guess is None else guess
     beta = 1 / sigma**2
-    moved = x - facts.centre.astype(float)
-    off = logit_error(d, np.float32, beta, np.linalg.norm(moved, axis=1), facts.centre_norm, facts.norm, facts.widest)
+    moved = x - statistics.centre.astype(float)
+    off = logit_error(
+        d,
+        np.float32,
+        beta,
+        np.linalg.norm(moved, axis=1),
+        statistics.centre_norm,
+        statistics.norm,
+        statistics.max_log_weight,
+    )
     blocks: Iterable[Block] = placed.blocks()
-    if b <= NARROW and placed.coarse is not None:
-        blurred = off + beta * np.linalg.norm(moved, axis=1) * placed.coarse.error
+    if b <= FEW_STATES and placed.quantized is not None:
+        blurred = off + beta * np.linalg.norm(moved, axis=1) * placed.quantized.error
         # Few more patterns are that much deeper, unless logits differ by little more than that.
-        deeper = depth(share, n, blurred) - depth(share, n, off)
-        if ((blurred < VAGUE) | (deeper < guess.deviation / 2)).all():
-            blocks, off = placed.coarse.blocks, blurred
-    near = np.minimum(depth(share, placed.shape[0], off), 1e30)
+        deeper = screening_depth(share, n, blurred) - screening_depth(share, n, off)
+        if ((blurred < MAX_ROUNDOFF) | (deeper < guess.deviation / 2)).all():
+            blocks, off = placed.quantized.blocks, blurred
+    near = np.minimum(screening_depth(share, placed.shape[0], off), 1e30)
     # Should the best be lower than guessed, there are marks all the same.
     floor = np.minimum(guess.best(n), np.maximum(guess.top, LOWEST) + np.log(n) / 4)
-    found = _Found(placed, b, floor.astype(float), near, limit)
-    states = batched(moved, np.float32), batched(beta, np.float32), facts.centre
-    depths = batched(near, np.float32)
+    found = _ScreeningState(placed, b, floor.astype(float), near, max_candidates)
+    states = padded_batch(moved, np.float32), padded_batch(beta, np.float32), statistics.centre
+    depths = padded_batch(near, np.float32)
 
     def asked() -> Iterator[tuple[Block, np.ndarray]]:
         """Every block with the best that is known when its turn comes: the closer, the fewer marks that do not stay."""
         for block in blocks:
-            yield block, batched(found.best, np.float32)
+            yield block, padded_batch(found.best, np.float32)
 
-    def ask(item: tuple[Block, np.ndarray]) -> tuple[int, Scan]:
+    def ask(item: tuple[Block, np.ndarray]) -> tuple[int, BlockScan]:
         block, floor = item
-        return block.start, scanned(block.rows, *states, floor, depths, False)
+        return block.start, scan_block(block.rows, *states, floor, depths, False)
 
     for start, here in placed.each(ask, asked()):
         found.add(start, here)
@@ -134,21 +147,23 @@ def screen(
     return found.kept(x, sigma, share, off, placed.terms(len(states[0])))
 
 
-class _Found:
+class _ScreeningState:
     """What is found while a pass goes on, for b states."""
 
-    def __init__(self, placed: Placed, b: int, floor: np.ndarray, near: np.ndarray, limit: int) -> None:
-        self.placed, self.b, self.near, self.limit = placed, b, near, limit
+    def __init__(
+        self, placed: PlacedPatterns, b: int, floor: np.ndarray, near: np.ndarray, max_candidates: int
+    ) -> None:
+        self.placed, self.b, self.near, self.limit = placed, b, near, max_candidates
         self.best = floor.copy()
         """The largest logit, or what it was guessed to be."""
         self.top = np.full(b, LOWEST)
         """The largest logit so far."""
-        self.log_rest = np.full(b, -np.inf)
+        self.log_tail_mass = np.full(b, -np.inf)
         """Log Σ e^ℓ over all that were not marked."""
         self.nearest = np.full(b, -np.inf)
         """The largest ℓ − log w of those, if not all weigh alike."""
         self.counts = np.zeros(b, np.int64)
-        self.words: list[tuple[Words, np.ndarray]] = []
+        self.words: list[tuple[MaskedTiles, np.ndarray]] = []
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     @property
@@ -156,19 +171,19 @@ class _Found:
         """Who has not too many marks: even before the best is known there are not many more than stay."""
         return self.counts <= 4 * self.limit
 
-    def add(self, start: int, here: Scan) -> None:
+    def add(self, start: int, here: BlockScan) -> None:
         """The patterns of a block."""
         b = self.b
         tops, marks = np.asarray(here.tops), np.asarray(here.marks)
         top = np.asarray(here.others.top, float)[:b]
         with np.errstate(divide="ignore"):
-            self.log_rest = np.logaddexp(self.log_rest, top + np.log(np.asarray(here.others.mass, float)[:b]))
+            self.log_tail_mass = np.logaddexp(self.log_tail_mass, top + np.log(np.asarray(here.others.mass, float)[:b]))
         self.top = np.maximum(self.top, tops[:, :b].max(axis=(0, 2)))
         self.best = np.maximum(self.best, self.top)
         if here.nearest is not None:
             self.nearest = np.maximum(self.nearest, np.asarray(here.nearest, float)[:b])
         self._pending.append((chunk_starts(start, marks), marks, tops))
-        if len(self._pending) * marks.size > PENDING:
+        if len(self._pending) * marks.size > PENDING_TILES:
             self._read()
 
     def _read(self) -> None:
@@ -182,14 +197,16 @@ class _Found:
         live = self.few[new.owner]
         self.words.append((new.only(live), tops[where][live].astype(float)))
 
-    def kept(self, x: np.ndarray, sigma: np.ndarray, share: float, off: np.ndarray, terms: int) -> list[Found | None]:
+    def kept(
+        self, x: np.ndarray, sigma: np.ndarray, share: float, off: np.ndarray, terms: int
+    ) -> list[Candidates | None]:
         """What stays of each state, once all patterns were asked."""
         self._read()
         b, placed = self.b, self.placed
         n = len(placed.storage)
-        new, tops = Words.joined(part for part, _ in self.words), np.concatenate([top for _, top in self.words])
+        new, tops = MaskedTiles.joined(part for part, _ in self.words), np.concatenate([top for _, top in self.words])
         owner = new.owner
-        rest = log_sum_at_least(self.log_rest, self.top, n, off, terms, np.float32)
+        rest = log_sum_at_least(self.log_tail_mass, self.top, n, off, terms, np.float32)
         # Tiles by depth: they go from the deepest on, as if all that is marked in a tile were its best.
         below = self.top[owner] - tops
         level = np.minimum(below * (LEVELS / self.near[owner]), LEVELS - 1).astype(np.int64)
@@ -212,26 +229,26 @@ class _Found:
         few = self.few & (counts <= self.limit)
         if self.limit < n:
             few &= rest - self.top + off <= np.log(4 * share)
-        nothing = counts == placed.present
-        rest[nothing], largest[nothing] = -np.inf, -np.inf
+        empty_sums = counts == placed.present
+        rest[empty_sums], largest[empty_sums] = -np.inf, -np.inf
         if not placed.uniform:
             # How near a pattern lies depends on its logit without its weight.
             gone, index = new.only(~stays).patterns()
             largest = self.nearest + 4 * np.finfo(np.float32).eps * np.abs(self.nearest)
             np.maximum.at(largest, gone, np.repeat(tops[~stays], new.counts[~stays]) - placed.log_weights(index))
-            largest[nothing] = -np.inf
+            largest[empty_sums] = -np.inf
         squares = np.sum(x * x, axis=1)
-        reach = reach_of(largest + off, sigma, squares)
+        excluded_distance = distance_from_logit(largest + off, sigma, squares)
         rest -= squares / (2 * sigma**2)
         which = which[np.argsort(whose, kind="stable")]
         ends = np.cumsum(counts)
-        found: list[Found | None] = [None] * b
+        found: list[Candidates | None] = [None] * b
         for i in np.flatnonzero(few):
-            found[i] = Found(which[ends[i] - counts[i] : ends[i]], float(rest[i]), float(reach[i]))
+            found[i] = Candidates(which[ends[i] - counts[i] : ends[i]], float(rest[i]), float(excluded_distance[i]))
         return found
 
 
-def reach_of(largest: Any, sigma: Any, square: Any) -> Any:
+def distance_from_logit(largest: Any, sigma: Any, square: Any) -> Any:
     """At most the distance to patterns whose ℓ − log w are at most `largest`.
 
     ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
@@ -240,27 +257,24 @@ def reach_of(largest: Any, sigma: Any, square: Any) -> Any:
     return np.sqrt(np.clip(away - 1e-14 * (np.abs(away) + square), 0, FAR**2))
 
 
-def sample(placed: Placed, x: np.ndarray, sigma: np.ndarray) -> Sample:
+def sample_logits(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> LogitSample:
     """A guess; no bound rests on it."""
     size = 1 << 2 * -(-(len(x) - 1).bit_length() // 2)  # a power of four: a few more states cost little here
-    facts = placed.facts
+    statistics = placed.statistics
     states = np.zeros((size, x.shape[1]), np.float32), np.ones(size, np.float32)
-    states[0][: len(x)], states[1][: len(x)] = x - facts.centre.astype(float), 1 / sigma**2
-    found = _sample(next(iter(placed.blocks())).rows, *states, facts.centre)
+    states[0][: len(x)], states[1][: len(x)] = x - statistics.centre.astype(float), 1 / sigma**2
+    found = _sample(next(iter(placed.blocks())).rows, *states, statistics.centre)
     return jax.tree.map(lambda part: np.asarray(part)[: len(x)], found)
 
 
 @eqx.filter_jit
-def _sample(rows: Rows, x: Any, beta: Any, centre: Any) -> Sample:
-    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE), x, beta, centre)
+def _sample(rows: EncodedRows, x: Any, beta: Any, centre: Any) -> LogitSample:
+    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE_SIZE), x, beta, centre)
     there = here > -jnp.inf
-    return Sample(
+    return LogitSample(
         jax.nn.logsumexp(here, axis=1),
         here.max(axis=1),
         jnp.mean(here, axis=1, where=there),
         jnp.std(here, axis=1, where=there),
         jnp.sum(here > here.max(axis=1, keepdims=True) - DEPTH, axis=1) / jnp.maximum(there.sum(axis=1), 1),
     )
-
-
-__all__ = ["SAMPLE", "TOGETHER", "Found", "Sample", "depth", "reach_of", "sample", "screen"]

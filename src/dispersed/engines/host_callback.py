@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dispersed.scale.placed import Placed
+from dispersed.engines.placed_patterns import PlacedPatterns
 
 ROWS = 4096
 
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     """and its responsibility."""
 
 
-def ask(placed: Placed, x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
+def ask(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
     """What all patterns say of states x (b, d) at noise levels sigma (b,); only of their entries `known`, if given."""
     b, d = x.shape
     x = np.asarray(x, float)

@@ -17,7 +17,7 @@ from dispersed import (
     StoredMemory,
     recall,
 )
-from dispersed.dynamics.certified import Path, moments
+from dispersed.engines.certified_flow import FlowState, moments
 from dispersed.storage import Bits, InMemory
 
 
@@ -142,7 +142,7 @@ def test_the_steps_of_certified_recall_are_of_order_two(x64, known):
         numbers = (jnp.asarray(number) for number in (start, h, spread, 0.3, known))
         none, zero = jnp.zeros(()), jnp.asarray(0)
         mean = jnp.zeros(1)
-        path = Path(mean + start, mean, mean, zero, *numbers, zero, none, zero, zero, none, zero)
+        path = FlowState(mean + start, mean, mean, zero, *numbers, zero, none, zero, zero, none, zero)
         for _ in range(steps - 1):
             path = path.after(path.x * s**2 / (s**2 + path.sigma**2), steps)
         np.testing.assert_allclose(path.sigma, last)

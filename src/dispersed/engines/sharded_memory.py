@@ -10,10 +10,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge, padded_rows
 from dispersed.memories import Memory
-from dispersed.memories.batching import per_state
 from dispersed.memories.memory import gaussian_normaliser
-from dispersed.scale.evidence import Evidence, Rows, combine, evidence, filled_up
 from dispersed.storage import Encoding, Float32
 from dispersed.types import Array, Float, Scalar, State
 
@@ -50,12 +49,12 @@ class ShardedMemory(Memory):
         self.mesh = Mesh(np.array(jax.devices()), (AXIS,)) if mesh is None else mesh
         self.encoding = encoding
         self.count = len(codes)
-        rows = self.mesh.size * filled_up(-(-self.count // self.mesh.size))
+        rows = self.mesh.size * padded_rows(-(-self.count // self.mesh.size))
         split = NamedSharding(self.mesh, P(self.mesh.axis_names[0]))
 
         def placed(array: np.ndarray) -> Array:
-            padded = np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
-            return jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
+            pad_batch = np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+            return jax.make_array_from_callback(pad_batch.shape, split, lambda index: pad_batch[index])
 
         self.codes = placed(codes)
         self.scale = None if scale is None else placed(scale)
@@ -72,33 +71,31 @@ class ShardedMemory(Memory):
     def dimension(self) -> int:
         return self.centre.shape[0]
 
-    def _evidence(self, x: State, sigma: Scalar) -> Evidence:
+    def _evidence(self, x: State, sigma: Scalar) -> SoftmaxSums:
         axis = self.mesh.axis_names[0]
 
-        def share(codes: Array, scale: Array | None, x: State, beta: Scalar, centre: State) -> Evidence:
+        def share(codes: Array, scale: Array | None, x: State, beta: Scalar, centre: State) -> SoftmaxSums:
             first = jax.lax.axis_index(axis) * len(codes)
             count = jnp.clip(self.count - first, 0, len(codes))
-            rows = Rows(codes, scale, None, jnp.zeros((), x.dtype), count, self.encoding)
-            here = evidence(rows, x[None] - centre, beta[None], centre)
+            rows = EncodedRows(codes, scale, None, jnp.zeros((), x.dtype), count, self.encoding)
+            here = block_sums(rows, x[None] - centre, beta[None], centre)
             parts = jax.lax.all_gather(here, axis)
-            return functools.reduce(combine, [jax.tree.map(lambda a, i=i: a[i], parts) for i in range(self.mesh.size)])
+            return functools.reduce(merge, [jax.tree.map(lambda a, i=i: a[i], parts) for i in range(self.mesh.size)])
 
         scaled = None if self.scale is None else P(axis)
         specs = (P(axis), scaled, P(), P(), P())
         spread = jax.shard_map(share, mesh=self.mesh, in_specs=specs, out_specs=P(), check_vma=False)
         return spread(self.codes, self.scale, x, sigma**-2, self.centre.astype(x.dtype))
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
         return self._evidence(x, sigma).mean[0]
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) = log Σ_j N(x; y_j, σ²I)/n, in nats (Eq. 12)."""
         mass = self._evidence(x, sigma).log_mass[0] - jnp.sum(x * x) / (2 * sigma**2)
         return mass - jnp.log(float(self.count)) - gaussian_normaliser(self.dimension, sigma)
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """A state that says nothing of which memory it came from, and its noise level."""
         return self.centre, 10 * self.spread
