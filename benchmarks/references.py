@@ -5,25 +5,28 @@ import numpy as np
 ROWS = 1 << 16
 
 
-def mean(patterns, x, sigma, log_weights=None, dtype=np.float64):
-    """D_σ(x) of one state by direct differences, every number of type `dtype`; two passes over the patterns."""
+def logits(patterns, x, sigma, log_weights=None, dtype=np.float64):
+    """log w_j − ‖x − y_j‖²/(2σ²) of one state by direct differences, every number of type `dtype`."""
     x = np.asarray(x, dtype)
     half = dtype(1) / (2 * dtype(sigma) ** 2)
-    starts = range(0, len(patterns), ROWS)
-    logits = np.empty(len(patterns), dtype)
-    for start in starts:
+    found = np.empty(len(patterns), dtype)
+    for start in range(0, len(patterns), ROWS):
         step = x - patterns[start : start + ROWS].astype(dtype)
-        logits[start : start + ROWS] = -half * np.sum(step * step, axis=1)
-    if log_weights is not None:
-        logits += np.asarray(log_weights, dtype)
+        found[start : start + ROWS] = -half * np.sum(step * step, axis=1)
+    return found if log_weights is None else found + np.asarray(log_weights, dtype)
+
+
+def mean(patterns, x, sigma, log_weights=None, dtype=np.float64):
+    """D_σ(x) of one state by direct differences, every number of type `dtype`; two passes over the patterns."""
+    found = logits(patterns, x, sigma, log_weights, dtype)
     # Relative to the likeliest pattern, so that the sum loses no digits where one pattern has nearly all.
-    lead = logits.argmax()
-    share = np.exp(logits - logits[lead])
+    lead = found.argmax()
+    weight = np.exp(found - found[lead])
     c = patterns[lead].astype(dtype)
-    moved = np.zeros(len(x), dtype)
-    for start in starts:
-        moved += share[start : start + ROWS] @ (patterns[start : start + ROWS].astype(dtype) - c)
-    return c + moved / share.sum()
+    moved = np.zeros(patterns.shape[1], dtype)
+    for start in range(0, len(patterns), ROWS):
+        moved += weight[start : start + ROWS] @ (patterns[start : start + ROWS].astype(dtype) - c)
+    return c + moved / weight.sum()
 
 
 def euler(denoise, z, sigma, steps=300):
