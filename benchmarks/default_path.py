@@ -376,9 +376,7 @@ def modern_case(case, n, d, states, repeats, limit):
 
         rivals |= on_threads(lambda: torch.softmax(beta * (q @ kv.T), dim=1) @ kv)
         rivals |= hopfield_layers(kv, q, beta)
-    logits = beta * x[:CHECKED].astype(float) @ y.T.astype(float)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    exact = weights @ y / weights.sum(axis=1, keepdims=True)
+    exact = modern_update(y, x[:CHECKED], beta)
     return updates(
         case,
         ModernHopfield(y, beta),
@@ -391,6 +389,13 @@ def modern_case(case, n, d, states, repeats, limit):
         lambda found: f"{np.abs(found - exact).max():.1e}",
         True,
     )
+
+
+def modern_update(y, x, beta):
+    """Eq. 5 in float64."""
+    logits = beta * x.astype(float) @ y.T.astype(float)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights @ y / weights.sum(axis=1, keepdims=True)
 
 
 def hopfield_layers(y, x, beta):
@@ -412,35 +417,44 @@ def user_interaction(a):
     return a**3 + 100 * a
 
 
-def binary_case(case, kind, n, d, states, repeats, limit):
-    """Against one product of states and patterns; errors are units that take another sign than by Eq. 4 in float64."""
+def binary_network(kind, y):
     from dispersed import ClassicalHopfield, DenseHopfield
     from dispersed.memories import Exponential
 
-    rng = np.random.default_rng(0)
-    y = rng.choice(np.float32([-1, 1]), (n, d))
-    x = y[rng.integers(0, n, states)] * rng.choice(np.float32([-1, 1]), (states, d), p=[0.1, 0.9])
-    network = {
-        "cubic": lambda: DenseHopfield(y),
-        "exponential": lambda: DenseHopfield(y, Exponential(1.0)),
-        "user": lambda: DenseHopfield(y, user_interaction),
-        "classical": lambda: ClassicalHopfield(y),
-    }[kind]()
+    if kind == "classical":
+        return ClassicalHopfield(y)
+    return DenseHopfield(y, *{"cubic": (), "exponential": (Exponential(1.0),), "user": (user_interaction,)}[kind])
+
+
+def binary_signs(kind, y, x):
+    """The signs of the fields of ±1 states by Eq. 3 and 4, term by term in float64; 0 where a field is."""
     functions = {
         "cubic": lambda a, largest: a**3,
         "exponential": lambda a, largest: np.exp(a - largest),
         "user": lambda a, largest: user_interaction(a),
     }
-    double = y.astype(float)
-    fields = []
-    for row in x[:2].astype(float):
-        h = double @ row
+    y, fields = y.astype(float), []
+    for row in x.astype(float):
+        h = y @ row
         if kind == "classical":
-            fields.append(h @ double - n * row)
+            fields.append(h @ y - len(y) * row)
         else:
-            rest, F = h[:, None] - double * row, functions[kind]
-            fields.append(np.sum(F(rest + double, h.max() + 2) - F(rest - double, h.max() + 2), axis=0))
-    exact = np.sign(fields)
+            rest, F = h[:, None] - y * row, functions[kind]
+            fields.append(np.sum(F(rest + y, h.max() + 2) - F(rest - y, h.max() + 2), axis=0))
+    return np.sign(fields)
+
+
+def binary_patterns(n, d, states):
+    """Random patterns, and states that differ from them in a tenth of the units."""
+    rng = np.random.default_rng(0)
+    y = rng.choice(np.float32([-1, 1]), (n, d))
+    return y, y[rng.integers(0, n, states)] * rng.choice(np.float32([-1, 1]), (states, d), p=[0.1, 0.9])
+
+
+def binary_case(case, kind, n, d, states, repeats, limit):
+    """Against one product of states and patterns; errors are units that take another sign than by Eq. 4 in float64."""
+    y, x = binary_patterns(n, d, states)
+    network, exact = binary_network(kind, y), binary_signs(kind, y, x[:2])
     patterns, cues = jnp.asarray(y), jnp.asarray(x)
     product = jax.jit(lambda patterns, x: x @ patterns.T)
     rivals = {"jax": lambda: product(patterns, cues)}
