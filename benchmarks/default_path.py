@@ -107,7 +107,7 @@ def cases(quick: bool, limit: float) -> dict[str, Callable[[str], list[Line]]]:
     for kind in ("cubic", "exponential", "user", "classical"):
         found[f"networks {kind} {n}x{d}"] = partial(binary_case, kind=kind, n=n, d=d, states=states, **timed)
     for n, d, states in memories:
-        found[f"memory {n}x{d}"] = partial(memory_case, n=n, d=d, states=states, limit=limit)
+        found[f"memory {n}x{d}"] = partial(memory_case, n=n, d=d, states=states, limit=30 + 2 * limit)
     found["small"] = small_case
     for n, goal in firsts:
         found[f"first {n}x64"] = partial(first_case, n=n, goal=goal, repeats=1 if quick else 3)
@@ -516,9 +516,9 @@ def memory_case(case, n, d, states, limit):
             child = subprocess.Popen([sys.executable, "-c", MEMORY, arguments], stdout=out)
             name = f"{what}, {levels}; patterns take {patterns:.3g}"
             try:
-                child.wait(timeout=2 * limit)
+                child.wait(timeout=limit)
             except subprocess.TimeoutExpired:
-                name += f"; stopped after {2 * limit:g} s"
+                name += f"; stopped after {limit:g} s"
                 fields = dict(line.split(":") for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
                 stopped = [int(fields["VmHWM"].split()[0]) / 1024]
                 child.kill()
