@@ -74,12 +74,12 @@ def classical(patterns, cue):
     [
         (PatternMemory, ProbabilityFlow(), exact_flow, Noise(ALPHA)),
         (PatternMemory, ProbabilityFlow(), exact_flow, Mask(0.5, ALPHA)),
-        # Masked cues can lie exactly between two patterns, where round-off drives 150 updates apart.
         (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Noise(ALPHA)),
+        (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Mask(0.5, ALPHA)),
         (ClassicalHopfield, Iteration(), classical, Noise(ALPHA)),
         (ClassicalHopfield, Iteration(), classical, Mask(0.5, ALPHA)),
     ],
-    ids=["diffusion", "diffusion-mask", "modern_hopfield", "classical", "classical-mask"],
+    ids=["diffusion", "diffusion-mask", "modern_hopfield", "modern_hopfield-mask", "classical", "classical-mask"],
 )
 def test_cell_is_the_oracles(family, dynamics, oracle, corruption):
     d, n = 7, 6

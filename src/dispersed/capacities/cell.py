@@ -102,8 +102,8 @@ def recall_cell(
 ) -> tuple[Int[np.ndarray, "sets m d"], Int[np.ndarray, "sets m d"]]:
     """The signs recalled from the damaged patterns, 0 where undecided, and those patterns."""
     cues = min(n, max_cues)
-    patterns, noise, chance = random_sets(seed, dimension, n, sets)
-    damaged = corruption.cues(patterns[:, :cues], noise[:, :cues], chance[:, :cues]).astype(patterns.dtype)
+    patterns, noise, chance = (array.astype(corruption.dtype) for array in random_sets(seed, dimension, n, sets))
+    damaged = corruption.cues(patterns[:, :cues], noise[:, :cues], chance[:, :cues]).astype(corruption.dtype)
     keys = np.random.default_rng([seed, dimension, n]).integers(2**32, size=(sets, 2), dtype=np.uint32)
     blocks = min(sets, math.ceil(sets * cues * n * dimension / BLOCK))
     # Every shape is a new program, and on a CPU small cells take longer to compile than to compute.
@@ -111,7 +111,8 @@ def recall_cell(
         functools.partial(_recall_blocks, family, dynamics, corruption.alpha, blocks),
         compiler_options=compiled_soon(0 if blocks == 1 else 1),
     )
-    recalled = np.asarray(program((patterns, damaged, keys)))
+    with jax.enable_x64(corruption.dtype == np.float64):
+        recalled = np.asarray(program((patterns, damaged, keys)))
     signs = np.where(np.abs(recalled) < UNDECIDED, 0, np.sign(recalled))
     return signs.astype(int), patterns[:, :cues].astype(int)
 

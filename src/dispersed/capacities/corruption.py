@@ -1,6 +1,7 @@
 """How cues are made of stored patterns."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
@@ -13,6 +14,8 @@ class Corruption(eqx.Module):
     """A way to damage patterns, and the signal level that a memory is told to recall them from."""
 
     alpha: float
+    dtype: ClassVar[type[np.floating]] = np.float32
+    """The precision in which its cues are recalled."""
 
     @abc.abstractmethod
     def cues(
@@ -34,10 +37,15 @@ class Noise(Corruption):
 
 
 class Mask(Corruption):
-    """Every entry set to zero with probability `rate`: the paper's completion cue, recalled as if from `alpha`."""
+    """Every entry set to zero with probability `rate`: the paper's completion cue, recalled as if from `alpha`.
+
+    Such a cue often has equal overlaps with several patterns and starts near a saddle of a network's energy. What
+    leads away from there is a difference of 1e-9 or less, so these cues are recalled in double precision.
+    """
 
     alpha: float
     rate: float
+    dtype = np.float64
 
     def __init__(self, rate: float = 0.5, alpha: float = 0.68) -> None:
         self.alpha = _level(alpha)
