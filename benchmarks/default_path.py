@@ -338,8 +338,7 @@ def updates(case, network, x, rivals, goal, exact, repeats, limit, wrong, same):
 
     `same`: whether PyTorch computes the whole update.
     """
-    from dispersed import recall
-    from dispersed.dynamics import Iteration
+    from dispersed import Iteration, recall
 
     cues, steps = jnp.asarray(x), 3
     functions = {
@@ -418,8 +417,7 @@ def user_interaction(a):
 
 
 def binary_network(kind, y):
-    from dispersed import ClassicalHopfield, DenseHopfield
-    from dispersed.memories import Exponential
+    from dispersed import ClassicalHopfield, DenseHopfield, Exponential
 
     if kind == "classical":
         return ClassicalHopfield(y)
