@@ -168,7 +168,13 @@ def measured(case, y, states, repeats, limit):
         wide = sigma > max(LEVELS)
         x = ((centre if wide else y[rng.integers(0, len(y), states)]) + sigma * noise).astype(np.float32)
         cues = jnp.asarray(x)
-        ours = {"recall": lambda cues=cues, sigma=sigma: recall(memory, cues, sigma=sigma).x}
+        results = []
+
+        def recalled(cues=cues, sigma=sigma, results=results):
+            results[:] = [recall(memory, cues, sigma=sigma)]
+            return results[0].x
+
+        ours = {"recall": recalled}
         if not wide:
             ours["denoise"] = lambda cues=cues, sigma=sigma: memory.denoise(cues, sigma)
         others = {name: rival(x, sigma) for name, rival in rivals.items()}
@@ -177,8 +183,7 @@ def measured(case, y, states, repeats, limit):
         if not wide:
             lines.append(denoised(case, f"denoise, {level}", y, x, sigma, ours | others, times, spread))
         goal = 5 if not wide and len(y) >= 50_000 else 25
-        result = recall(memory, cues, sigma=sigma)
-        agree = same_basins(y, x[: 2 * CHECKED], sigma, result)
+        agree = same_basins(y, x[: 2 * CHECKED], sigma, results[0])
         lines.append(against(case, f"recall, {level}", times, "recall", goal, error=agree))
     return lines
 
