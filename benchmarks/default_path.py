@@ -518,19 +518,19 @@ def memory_case(case, n, d, states, limit):
             arguments = json.dumps([n, d, min(states, n), WIDE, what])
             child = subprocess.Popen([sys.executable, "-c", MEMORY, arguments], stdout=out)
             name = f"{what}, {levels}; patterns take {patterns:.3g}"
+            # A process that failed, as one without memory does, or that was stopped has reached nothing.
+            unfinished = [float("inf")]
             try:
-                child.wait(timeout=limit)
+                if not child.wait(timeout=limit):
+                    unfinished = []
             except subprocess.TimeoutExpired:
-                name += f"; stopped after {limit:g} s"
                 fields = dict(line.split(":") for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
-                stopped = [int(fields["VmHWM"].split()[0]) / 1024]
+                resident = int(fields["VmHWM"].split()[0]) / 1024
+                name += f"; stopped after {limit:g} s, then {resident:.0f} in all"
                 child.kill()
                 child.wait()
-            else:
-                # A process that failed, as one without memory does, has no peak.
-                stopped = [float("inf")] if child.returncode else []
             out.seek(0)
-            before, peak = [float(line) for line in out] + stopped
+            before, peak = [float(line) for line in out] + unfinished
         lines.append(Line(case, name, peak - before, "MiB", patterns + 512))
     return lines
 
