@@ -8,7 +8,7 @@ import numpy as np
 from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.engines import StoredMemory
-from dispersed.engines.certified_flow import CERTIFIED, FlowSolver
+from dispersed.engines.certified_flow import FlowSolver
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
 from dispersed.validation import is_known, positive_number
@@ -61,19 +61,21 @@ class CertifiedFlow(Dynamics):
         scale = np.asarray(process.scale(process.time(levels)), float)
         z = np.asarray(cues, float) / scale[:, None]
         solver = FlowSolver(memory.placed, self.steps, self.sigma_min, self.tol)
-        path, screens, sums = solver.solve(z, np.asarray(levels, float))
+        found = solver.solve(z, np.asarray(levels, float))
         dtype = cues.dtype
-        proven = path.status == CERTIFIED
         return Recall(
-            jnp.asarray(path.x, dtype),
-            jnp.asarray(path.index, int),
-            jnp.asarray(path.share, dtype),
-            jnp.asarray(np.where(proven, 1, path.period), int),
-            jnp.asarray(path.step + 1, int),
-            jnp.asarray(path.evaluations, int),
+            jnp.asarray(found.x, dtype),
+            jnp.asarray(found.pattern, int),
+            jnp.asarray(found.responsibility, dtype),
+            jnp.asarray(found.converged, int),
+            jnp.asarray(found.steps, int),
+            jnp.asarray(found.evaluations, int),
             None,
             None,
             Certificate(
-                jnp.asarray(path.bound, dtype), jnp.asarray(proven), jnp.asarray(screens, int), jnp.asarray(sums, int)
+                jnp.asarray(found.bound, dtype),
+                jnp.asarray(found.certified),
+                jnp.asarray(found.screens, int),
+                jnp.asarray(found.sums, int),
             ),
         )

@@ -1,13 +1,13 @@
-r"""One cheap pass that finds every pattern that can matter, and bounds the weight of all others together.
+r"""Candidate screening: one cheap pass finds every pattern that can matter, and bounds all others together.
 
-Logits are computed in single precision. Each pattern whose logit comes within some nats of the best so far is marked,
+Logits are computed in single precision. Each pattern whose logit comes within some nats of the best so far is selected,
 one bit a pattern; of all others only the weight is summed, which costs one matrix product where a sum costs two. The
-best is known only at the end, so too many are marked at first: the largest logit of every tile tells which of them to
-leave to the others after all, from the lowest on, as long as together they weigh no more than was asked for. This holds
-whatever the patterns are and in whatever order they lie; only how many are kept depends on that.
+best is known only at the end, so too many are selected at first: the largest logit of every tile tells which of them
+to exclude after all, from the lowest on, as long as together they weigh no more than was asked for. This holds whatever
+the patterns are and in whatever order they lie; only the number of candidates depends on that.
 
 For few states a pass takes as long as it takes to read the patterns. Those in memory are then read in one byte a unit:
-with ŷ for y, a logit is off by β|(x − μ)·(y − ŷ)| ≤ β‖x − μ‖‖y − ŷ‖, which joins its round-off.
+with ŷ for y, a logit is off by β|(x − c)·(y − ŷ)| ≤ β‖x − c‖‖y − ŷ‖ more, which joins its round-off.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,262 +19,372 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from dispersed.engines.bitmask import MaskedTiles, chunk_starts, words
-from dispersed.engines.online_softmax import BlockScan, EncodedRows, padded_batch, scan_block
+from dispersed.engines.bitmask import SelectedTiles, chunk_starts, selected_tiles
+from dispersed.engines.collectives import all_gather
+from dispersed.engines.online_softmax import BlockScan, EncodedRows, batch_size, padded_batch, scan_block
 from dispersed.engines.placed_patterns import Block, PlacedPatterns
-from dispersed.engines.roundoff import log_sum_at_least, logit_error
+from dispersed.engines.roundoff import gamma, log_sum_bound, logit_error
 from dispersed.types import Numbers
 
-FAR = 1e100
-"""Where what was left out lies if nothing was."""
+FAR = 1e76
+"""The distance of the nearest excluded pattern if none was excluded."""
+SLACK = 4 * float(np.finfo(np.float32).eps)
+"""The relative error of a difference of two numbers in single precision, more than twice over."""
 LOWEST = -1e30
 """The logit of no pattern at all."""
-MAX_ROUNDOFF = 0.6
-"""Nats of round-off from which on a sum of weights is not trusted."""
-STATES_PER_PASS = 1 << 11
-"""States that one pass serves: enough that reading the patterns costs nothing."""
-FEW_STATES = 16
-"""States up to which a pass takes about as long as it takes to read the patterns."""
-LEVELS = 64
-"""Depths below the best logit at which patterns can be left out."""
-SAMPLE_SIZE = 1024
-"""Patterns from which the others are guessed."""
-DEPTH = 20
-"""Nats below the best at which patterns still count, roughly, whatever is asked for."""
-PENDING_TILES = 1 << 18
-"""Tiles whose marks are read together."""
 
 
 class Candidates(NamedTuple):
-    """What one state keeps of a screen."""
+    """The candidates of one state, and bounds on all patterns that were excluded. Lengths are in internal units."""
 
     indices: np.ndarray
-    """Of the patterns kept, (k,)."""
+    """The indices of the candidates among this host's patterns, (k,)."""
     log_tail_mass: float
-    """At least log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over all others."""
+    """An upper bound on log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over all excluded patterns."""
+    log_tail_max: float
+    """An upper bound on the largest term of that sum, as a logarithm."""
     excluded_distance: float
-    """At most the distance from x to the nearest of them."""
+    """A lower bound on the distance from x to the nearest excluded pattern."""
+
+
+class States(NamedTuple):
+    """States in internal units, and what follows from them for every scan."""
+
+    x: np.ndarray
+    """The states (b, d)."""
+    sigma: np.ndarray
+    """The noise levels (b,)."""
+    moved: np.ndarray
+    """The states taken from the centre, (b, d)."""
+    norm: np.ndarray
+    """‖x − c‖, (b,)."""
+
+    @staticmethod
+    def of(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> "States":
+        """The states x at noise levels sigma, both in internal units."""
+        moved = x - placed.statistics.centre
+        return States(x, sigma, moved, np.linalg.norm(moved, axis=1))
+
+    def only(self, some: np.ndarray) -> "States":
+        """Some of the states, by index or mask."""
+        return States(*(part[some] for part in self))
+
+    @property
+    def beta(self) -> np.ndarray:
+        """1/σ², (b,)."""
+        return self.sigma**-2.0
+
+    @property
+    def half_square(self) -> np.ndarray:
+        """β‖x − c‖²/2, by which −‖x − y‖²/(2σ²) is less than the logit of products, (b,)."""
+        return self.beta * self.norm**2 / 2
+
+    def half_square_error(self) -> np.ndarray:
+        """The most by which `half_square`, and its difference from a logit, can be off, (b,)."""
+        return gamma(self.x.shape[1] + 8, float) * 2 * self.half_square
+
+    def logit_error(self, placed: PlacedPatterns, dtype: Any) -> np.ndarray:
+        """The most by which a logit in precision `dtype` can be off, (b,)."""
+        known = placed.statistics
+        d = self.x.shape[1]
+        return logit_error(d, dtype, self.beta, self.norm, known.radius, known.max_log_weight, known.flush)
 
 
 class LogitSample(eqx.Module):
-    """What the first `SAMPLE` patterns say of each state, from which the rest is guessed, (b,)."""
+    """The logits of the first patterns for each state, (b,), from which all are guessed; no bound rests on it."""
 
-    log_mass: Numbers
-    """Log Σ e^ℓ over them."""
-    top: Numbers
-    """Of their logits the largest,"""
-    middle: Numbers
-    """the mean"""
+    log_sum: Numbers
+    """Log Σ e^ℓ over the sample."""
+    largest: Numbers
+    """The largest logit of the sample."""
+    mean: Numbers
+    """The mean of its logits."""
     deviation: Numbers
-    """and the standard deviation."""
+    """The standard deviation of its logits."""
     near: Numbers
-    """The fraction of them within `DEPTH` of the largest."""
+    """The fraction of the sample within some nats of the largest."""
 
     def best(self, n: int) -> np.ndarray:
-        """The largest logit of n patterns, as if all were normal and like these."""
-        guessed = self.middle + self.deviation * -ndtri(1 / max(n, 2))
-        return np.nan_to_num(np.fmax(self.top, guessed), nan=LOWEST, neginf=LOWEST)
+        """The largest logit of n patterns, as if all logits were normal and like these."""
+        guessed = self.mean + self.deviation * -ndtri(1 / max(n, 2))
+        return np.nan_to_num(np.fmax(self.largest, guessed), nan=LOWEST, neginf=LOWEST)
 
     def above(self, logit: np.ndarray) -> np.ndarray:
-        """What fraction of all patterns has larger logits than that."""
-        return ndtr((self.middle - logit) / np.maximum(self.deviation, 1e-30))
+        """The fraction of all patterns that have larger logits than that."""
+        return ndtr((self.mean - logit) / np.maximum(self.deviation, 1e-30))
+
+    def only(self, some: np.ndarray) -> "LogitSample":
+        """The sample for some of the states."""
+        return jax.tree.map(lambda part: part[some], self)
 
 
-def screening_depth(share: float, n: int, off: Any = 0.0) -> Any:
-    """Nats below the best from which on patterns are left out, with logits off by `off` at most.
+def sample_logits(placed: PlacedPatterns, states: States) -> LogitSample:
+    """The logits of the first patterns of this host for each state."""
+    b, d = states.x.shape
+    size = 1 << 2 * -(-(b - 1).bit_length() // 2)  # a power of four: a few more states cost little here
+    x, beta = np.zeros((size, d), np.float32), np.ones(size, np.float32)
+    with np.errstate(over="ignore"):
+        x[:b], beta[:b] = states.moved, states.beta
+    options = placed.options
+    rows = next(iter(placed.blocks())).rows
+    found = _sample(rows, x, beta, min(rows.codes.shape[0], options.sample_patterns), options.sample_depth)
+    return jax.tree.map(lambda part: np.asarray(part)[:b], found)
 
-    As long as they are no denser there than √n a nat, all of them weigh less than about `share` of the best; and surely
+
+@eqx.filter_jit
+def _sample(rows: EncodedRows, x: Any, beta: Any, size: int, depth: float) -> LogitSample:
+    _, logits = rows.chunk(jnp.asarray(0), size, x, beta)
+    there = logits > -jnp.inf
+    largest = logits.max(axis=1)
+    return LogitSample(
+        jax.nn.logsumexp(logits, axis=1),
+        largest,
+        jnp.mean(logits, axis=1, where=there),
+        jnp.std(logits, axis=1, where=there),
+        jnp.sum(logits > largest[:, None] - depth, axis=1) / jnp.maximum(there.sum(axis=1), 1),
+    )
+
+
+def allowed_tail(placed: PlacedPatterns, tol: float) -> float:
+    """The weight of the excluded patterns, relative to the leading one, that moves the mean by a fraction of `tol`."""
+    options = placed.options
+    return min(options.tail_fraction * tol / max(placed.statistics.radius, 1e-300), options.most_tail)
+
+
+def screening_depth(tail: float, n: int, off: Any, trusted: float) -> Any:
+    """The nats below the best logit from which on patterns are excluded, with logits off by `off` at most.
+
+    As long as they are no denser there than √n a nat, all of them weigh less than about `tail` of the best; and surely
     they do where round-off is so large that their sum says nothing.
     """
-    return -np.log(share) + np.log(n) * np.where(off < MAX_ROUNDOFF, 0.5, 1.0) + 2 * off
+    return -np.log(tail) + np.log(n) * np.where(off < trusted, 0.5, 1.0) + 2 * off
+
+
+def screen_states(
+    placed: PlacedPatterns, states: States, tail: float, guess: LogitSample | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `Candidates` of every state, and which states were screened.
+
+    They are None for a state that was not screened, because the sample tells that it would have too many candidates, or
+    that turned out to have more than are cheaper to sum. What is excluded weighs at most `tail` of what the leading
+    pattern weighs, or, where round-off or the depth of the screen does not allow that, as much as `log_tail_mass` says.
+    """
+    n, options = placed.shape[0], placed.options
+    most = options.most_candidates(n)
+    b = len(states.x)
+    found = np.full(b, None, object)
+    off = states.logit_error(placed, np.float32)
+    tried = all_gather(np.isfinite(off)).all(axis=0)
+    if not tried.any():
+        return found, tried
+    guess = sample_logits(placed, states) if guess is None else guess
+    if n > max(options.sample_patterns, most):
+        near = guess.near
+        # Whether a pattern stands out that was not seen yet is seen only by trying, which is cheap for few states.
+        expected = guess.above(guess.best(n) - screening_depth(tail, n, off, options.trusted_roundoff))
+        if b <= options.cheap_states:
+            near = np.minimum(near, expected)
+        near = np.where(off < options.trusted_roundoff, near, np.maximum(near, expected))
+        tried &= all_gather(near < most / n).all(axis=0)
+        # One pass over all patterns for a few states costs more than to sum them along with the others.
+        tried &= tried.mean() >= 0.5
+    likely = np.flatnonzero(tried)
+    for start in range(0, len(likely), options.states_per_pass):
+        some = likely[start : start + options.states_per_pass]
+        for i, one in zip(some, screen(placed, states.only(some), tail, most, guess.only(some)), strict=True):
+            found[i] = one
+    # What is too much for one host is too much.
+    found[all_gather(np.array([one is None for one in found])).any(axis=0)] = None
+    return found, tried
 
 
 def screen(
-    placed: PlacedPatterns,
-    x: np.ndarray,
-    sigma: np.ndarray,
-    share: float,
-    max_candidates: int,
-    guess: LogitSample | None = None,
+    placed: PlacedPatterns, states: States, tail: float, most: int, guess: LogitSample | None = None
 ) -> list[Candidates | None]:
-    """What states x (b, d) at noise levels sigma (b,), in double precision, keep; None for more than `limit` patterns.
+    """The `Candidates` of states, from one pass over this host's patterns; None for more than `most` of them.
 
-    What is left out weighs at most `share` of what the leading pattern weighs, or, where round-off or the depth of the
-    search does not allow that, what `log_rest` says.
+    The round-off of logits in single precision must be finite.
     """
-    statistics = placed.statistics
-    b, d = x.shape
-    n = len(placed.storage)
-    guess = sample_logits(placed, x, sigma) if guess is None else guess
-    beta = 1 / sigma**2
-    moved = x - statistics.centre.astype(float)
-    off = logit_error(
-        d,
-        np.float32,
-        beta,
-        np.linalg.norm(moved, axis=1),
-        statistics.centre_norm,
-        statistics.norm,
-        statistics.max_log_weight,
-    )
+    b = len(states.x)
+    n, options = len(placed.storage), placed.options
+    guess = sample_logits(placed, states) if guess is None else guess
+    off = states.logit_error(placed, np.float32)
     blocks: Iterable[Block] = placed.blocks()
-    if b <= FEW_STATES and placed.quantized is not None:
-        blurred = off + beta * np.linalg.norm(moved, axis=1) * placed.quantized.error
-        # Few more patterns are that much deeper, unless logits differ by little more than that.
-        deeper = screening_depth(share, n, blurred) - screening_depth(share, n, off)
-        if ((blurred < MAX_ROUNDOFF) | (deeper < guess.deviation / 2)).all():
-            blocks, off = placed.quantized.blocks, blurred
-    near = np.minimum(screening_depth(share, placed.shape[0], off), 1e30)
-    # Should the best be lower than guessed, there are marks all the same.
-    floor = np.minimum(guess.best(n), np.maximum(guess.top, LOWEST) + np.log(n) / 4)
-    found = _ScreeningState(placed, b, floor.astype(float), near, max_candidates)
-    states = padded_batch(moved, np.float32), padded_batch(beta, np.float32), statistics.centre
-    depths = padded_batch(near, np.float32)
 
-    def asked() -> Iterator[tuple[Block, np.ndarray]]:
-        """Every block with the best that is known when its turn comes: the closer, the fewer marks that do not stay."""
+    def depth_of(off: np.ndarray) -> np.ndarray:
+        return screening_depth(tail, placed.shape[0], off, options.trusted_roundoff)
+
+    if b <= options.few_states and placed.quantized is not None:
+        blurred = off + states.beta * states.norm * placed.quantized.error
+        # Few more patterns are that much deeper, unless logits differ by little more than that.
+        deeper = depth_of(blurred) - depth_of(off)
+        if ((blurred < options.trusted_roundoff) | (deeper < guess.deviation / 2)).all():
+            blocks, off = placed.quantized.blocks, blurred
+    # Half of it for what rounding in single precision may add to what was not selected.
+    depth = depth_of(off)
+    depth = np.minimum(depth + 2 * SLACK * (np.abs(guess.best(n)) + depth), 1e30)
+    # Should the best be lower than guessed, some are selected all the same.
+    floor = np.minimum(guess.best(n), np.maximum(guess.largest, LOWEST) + np.log(n) / 4)
+    found = _Screening(placed, states, off, depth, floor.astype(float), most)
+    x, beta, depths = (padded_batch(part, np.float32) for part in (states.moved, states.beta, depth))
+    size = placed.chunk(batch_size(b))
+
+    def items() -> Iterator[tuple[Block, np.ndarray]]:
+        """Every block with the best that is known when its turn comes: the closer, the fewer are selected in vain."""
         for block in blocks:
             yield block, padded_batch(found.best, np.float32)
 
-    def ask(item: tuple[Block, np.ndarray]) -> tuple[int, BlockScan]:
+    def evaluate(item: tuple[Block, np.ndarray]) -> tuple[int, BlockScan]:
         block, floor = item
-        return block.start, scan_block(block.rows, *states, floor, depths, False)
+        return block.start, scan_block(block.rows, x, beta, floor, depths, False, size)
 
-    for start, here in placed.each(ask, asked()):
+    for start, here in placed.map_blocks(evaluate, items()):
         found.add(start, here)
         if not found.few.any():
             return [None] * b
-    return found.kept(x, sigma, share, off, placed.terms(len(states[0])))
+    return found.candidates(tail, placed.terms(len(x)))
 
 
-class _ScreeningState:
-    """What is found while a pass goes on, for b states."""
+class _Screening:
+    """What is known of b states while a pass goes on."""
 
     def __init__(
-        self, placed: PlacedPatterns, b: int, floor: np.ndarray, near: np.ndarray, max_candidates: int
+        self,
+        placed: PlacedPatterns,
+        states: States,
+        off: np.ndarray,
+        depth: np.ndarray,
+        floor: np.ndarray,
+        most: int,
     ) -> None:
-        self.placed, self.b, self.near, self.limit = placed, b, near, max_candidates
+        self.placed, self.states, self.off, self.depth, self.most = placed, states, off, depth, most
+        b = len(floor)
         self.best = floor.copy()
         """The largest logit, or what it was guessed to be."""
-        self.top = np.full(b, LOWEST)
+        self.largest = np.full(b, LOWEST)
         """The largest logit so far."""
-        self.log_tail_mass = np.full(b, -np.inf)
-        """Log Σ e^ℓ over all that were not marked."""
-        self.nearest = np.full(b, -np.inf)
+        self.log_rest = np.full(b, -np.inf)
+        """Log Σ e^ℓ over all that were not selected, as computed."""
+        self.max_unweighted = np.full(b, -np.inf)
         """The largest ℓ − log w of those, if not all weigh alike."""
         self.counts = np.zeros(b, np.int64)
-        self.words: list[tuple[MaskedTiles, np.ndarray]] = []
+        self._tiles: list[tuple[SelectedTiles, np.ndarray]] = []
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     @property
     def few(self) -> np.ndarray:
-        """Who has not too many marks: even before the best is known there are not many more than stay."""
-        return self.counts <= 4 * self.limit
+        """Which states have not too many selected: even before the best is known there are not many more than stay."""
+        return self.counts <= 4 * self.most
 
     def add(self, start: int, here: BlockScan) -> None:
-        """The patterns of a block."""
-        b = self.b
-        tops, marks = np.asarray(here.tops), np.asarray(here.marks)
-        top = np.asarray(here.others.top, float)[:b]
+        """Add the patterns of a block."""
+        b = len(self.best)
+        tile_maxima, bitmask = np.asarray(here.tile_maxima), np.asarray(here.bitmask)
+        top = np.asarray(here.others.max_logit, float)[:b]
         with np.errstate(divide="ignore"):
-            self.log_tail_mass = np.logaddexp(self.log_tail_mass, top + np.log(np.asarray(here.others.mass, float)[:b]))
-        self.top = np.maximum(self.top, tops[:, :b].max(axis=(0, 2)))
-        self.best = np.maximum(self.best, self.top)
-        if here.nearest is not None:
-            self.nearest = np.maximum(self.nearest, np.asarray(here.nearest, float)[:b])
-        self._pending.append((chunk_starts(start, marks), marks, tops))
-        if len(self._pending) * marks.size > PENDING_TILES:
+            self.log_rest = np.logaddexp(self.log_rest, top + np.log(np.asarray(here.others.mass, float)[:b]))
+        self.largest = np.maximum(self.largest, tile_maxima[:, :b].max(axis=(0, 2)))
+        self.best = np.maximum(self.best, self.largest)
+        if here.max_unweighted is not None:
+            self.max_unweighted = np.maximum(self.max_unweighted, np.asarray(here.max_unweighted, float)[:b])
+        self._pending.append((chunk_starts(start, bitmask), bitmask, tile_maxima))
+        if len(self._pending) * bitmask.size > self.placed.options.pending_tiles:
             self._read()
 
     def _read(self) -> None:
-        """The marks of the last blocks, so many at a time that it does not matter what a call costs."""
+        """Read the bitmasks of the last blocks, so many at a time that it does not matter what a call costs."""
         if not self._pending:
             return
-        starts, marks, tops = map(np.concatenate, zip(*self._pending, strict=True))
+        starts, bitmask, tile_maxima = map(np.concatenate, zip(*self._pending, strict=True))
         self._pending.clear()
-        new, where = words(marks, self.b, starts)
-        self.counts += np.bincount(new.owner, new.counts, self.b).astype(np.int64)
-        live = self.few[new.owner]
-        self.words.append((new.only(live), tops[where][live].astype(float)))
+        new, where = selected_tiles(bitmask, len(self.best), starts)
+        self.counts += np.bincount(new.state, new.counts, len(self.best)).astype(np.int64)
+        live = self.few[new.state]
+        self._tiles.append((new.only(live), tile_maxima[where][live].astype(float)))
 
-    def kept(
-        self, x: np.ndarray, sigma: np.ndarray, share: float, off: np.ndarray, terms: int
-    ) -> list[Candidates | None]:
-        """What stays of each state, once all patterns were asked."""
+    def candidates(self, tail: float, terms: int) -> list[Candidates | None]:
+        """What every state ends up with, once all blocks were added."""
         self._read()
-        b, placed = self.b, self.placed
-        n = len(placed.storage)
-        new, tops = MaskedTiles.joined(part for part, _ in self.words), np.concatenate([top for _, top in self.words])
-        owner = new.owner
-        rest = log_sum_at_least(self.log_tail_mass, self.top, n, off, terms, np.float32)
-        # Tiles by depth: they go from the deepest on, as if all that is marked in a tile were its best.
-        below = self.top[owner] - tops
-        level = np.minimum(below * (LEVELS / self.near[owner]), LEVELS - 1).astype(np.int64)
-        weight = new.counts * np.exp(-below)
-        mass = np.bincount(owner * LEVELS + level, weight, b * LEVELS).reshape(b, LEVELS)
-        tail = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1]
+        b, placed, off = len(self.best), self.placed, self.off
+        n, levels = len(placed.storage), placed.options.depth_levels
+        tiles = SelectedTiles.concatenated(part for part, _ in self._tiles)
+        maxima = np.concatenate([part for _, part in self._tiles])
+        state = tiles.state
+        rest = log_sum_bound(self.log_rest, self.largest, n, off, terms, np.float32)
+        # Tiles by depth: they are cut from the deepest on, as if all that is selected in a tile were its best.
+        below = self.largest[state] - maxima
+        level = np.minimum(below * (levels / self.depth[state]), levels - 1).astype(np.int64)
+        weight = tiles.counts * np.exp(-below)
+        mass = np.bincount(state * levels + level, weight, b * levels).reshape(b, levels)
+        deeper = np.cumsum(mass[:, ::-1], axis=1)[:, ::-1]
         with np.errstate(over="ignore"):
             # Beside what the best weighs at least.
-            allowed = np.exp(rest - self.top + off)[:, None] + tail * np.exp(np.minimum(2 * off, 600))[:, None] <= share
-        cut = np.where(allowed.any(axis=1), allowed.argmax(axis=1), LEVELS)
-        stays = level < cut[owner]
-        whose, which = new.only(stays).patterns()
+            excluded = np.exp(rest - self.largest + off)[:, None] + deeper * np.exp(np.minimum(2 * off, 600))[:, None]
+        allowed = excluded <= tail
+        cut = np.where(allowed.any(axis=1), allowed.argmax(axis=1), levels)
+        stays = level < cut[state]
+        whose, which = tiles.only(stays).patterns()
         counts = np.bincount(whose, minlength=b)
-        largest = self.best - self.near + 4 * np.finfo(np.float32).eps * (np.abs(self.best) + self.near)
-        np.maximum.at(largest, owner[~stays], tops[~stays])
+        # What was not selected fell short of the best, as computed in single precision.
+        largest = self.best - self.depth + SLACK * (np.abs(self.best) + self.depth)
+        np.maximum.at(largest, state[~stays], maxima[~stays])
         with np.errstate(divide="ignore"):
-            rest = np.logaddexp(rest, self.top + off + np.log(np.bincount(owner[~stays], weight[~stays], b)))
+            rest = np.logaddexp(rest, self.largest + off + np.log(np.bincount(state[~stays], weight[~stays], b)))
         rest = np.minimum(rest, np.log(n) + largest + off)
-        # Where no more can be left out, a share of a few times what was asked for will do, and no more than that.
-        few = self.few & (counts <= self.limit)
-        if self.limit < n:
-            few &= rest - self.top + off <= np.log(4 * share)
-        empty_sums = counts == placed.present
-        rest[empty_sums], largest[empty_sums] = -np.inf, -np.inf
+        # Where no more can be excluded, a few times what was asked for will do, and no more than that.
+        few = self.few & (counts <= self.most)
+        if self.most < n:
+            few &= rest - self.largest + off <= np.log(4 * tail)
+        log_max = largest + off
         if not placed.uniform:
             # How near a pattern lies depends on its logit without its weight.
-            gone, index = new.only(~stays).patterns()
-            largest = self.nearest + 4 * np.finfo(np.float32).eps * np.abs(self.nearest)
-            np.maximum.at(largest, gone, np.repeat(tops[~stays], new.counts[~stays]) - placed.log_weights(index))
-            largest[empty_sums] = -np.inf
-        squares = np.sum(x * x, axis=1)
-        excluded_distance = distance_from_logit(largest + off, sigma, squares)
-        rest -= squares / (2 * sigma**2)
-        which = which[np.argsort(whose, kind="stable")]
-        ends = np.cumsum(counts)
-        found: list[Candidates | None] = [None] * b
-        for i in np.flatnonzero(few):
-            found[i] = Candidates(which[ends[i] - counts[i] : ends[i]], float(rest[i]), float(excluded_distance[i]))
-        return found
+            gone, index = tiles.only(~stays).patterns()
+            largest = self.max_unweighted + SLACK * np.abs(self.max_unweighted)
+            np.maximum.at(largest, gone, np.repeat(maxima[~stays], tiles.counts[~stays]) - placed.log_weights(index))
+        none = counts == placed.present
+        rest[none], log_max[none], largest[none] = -np.inf, -np.inf, -np.inf
+        return as_candidates(self.states, off, rest, log_max, largest, few, whose, which)
 
 
-def distance_from_logit(largest: Any, sigma: Any, square: Any) -> Any:
-    """At most the distance to patterns whose ℓ − log w are at most `largest`.
+def as_candidates(
+    states: States,
+    off: np.ndarray,
+    log_rest: np.ndarray,
+    log_max: np.ndarray,
+    max_unweighted: np.ndarray,
+    some: np.ndarray,
+    whose: np.ndarray,
+    which: np.ndarray,
+) -> list[Candidates | None]:
+    """The `Candidates` of those states that are among `some`, from bounds on logits of products.
 
-    ‖x − y‖² = 2σ²(log w − ℓ) + ‖x‖², with ℓ as the logits are computed, without ‖x‖²/(2σ²).
+    `log_rest` and `log_max` bound the logarithm of the sum and of the largest of the terms of all excluded patterns,
+    and `max_unweighted` + `off` their logits without prior weights. The candidates `which` (k,) belong to the states
+    `whose` (k,), and are in order for each of them.
     """
-    away = np.minimum(square - 2 * sigma**2 * largest, FAR**2)
-    return np.sqrt(np.clip(away - 1e-14 * (np.abs(away) + square), 0, FAR**2))
-
-
-def sample_logits(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> LogitSample:
-    """A guess; no bound rests on it."""
-    size = 1 << 2 * -(-(len(x) - 1).bit_length() // 2)  # a power of four: a few more states cost little here
-    statistics = placed.statistics
-    states = np.zeros((size, x.shape[1]), np.float32), np.ones(size, np.float32)
-    states[0][: len(x)], states[1][: len(x)] = x - statistics.centre.astype(float), 1 / sigma**2
-    found = _sample(next(iter(placed.blocks())).rows, *states, statistics.centre)
-    return jax.tree.map(lambda part: np.asarray(part)[: len(x)], found)
-
-
-@eqx.filter_jit
-def _sample(rows: EncodedRows, x: Any, beta: Any, centre: Any) -> LogitSample:
-    _, here = rows.chunk(jnp.asarray(0), min(rows.codes.shape[0], SAMPLE_SIZE), x, beta, centre)
-    there = here > -jnp.inf
-    return LogitSample(
-        jax.nn.logsumexp(here, axis=1),
-        here.max(axis=1),
-        jnp.mean(here, axis=1, where=there),
-        jnp.std(here, axis=1, where=there),
-        jnp.sum(here > here.max(axis=1, keepdims=True) - DEPTH, axis=1) / jnp.maximum(there.sum(axis=1), 1),
+    half, error = states.half_square, states.half_square_error()
+    distance = distance_from_logit(max_unweighted + off, states)
+    tail, most = (
+        bound - half + error + gamma(4, float) * np.where(np.isfinite(bound), np.abs(bound), 0)
+        for bound in (log_rest, log_max)
     )
+    which = which[np.argsort(whose, kind="stable")]
+    counts = np.bincount(whose, minlength=len(half))
+    ends = np.cumsum(counts)
+    found: list[Candidates | None] = [None] * len(half)
+    for i in np.flatnonzero(some):
+        indices = which[ends[i] - counts[i] : ends[i]]
+        found[i] = Candidates(indices, float(tail[i]), float(most[i]), float(distance[i]))
+    return found
+
+
+def distance_from_logit(largest: np.ndarray, states: States) -> np.ndarray:
+    """A lower bound on the distance to patterns whose ℓ − log w are at most `largest`, (b,).
+
+    ‖x − y‖² = ‖x − c‖² − 2σ²(ℓ − log w), with ℓ the logit of products.
+    """
+    square, d = states.norm**2, states.x.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = np.minimum(square - 2 * states.sigma**2 * largest, FAR**2)
+        away = away - gamma(d + 8, float) * 2 * (np.abs(away) + square)
+        return np.sqrt(np.clip(np.nan_to_num(away, nan=0.0), 0, FAR**2)) * (1 - 1e-15)

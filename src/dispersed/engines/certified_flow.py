@@ -1,20 +1,21 @@
-r"""The probability flow over any number of patterns, certified, at the price of looking at all of them a few times.
+r"""The probability flow over any number of patterns, certified, at the price of a few passes over all of them.
 
-One look at all patterns finds those that matter; the others are bounded, there and along the way
-(`dispersed.engines.shortlist`). The flow then runs on those that were kept until the bound says that more must be
-looked at, or until one pattern provably owns the basin: the exact flow ends there, and nothing is left to compute.
-Where very many patterns matter, at high noise, all are summed, and as few steps as possible are to be taken there. So
-the flow
+One screen finds the patterns that can matter; the others are bounded, there and along the way
+(`dispersed.engines.shortlist`). The flow then runs on the shortlist until the bound says that all patterns must be
+screened again, or until the state is in the certified basin of attraction of one pattern: the exact flow ends there,
+and nothing is left to compute. Where very many patterns matter, at high noise, all are summed, and as few steps as
+possible are to be taken there. So the flow
 
     d(z/σ)/dσ = −D_σ(z)/σ²
 
-is integrated with D a quadratic in w = κ/(σ + κ) through its last three values, which is a multistep method of order 3
-like that of `ExponentialIntegrator`, but for what D is a polynomial in. Above the spread c of the patterns, D differs
-from their mean μ in proportion to 1/σ, as w does; far below κ, a polynomial in w is one in σ. And at σ = ∞, where
-w = 0, D = μ is a value that need not be computed: a flow that begins at high noise begins with it.
+is integrated with D a quadratic in w = κ/(σ + κ) through its last three values, a multistep method. Above the spread s
+of the patterns, D differs from their mean μ in proportion to 1/σ, as w does; far below κ, a polynomial in w is one in
+σ. And at σ = ∞, where w = 0, D = μ is a value that need not be computed: a flow that begins at high noise begins with
+it.
+
+Noise levels are even in log(1 + s/σ).
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,17 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.engines.certified_posterior import (
-    allowed_tail,
-    grouped_shortlists,
-    max_candidates,
-    pad_batch,
-    posterior,
-    round_up,
-    screen_states,
-)
+from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
-from dispersed.engines.full_scan import ScanResult, scan_to_tolerance
+from dispersed.engines.ladder import SINGLE, climb, enclosing_ball, grouped_shortlists, pad_batch, round_up
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.engines.shortlist import (
     EnclosingBall,
@@ -47,67 +40,64 @@ from dispersed.engines.shortlist import (
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 RUNNING, INVALID, CERTIFIED, ENDED = range(4)
-"""On its way; in need of another look at all patterns; decided; at the last noise level."""
-HIGH, COARSE, KAPPA = 0.5, 0.3, 0.1
-"""In units of c: the noise from which on a flow begins at σ = ∞, what its steps are even with instead of c, and κ. By
-trial, on digits, clusters and a power law."""
-SMALL = 256
-"""Kept patterns below which leaving more out is not worth a step of its own."""
-STRIDE = 4
-"""Steps between two such."""
-LEAD_MARGIN = 3.0
-"""Nats by which the leading pattern may weigh less than all that was kept."""
-MARGIN = 1e-3
-"""How much less than the tolerance allows may be left out where the flow is to go on: what was left out grows."""
+"""A state is on its way, has a shortlist that does not serve any more, is decided, or is at the last noise level."""
+NARROWEST = 1e-12
+"""The least spread beside a noise level, so that equal patterns have one."""
 
 
 class FlowState(eqx.Module):
-    """A state on its way from its cue."""
+    """A state on its way from its cue, in internal units."""
 
     x: Float[Numbers, "*b d"]
+    """The state."""
     before: Float[Numbers, "*b d"]
-    """D of the step before,"""
+    """D of the step before."""
     earlier: Float[Numbers, "*b d"]
-    """and of the one before that."""
+    """D of the step before that."""
     step: Int[Numbers, "*b"]
+    """The number of steps taken."""
     start: Float[Numbers, "*b"]
-    """σ of the cue."""
+    """log(1 + s/σ) at the cue."""
     h: Float[Numbers, "*b"]
-    """Steps in log(σ/(σ + c)),"""
+    """The length of a step in log(1 + s/σ)."""
     spread: Float[Numbers, "*b"]
-    """with this c,"""
-    scale: Float[Numbers, "*b"]
-    """and κ."""
-    known: Bool[Numbers, "*b"]
+    """The length s by which noise levels are spaced."""
+    kappa: Float[Numbers, "*b"]
+    """The length κ of the variable of interpolation."""
+    from_infinity: Bool[Numbers, "*b"]
     """Whether D at σ = ∞ is used, which is `before` at first."""
     status: Int[Numbers, "*b"]
+    """Running, invalid, certified or ended."""
     bound: Float[Numbers, "*b"]
-    """The largest so far."""
+    """The largest bound of any denoiser so far."""
     evaluations: Int[Numbers, "*b"]
+    """The number of denoisers evaluated."""
     index: Int[Numbers, "*b"]
-    """The pattern that leads,"""
-    share: Float[Numbers, "*b"]
-    """and its responsibility."""
+    """The leading pattern, −1 where none is known for certain."""
+    responsibility: Float[Numbers, "*b"]
+    """A lower bound on the responsibility of the leading pattern."""
     period: Int[Numbers, "*b"]
+    """1 if the last state is a fixed point, else 0."""
 
     @property
     def sigma(self) -> Float[Numbers, "*b"]:
+        """The noise level."""
         return self.sigma_at(self.step)
 
-    def sigma_at(self, step: Int[Numbers, "*b"], exp: Callable[..., Any] = jnp.exp) -> Float[Numbers, "*b"]:
+    def sigma_at(self, step: Int[Numbers, "*b"], numpy: Any = jnp) -> Float[Numbers, "*b"]:
         """The noise level after so many steps."""
-        ratio = self.start / (self.start + self.spread) * exp(-self.h * step)
-        return self.spread * ratio / (1 - ratio)
+        return self.spread / numpy.expm1(self.start + self.h * step)
 
-    def after(self, mean: State, steps: int) -> "Path":
+    def after(self, mean: State, steps: int) -> "FlowState":
         """One step with the denoiser `mean`; the last step is to 0."""
-        k, kappa = self.step, self.scale
+        k, kappa = self.step, self.kappa
         a, b = self.sigma, self.sigma_at(k + 1)
         w = kappa / (a + kappa)
         back = jnp.where(k > 0, kappa / (self.sigma_at(jnp.maximum(k - 1, 0)) + kappa), 0)
         further = jnp.where(k > 1, kappa / (self.sigma_at(jnp.maximum(k - 2, 0)) + kappa), 0)
         # Divided differences; of what is not known, none.
-        two, three = (k > 0) | self.known, (k > 1) | ((k > 0) & self.known)
+        two, three = (k > 0) | self.from_infinity, (k > 1) | ((k > 0) & self.from_infinity)
+        two, three = two & (w > back), three & (w > back) & (back > further)
         first = jnp.where(two, mean - self.before, 0) / jnp.where(two, w - back, 1)
         older = jnp.where(three, self.before - self.earlier, 0) / jnp.where(three, back - further, 1)
         second = jnp.where(three, first - older, 0) / jnp.where(three, w - further, 1)
@@ -119,239 +109,306 @@ class FlowState(eqx.Module):
 
 
 def moments(a: Scalar, b: Scalar, kappa: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The moments b ∫_b^a (w(σ) − w(a))ⁿ/σ² dσ, n = 0, 1, 2, of w(σ) = κ/(σ + κ), by partial fractions."""
-    apart, far = (a - b) / (a * b), (a - b) / ((a + kappa) * (b + kappa))
-    turn = jnp.log(a / b) - jnp.log((a + kappa) / (b + kappa))
-    first = a / kappa * apart - (a + kappa) / kappa**2 * turn
-    second = (a / kappa) ** 2 * apart + ((a + kappa) / kappa) ** 2 * far - 2 * a * (a + kappa) / kappa**3 * turn
-    ratio = kappa / (a + kappa)
-    return b * apart, b * ratio * first, b * ratio**2 * second
+    """The moments b ∫_b^a (w(σ) − w(a))ⁿ/σ² dσ, n = 0, 1, 2, of w(σ) = κ/(σ + κ), for a > b.
+
+    With u = 1 − w = σ/(σ + κ) and q = u(a)/u(b) − 1 = κ(a − b)/(b(a + κ)) they are (b/κ) times
+
+        q/u(a),    q − log(1 + q),    u(a) (q − 2 log(1 + q) + q/(1 + q)).
+    """
+    q = kappa * (a - b) / (b * (a + kappa))
+    log = jnp.log1p(q)
+    # Below, the differences of nearly equal numbers are taken from their power series.
+    small, t = q < 0.03, jnp.where(q < 0.03, q, 0)
+    powers = [(-1) ** n * t**n for n in range(2, 12)]
+    first = sum(power / n for n, power in enumerate(powers, 2))
+    second = sum(-power * (n - 2) / n for n, power in enumerate(powers, 2))
+    first = jnp.where(small, first, q - log)
+    second = jnp.where(small, second, q - 2 * log + q / (1 + q))
+    scale = b / kappa
+    return (a - b) / a, scale * first, scale * (a / (a + kappa)) * second
+
+
+class FlowResult(NamedTuple):
+    """Where the flow ended from each cue of a batch, (b, …), in the units of the patterns."""
+
+    x: np.ndarray
+    """The last states, (b, d)."""
+    pattern: np.ndarray
+    """The index of the leading pattern of each, (b,)."""
+    responsibility: np.ndarray
+    """A lower bound on its responsibility at the last noise level, (b,)."""
+    converged: np.ndarray
+    """Whether the last state is a fixed point, (b,)."""
+    certified: np.ndarray
+    """Whether the exact flow from the last state provably ends at the leading pattern, (b,)."""
+    bound: np.ndarray
+    """An upper bound on ‖D − D_σ(z)‖ for every denoiser D that was used, (b,)."""
+    steps: np.ndarray
+    """The number of steps, (b,)."""
+    evaluations: np.ndarray
+    """The number of denoisers evaluated, (b,)."""
+    screens: np.ndarray
+    """The number of screens of all patterns, (b,)."""
+    sums: np.ndarray
+    """The number of full scans, (b,)."""
 
 
 class FlowSolver(NamedTuple):
-    """The solver of the certified flow over placed patterns: see `CertifiedFlow` for its arguments."""
+    """The solver of the certified flow over placed patterns."""
 
     placed: PlacedPatterns
+    """The patterns."""
     steps: int
+    """The number of noise levels down to the last one, and 0."""
     sigma_min: float
+    """The largest last noise level, in the units of the patterns; less where the patterns or the cue ask for it."""
     tol: float
+    """What ‖D − D_σ(z)‖ may be for every denoiser D on the way, in the units of the patterns."""
 
-    def solve(self, z: np.ndarray, sigma: np.ndarray) -> tuple[FlowState, np.ndarray, np.ndarray]:
-        """Integrate the flow from states z (b, d) at noise levels sigma (b,): the last state of each, and how often
-        all patterns were screened and summed for it.
+    def solve(self, z: np.ndarray, sigma: np.ndarray) -> FlowResult:
+        """Integrate the flow from states z (b, d) at noise levels sigma (b,), in the units of the patterns.
+
+        Raises `InputError` as `PlacedPatterns.internal` does.
         """
+        factor = self.placed.statistics.factor
+        flow, screens, sums = self._integrate(*self.placed.internal(z, sigma))
+        certified = flow.status == CERTIFIED
+        return FlowResult(
+            flow.x / factor,
+            flow.index,
+            np.minimum(flow.responsibility, 1),
+            certified | (flow.period == 1),
+            certified,
+            flow.bound / factor,
+            flow.step + 1,
+            flow.evaluations,
+            screens,
+            sums,
+        )
+
+    @property
+    def _tol(self) -> float:
+        return self.tol * self.placed.statistics.factor
+
+    def _start(self, z: np.ndarray, sigma: np.ndarray) -> FlowState:
+        known, options = self.placed.statistics, self.placed.options
+        b = len(z)
+        width = np.maximum(known.spread, NARROWEST * sigma)
+        last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
+        high = sigma >= options.high_noise * width
+        spread = np.where(high, options.level_spacing, 1) * width
+        start = np.log1p(spread / sigma)
+        h = (np.log1p(spread / last) - start) / max(self.steps - 1, 1)
+        zeros, none = np.zeros(b, np.int64), np.zeros(b)
+        mean = np.broadcast_to(known.mean, z.shape)
+        levels = (zeros, start, h, spread, options.flow_variable * width, high)
+        flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
+        return jax.tree.map(np.array, flow)
+
+    def _integrate(self, z: np.ndarray, sigma: np.ndarray) -> tuple[FlowState, np.ndarray, np.ndarray]:
         placed = self.placed
         b = len(z)
-        width = max(placed.statistics.spread, 1e-30)
-        last, high = np.minimum(self.sigma_min, sigma / 2), sigma >= HIGH * width
-        spread = np.where(high, COARSE, 1) * width
-        h = np.log(sigma / (sigma + spread) / (last / (last + spread))) / (self.steps - 1)
-        zeros, none = np.zeros(b, np.int64), np.zeros(b)
-        known = np.broadcast_to(placed.ball.centre, z.shape)
-        steps = (zeros, sigma, h, spread, none + KAPPA * width, high)
-        path = FlowState(z, known, known, *steps, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
-        path = jax.tree.map(np.array, path)
-        screens, sums = zeros.copy(), zeros.copy()
-        share = allowed_tail(placed, self.tol)
-        found = np.full(b, None, object)  # what each state keeps
-        place, level = path.x.copy(), sigma.copy()  # where that was found
-        # Who got nowhere with what a screen kept.
+        flow = self._start(z, sigma)
+        screens, sums = np.zeros(b, np.int64), np.zeros(b, np.int64)
+        tail = allowed_tail(placed, self._tol)
+        found = np.full(b, None, object)
+        """The candidates of each state."""
+        place, level = z.copy(), sigma.copy()
+        """Where they were found."""
         stuck = np.zeros(b, bool)
-        while (active := np.flatnonzero(path.status < CERTIFIED)).size:
-            path.status[active] = RUNNING
-            new = active[[kept is None for kept in found[active]]]
-            place[new], level[new] = path.x[new], _levels(path, new)
+        """Which states got nowhere with their candidates."""
+        while (active := np.flatnonzero(flow.status < CERTIFIED)).size:
+            flow.status[active] = RUNNING
+            new = active[[one is None for one in found[active]]]
+            place[new], level[new] = flow.x[new], _levels(flow, new)
             hopeful = new[~stuck[new]]
-            found[hopeful], tried = screen_states(placed, place[hopeful], level[hopeful], share)
-            screens[hopeful] += tried
-            rest = new[[kept is None for kept in found[new]]]
+            if hopeful.size:
+                found[hopeful], tried = screen_states(placed, States.of(placed, place[hopeful], level[hopeful]), tail)
+                screens[hopeful] += tried
+            rest = new[[one is None for one in found[new]]]
             if rest.size:
-                self._step(placed, path, found, rest, level[rest])
+                found[rest] = self._step(flow, rest, level[rest])
                 sums[rest] += 1
-            going = active[[kept is not None for kept in found[active]] & (path.status[active] < CERTIFIED)]
-            # What a screen kept is for the very place; what a sum kept is for places further on.
+            going = active[[one is not None for one in found[active]] & (flow.status[active] < CERTIFIED)]
+            # What a screen found is for the very place; what a sum found is for places further on.
             on = going[np.isin(going, rest)]
-            hopeless = on[~self._promising(placed, path, on, found[on], place[on], level[on])]
+            hopeless = on[~self._promising(flow, on, found[on], place[on], level[on])]
             found[hopeless] = None
             going = np.setdiff1d(going, hopeless)
-            before = path.step[going].copy()
+            before = flow.step[going].copy()
             with jax.enable_x64(True):
-                for some, kept in grouped_shortlists(placed, place[going], level[going], found[going]):
-                    self._run_on_shortlist(path, going[some], kept, placed.ball, share)
-            lost = going[path.status[going] < CERTIFIED]
-            here = path.step[lost] == before[np.searchsorted(going, lost)]
+                states = States.of(placed, place[going], level[going])
+                for some, shortlists in grouped_shortlists(placed, states, found[going]):
+                    self._run(flow, going[some], shortlists, tail)
+            lost = going[flow.status[going] < CERTIFIED]
+            here = flow.step[lost] == before[np.searchsorted(going, lost)]
             stuck[:] = False
             stuck[lost] = here & ~np.isin(lost, rest)
             found[lost] = None
-        return path, screens, sums
+        self._name(flow)
+        return flow, screens, sums
 
     def _promising(
-        self,
-        placed: PlacedPatterns,
-        path: FlowState,
-        states: np.ndarray,
-        found: np.ndarray,
-        place: np.ndarray,
-        level: np.ndarray,
+        self, flow: FlowState, states: np.ndarray, found: np.ndarray, place: np.ndarray, level: np.ndarray
     ) -> np.ndarray:
-        """Whether few were kept and the others look small beside the leading one: a look before they are weighed."""
-        first = np.array([kept.indices[0] if len(kept.indices) else -1 for kept in found], int)
-        x, sigma = path.x[states], _levels(path, states)
-        y = placed.patterns(np.maximum(first, 0)).astype(float)
-        lead = placed.log_weights(np.maximum(first, 0)) - np.sum((x - y) ** 2, axis=1) / (2 * sigma**2)
+        """Whether states have few candidates, beside which all others look small: a guess before they are weighed."""
+        placed = self.placed
+        first = np.array([one.indices[0] if len(one.indices) else -1 for one in found], int)
+        x, sigma = flow.x[states], _levels(flow, states)
+        y = placed.internal_patterns(np.maximum(first, 0)).astype(float)
+        lead = placed.log_weights(np.maximum(first, 0)) - np.sum(((x - y) / sigma[:, None]) ** 2, axis=1) / 2
         lead = all_gather(np.where(first >= 0, lead, -np.inf)).max(axis=0, initial=-np.inf)
-        rest, excluded_distance = (
-            np.array([getattr(kept, name) for kept in found], float) for name in ("log_tail_mass", "excluded_distance")
-        )
-        rest = transported_tail(rest, excluded_distance, np.linalg.norm(x - place, axis=1), level, sigma, np)
-        rest = np.logaddexp.reduce(all_gather(rest), axis=0)
-        few = all_gather(np.array([len(kept.indices) for kept in found], int)).max(axis=0) <= max_candidates(placed)
-        return few & (rest - lead <= np.log(self.tol / (2 * max(placed.statistics.radius, 1e-300))) + LEAD_MARGIN)
+        tail, distance = (np.array([getattr(one, name) for one in found]) for name in _BOUNDS)
+        moved = np.linalg.norm(x - place, axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            tail = transported_tail(tail, distance, moved, level, sigma, x.shape[1], np)
+        tail = np.logaddexp.reduce(all_gather(tail), axis=0)
+        most = placed.options.most_candidates(placed.total)
+        few = all_gather(np.array([len(one.indices) for one in found], int)).max(axis=0) <= most
+        allowed = np.log(self._tol / (2 * max(placed.statistics.radius, 1e-300)))
+        return few & (tail - lead <= allowed + placed.options.lead_margin)
 
-    def _step(
-        self, placed: PlacedPatterns, path: FlowState, found: np.ndarray, states: np.ndarray, sigma: np.ndarray
-    ) -> None:
-        """One step with the denoiser of all patterns, and what they leave to go on with."""
-        total = self._scan_blocks(placed, path.x[states], sigma)
-        found[states] = total.found
-        path.bound[states] = np.maximum(path.bound[states], total.bound)
-        path.evaluations[states] += 1
+    def _step(self, flow: FlowState, states: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """One step with the denoiser of all patterns; the candidates that are left to go on with."""
+        total = climb(self.placed, flow.x[states], sigma, self._tol, 0, SINGLE)
+        flow.bound[states] = np.maximum(flow.bound[states], total.bound)
+        flow.evaluations[states] += 1
         with jax.enable_x64(True):
-            here, mean = pad_batch((_at(path, states), total.mean))
-            _put(path, states, _after(here, mean, self.steps))
-        ended = states[path.status[states] == ENDED]
-        if ended.size:
-            path.index[ended], path.share[ended] = _leader(placed, path, ended)
+            here, mean = pad_batch((_at(flow, states), total.mean))
+            _put(flow, states, _after(here, mean, self.steps))
+        return total.candidates
 
-    def _scan_blocks(self, placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> ScanResult:
-        """The denoiser where a screen kept too much: of all patterns."""
-        total = scan_to_tolerance(placed, x, sigma, self.tol)
-        rest = ~(total.bound <= self.tol)
-        if rest.any():
-            found = posterior(placed, x[rest], sigma[rest], self.tol, 1)
-            total.mean[rest], total.bound[rest], total.entropy[rest] = found.mean, found.bound, found.entropy
-        return total
-
-    def _run_on_shortlist(
-        self, path: FlowState, states: np.ndarray, kept: Shortlist, known: EnclosingBall, share: float
-    ) -> None:
-        """Go on with what was kept, as far as it serves."""
-        here = _at(path, states)
-        kept, here = pad_batch((kept, here))
-        tol, share = np.float64(self.tol), np.float64(share * MARGIN)
+    def _run(self, flow: FlowState, states: np.ndarray, shortlists: Shortlist, tail: float) -> None:
+        """Go on with shortlists, as far as they serve."""
+        options, ball = self.placed.options, enclosing_ball(self.placed)
+        here = _at(flow, states)
+        shortlists, here = pad_batch((shortlists, here))
+        tol, tail = np.float64(self._tol), np.float64(tail * options.flow_tail)
         while True:
-            count, here = _assess(kept, here, known, tol, share)
-            _put(path, states, here)
-            running = np.flatnonzero(path.status[states] == RUNNING)
+            count, here = _assess(shortlists, here, ball, tol, tail)
+            _put(flow, states, here)
+            running = np.flatnonzero(flow.status[states] == RUNNING)
             if not running.size:
                 return
             states = states[running]
             size = int(round_up(len(states), 4))
             some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
-            kept, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (kept, here))
+            shortlists, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (shortlists, here))
             width = int(round_up(np.asarray(count)[some].max(), 4, 16))
-            if width < kept.index.shape[1]:
-                kept = _fewer(kept, here, known, width)
-            here = _advance(kept, here, known, tol, self.steps, STRIDE if width > SMALL else self.steps)
+            if width < shortlists.index.shape[1]:
+                shortlists = _shorten(shortlists, here, ball, width)
+            stride = options.stride if width > options.small_shortlist else self.steps
+            here = _advance(shortlists, here, ball, tol, self.steps, stride)
+
+    def _name(self, flow: FlowState) -> None:
+        """The likeliest pattern of states that ended without one, and its responsibility."""
+        states = np.flatnonzero(flow.index < 0)
+        if states.size:
+            found = climb(self.placed, flow.x[states], _levels(flow, states), np.inf, 1)
+            flow.index[states], flow.responsibility[states] = found.indices[:, 0], found.responsibilities[:, 0]
 
 
-def _at(path: FlowState, states: np.ndarray) -> FlowState:
-    return jax.tree.map(lambda array: array[states], path)
+_BOUNDS = ("log_tail_mass", "excluded_distance")
 
 
-def _levels(path: FlowState, states: np.ndarray) -> np.ndarray:
-    """Their noise levels, by NumPy."""
-    here = _at(path, states)
-    return here.sigma_at(here.step, np.exp)
+def _at(flow: FlowState, states: np.ndarray) -> FlowState:
+    return jax.tree.map(lambda array: array[states], flow)
 
 
-def _put(path: FlowState, states: np.ndarray, part: FlowState) -> None:
-    for array, new in zip(jax.tree.leaves(path), jax.tree.leaves(part), strict=True):
+def _levels(flow: FlowState, states: np.ndarray) -> np.ndarray:
+    """The noise levels of some states, by NumPy."""
+    here = _at(flow, states)
+    return here.sigma_at(here.step, np)
+
+
+def _put(flow: FlowState, states: np.ndarray, part: FlowState) -> None:
+    for array, new in zip(jax.tree.leaves(flow), jax.tree.leaves(part), strict=True):
         array[states] = np.asarray(new)[: len(states)]
 
 
-def _evaluate(kept: Shortlist, path: FlowState, known: EnclosingBall, tol: Any) -> tuple[ShortlistPosterior, FlowState]:
-    """The denoiser at a state, and what follows from it: it is decided, or lost, or can go on."""
-    seen = shortlist_posterior(kept, path.x, path.sigma, known)
-    served = seen.bound <= tol
-    decided = served & in_certified_basin(kept, seen, path.x, path.sigma, known)
-    status = jnp.where(decided, CERTIFIED, jnp.where(served, RUNNING, INVALID))
-    lead = kept.y[seen.lead].astype(path.x.dtype)
+def _evaluate(
+    shortlist: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any
+) -> tuple[ShortlistPosterior, FlowState]:
+    """The posterior at a state, and what follows from it: the state is decided, or lost, or can go on."""
+    seen = shortlist_posterior(shortlist, flow.x, flow.sigma, ball)
+    serves = seen.bound <= tol
+    decided = serves & in_certified_basin(shortlist, seen, flow.x, flow.sigma, ball)
+    status = jnp.where(decided, CERTIFIED, jnp.where(serves, RUNNING, INVALID))
+    lead = shortlist.y[seen.lead].astype(flow.x.dtype)
     return seen, eqx.tree_at(
-        lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.share),
-        path,
+        lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.responsibility),
+        flow,
         (
-            jnp.where(decided, lead, path.x),
+            jnp.where(decided, lead, flow.x),
             status,
-            jnp.where(served, jnp.maximum(path.bound, seen.bound), path.bound),
-            path.evaluations + served,
-            jnp.where(served, kept.index[seen.lead], path.index),
-            jnp.where(served, _share(seen), path.share),
+            jnp.where(serves, jnp.maximum(flow.bound, seen.bound), flow.bound),
+            flow.evaluations + serves,
+            jnp.where(decided, shortlist.index[seen.lead], -1),
+            jnp.where(serves, _responsibility(seen), flow.responsibility),
         ),
     )
 
 
-def _share(seen: ShortlistPosterior) -> Scalar:
-    """The responsibility of the leading pattern, at least."""
+def _responsibility(seen: ShortlistPosterior) -> Scalar:
+    """A lower bound on the responsibility of the leading pattern, but for round-off."""
     return jax.nn.softmax(seen.logits)[seen.lead] * jax.nn.sigmoid(seen.log_mass - seen.log_tail_mass)
 
 
 @eqx.filter_jit
-def _after(path: FlowState, mean: Array, steps: int) -> FlowState:
-    return jax.vmap(lambda path, mean: path.after(mean, steps))(path, mean)
+def _after(flow: FlowState, mean: Array, steps: int) -> FlowState:
+    return jax.vmap(lambda flow, mean: flow.after(mean, steps))(flow, mean)
 
 
 @eqx.filter_jit
-def _assess(kept: Shortlist, path: FlowState, known: EnclosingBall, tol: Any, share: Any) -> tuple[Array, FlowState]:
-    """Who is decided where it is, and how many patterns the others need."""
+def _assess(
+    shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, tail: Any
+) -> tuple[Array, FlowState]:
+    """Which states are decided where they are, and how many patterns the others need."""
 
-    def one(kept: Shortlist, path: FlowState) -> tuple[Array, FlowState]:
-        seen, now = _evaluate(kept, path, known, tol)
-        # The next step asks again, and counts.
-        now = eqx.tree_at(lambda p: p.evaluations, now, path.evaluations + (now.status == CERTIFIED))
-        now = jax.tree.map(lambda new, old: jnp.where(path.status == RUNNING, new, old), now, path)
-        return required_size(seen, share), now
+    def one(shortlist: Shortlist, flow: FlowState) -> tuple[Array, FlowState]:
+        seen, now = _evaluate(shortlist, flow, ball, tol)
+        # The next step evaluates again, and counts.
+        now = eqx.tree_at(lambda p: p.evaluations, now, flow.evaluations + (now.status == CERTIFIED))
+        now = jax.tree.map(lambda new, old: jnp.where(flow.status == RUNNING, new, old), now, flow)
+        return required_size(seen, tail), now
 
-    return jax.vmap(one)(kept, path)
-
-
-@eqx.filter_jit
-def _fewer(kept: Shortlist, path: FlowState, known: EnclosingBall, size: int) -> Shortlist:
-    def one(kept: Shortlist, path: FlowState) -> Shortlist:
-        return shortened(kept, path.x, path.sigma, shortlist_posterior(kept, path.x, path.sigma, known), size)
-
-    return jax.vmap(one)(kept, path)
+    return jax.vmap(one)(shortlists, flow)
 
 
 @eqx.filter_jit
-def _advance(kept: Shortlist, path: FlowState, known: EnclosingBall, tol: Any, steps: int, most: int) -> FlowState:
-    """At most `most` steps on what was kept."""
+def _shorten(shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, size: int) -> Shortlist:
+    def one(shortlist: Shortlist, flow: FlowState) -> Shortlist:
+        seen = shortlist_posterior(shortlist, flow.x, flow.sigma, ball)
+        return shortened(shortlist, flow.x, flow.sigma, seen, size, ball.flush)
 
-    def one(kept: Shortlist, path: FlowState) -> FlowState:
-        end = path.step + most
+    return jax.vmap(one)(shortlists, flow)
 
-        def go(path: FlowState) -> FlowState:
-            seen, now = _evaluate(kept, path, known, tol)
+
+@eqx.filter_jit
+def _advance(shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, steps: int, most: int) -> FlowState:
+    """At most `most` steps on shortlists."""
+
+    def one(shortlist: Shortlist, flow: FlowState) -> FlowState:
+        end = flow.step + most
+
+        def go(flow: FlowState) -> FlowState:
+            seen, now = _evaluate(shortlist, flow, ball, tol)
             there = now.after(seen.mean, steps)
             return jax.tree.map(lambda new, old: jnp.where(now.status == RUNNING, new, old), there, now)
 
-        path = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, path)
+        flow = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, flow)
         # Of a recall that went to the end: a fixed point if denoising once more moves it by less than σ/10 a unit.
-        again = shortlist_posterior(kept, path.x, path.sigma, known)
-        still = jnp.sqrt(jnp.mean((again.mean - path.x) ** 2)) <= path.sigma / 10
-        ended = path.status == ENDED
-        new = ((ended & still).astype(path.period.dtype), kept.index[again.lead], _share(again))
-        old = (path.period, path.index, path.share)
+        again = shortlist_posterior(shortlist, flow.x, flow.sigma, ball)
+        still = jnp.sqrt(jnp.mean((again.mean - flow.x) ** 2)) <= flow.sigma / 10
+        ended = flow.status == ENDED
+        # Nothing that was excluded can be likelier than the leading pattern.
+        lead = jnp.where(again.log_tail_mass <= again.log_lead, shortlist.index[again.lead], -1)
+        new = ((ended & still).astype(flow.period.dtype), lead, _responsibility(again))
+        old = (flow.period, flow.index, flow.responsibility)
         return eqx.tree_at(
-            lambda p: (p.period, p.index, p.share),
-            path,
+            lambda p: (p.period, p.index, p.responsibility),
+            flow,
             jax.tree.map(lambda new, old: jnp.where(ended, new, old), new, old),
         )
 
-    return jax.vmap(one)(kept, path)
-
-
-def _leader(placed: PlacedPatterns, path: FlowState, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest pattern of recalled states, and its responsibility, where a screen never named one."""
-    found = posterior(placed, path.x[states], _levels(path, states), np.inf, 1)
-    return found.index[:, 0], found.responsibilities[:, 0]
+    return jax.vmap(one)(shortlists, flow)

@@ -1,7 +1,7 @@
-"""Hosts that each hold a share of the patterns, joined by `jax.distributed`.
+"""Collectives over hosts that each hold a part of the patterns, joined by `jax.distributed`.
 
-Every host runs the same program on the same cues and its own patterns; what they exchange is small: the evidence of
-each share, or the patterns that each one keeps. With one host, nothing is exchanged.
+Every host runs the same program on the same cues and its own patterns; what they exchange is small: the sums over each
+part, or the candidates of each. With one host, nothing is exchanged.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ def all_gather(part: Any) -> Any:
         return jax.tree.map(np.asarray, multihost_utils.process_allgather(jax.tree.map(np.asarray, part)))
 
 
-def all_reduce(part: Any, merge: Callable[[Any, Any], Any]) -> Any:
+def all_reduce(part: Any, combine: Callable[[Any, Any], Any]) -> Any:
     """What all hosts have, combined in the order of their numbers."""
     parts = all_gather(part)
     total = jax.tree.map(lambda array: array[0], parts)
     for host in range(1, jax.process_count()):
-        total = merge(total, jax.tree.map(lambda array, host=host: array[host], parts))
+        total = combine(total, jax.tree.map(lambda array, host=host: array[host], parts))
     return total

@@ -1,15 +1,18 @@
-r"""What a set of patterns says of a noisy state, in a form in which sets can be put together.
+r"""Sums over sets of patterns in a form in which sets can be merged: the online softmax.
 
-For patterns y_j with log weights log w_j, and the centre μ,
+For patterns y_j with log weights log w_j, and any centre c,
 
-    ℓ_j = log w_j + β((x − μ)·y_j − (‖y_j‖²/2 − μ·y_j)),    β = 1/σ²
+    ℓ_j = log w_j + β((x − c)·(y_j − c) − ‖y_j − c‖²/2),    β = 1/σ²
 
-is log w_j − ‖x − y_j‖²/(2σ²) but for the β‖x‖²/2 that all patterns share. Of a set of patterns it is enough to keep
+is log w_j − ‖x − y_j‖²/(2σ²) but for the β‖x − c‖²/2 that all patterns have in common. Of a set of patterns it is
+enough to keep
 
-    m = max_j ℓ_j,   Σ_j e^{ℓ_j − m},   Σ_j e^{ℓ_j − m} y_j,   Σ_j e^{ℓ_j − m} (ℓ_j − m):
+    m = max_j ℓ_j,   Σ_j e^{ℓ_j − m},   Σ_j e^{ℓ_j − m} (y_j − c),   Σ_j e^{ℓ_j − m} (ℓ_j − m):
 
-`combine` makes of those of two sets those of their union. It is associative and `nothing` is its unit, so the same
-line serves blocks, devices and hosts (the online softmax of Milakov & Gimelshein 2018).
+`merge` makes of those of two sets those of their union. It is associative and `empty_sums` is its unit, so the same
+line serves blocks, devices and hosts.
+
+**Source**: Milakov & Gimelshein (2018), Online normalizer calculation for softmax.
 """
 
 from typing import Any
@@ -19,71 +22,64 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.engines.options import TILE, ScanOptions
 from dispersed.machine import jitted_with, long_running
 from dispersed.storage import Encoding
 from dispersed.types import Array, Float, Int, Numbers, UInt32
 
-TILE = 32
-"""Patterns that a scan speaks of in one number: their largest logit, or which of them are peaks."""
-CHUNK = 4096
-"""Patterns that are in memory at once, at most."""
-LOGITS = 1 << 19
-"""Logits that are in memory at once: as many as stay in the caches;"""
-DECODED = 1 << 19
-"""and so many numbers of the patterns."""
-
 
 class SoftmaxSums(eqx.Module):
-    """Of a set of patterns, for each state of a batch (b, d)."""
+    """The sums over a set of patterns for each state of a batch (b, d)."""
 
-    top: Float[Numbers, " b"]
+    max_logit: Float[Numbers, " b"]
     """The largest logit m."""
     mass: Float[Numbers, " b"]
     """Σ e^{ℓ − m}."""
-    total: Float[Numbers, "b d"]
-    """Σ e^{ℓ − m} y."""
-    slope: Float[Numbers, " b"]
+    weighted_sum: Float[Numbers, "b d"]
+    """Σ e^{ℓ − m} (y − c)."""
+    weighted_logits: Float[Numbers, " b"]
     """Σ e^{ℓ − m} (ℓ − m), from which the entropy follows."""
 
     @property
-    def log_mass(self) -> Float[Numbers, " b"]:
+    def log_sum(self) -> Float[Numbers, " b"]:
         """Log Σ e^ℓ."""
-        return self.top + jnp.log(self.mass)
+        return self.max_logit + jnp.log(self.mass)
 
     @property
     def mean(self) -> Float[Numbers, "b d"]:
-        """Σ p(j | x) y_j."""
-        return self.total / self.mass[:, None]
+        """Σ p(j | x) (y_j − c)."""
+        return self.weighted_sum / self.mass[:, None]
 
     @property
     def entropy(self) -> Float[Numbers, " b"]:
         """−Σ p log p, in nats."""
-        return jnp.log(self.mass) - self.slope / self.mass
+        return jnp.log(self.mass) - self.weighted_logits / self.mass
 
 
-def empty_sums(b: int, d: int, dtype: jnp.dtype) -> SoftmaxSums:
-    """The evidence of no patterns."""
+def empty_sums(b: int, d: int, dtype: Any, numpy: Any = jnp) -> SoftmaxSums:
+    """The sums over no patterns."""
     # Not −inf: two empty sets would differ by inf − inf.
-    lowest = jnp.finfo(dtype).min / 4
-    return SoftmaxSums(jnp.full(b, lowest, dtype), jnp.zeros(b, dtype), jnp.zeros((b, d), dtype), jnp.zeros(b, dtype))
+    lowest = float(np.finfo(dtype).min) / 4
+    zeros = numpy.zeros(b, dtype)
+    return SoftmaxSums(numpy.full(b, lowest, dtype), zeros, numpy.zeros((b, d), dtype), zeros)
 
 
 def merge(one: SoftmaxSums, other: SoftmaxSums, numpy: Any = jnp) -> SoftmaxSums:
-    """The evidence of the union of two sets of patterns."""
-    top = numpy.maximum(one.top, other.top)
+    """The sums over the union of two disjoint sets of patterns."""
+    max_logit = numpy.maximum(one.max_logit, other.max_logit)
 
-    def at_top(part: SoftmaxSums) -> tuple[Numbers, Numbers, Numbers]:
-        fall = part.top - top
+    def rescaled(part: SoftmaxSums) -> tuple[Numbers, Numbers, Numbers]:
+        fall = part.max_logit - max_logit
         scale = numpy.exp(fall)
         # e^fall · fall tends to 0 where a set without patterns is as good as −∞ away.
         return (
             part.mass * scale,
-            part.total * scale[:, None],
-            scale * (part.slope + part.mass * numpy.maximum(fall, -1e30)),
+            part.weighted_sum * scale[:, None],
+            scale * (part.weighted_logits + part.mass * numpy.maximum(fall, -1e30)),
         )
 
-    (mass, total, slope), (mass2, total2, slope2) = at_top(one), at_top(other)
-    return SoftmaxSums(top, mass + mass2, total + total2, slope + slope2)
+    (mass, total, logits), (mass2, total2, logits2) = rescaled(one), rescaled(other)
+    return SoftmaxSums(max_logit, mass + mass2, total + total2, logits + logits2)
 
 
 def precise_product(a: Array, b: Array) -> Array:
@@ -91,24 +87,13 @@ def precise_product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def half_squared_norms(y: Float[Array, "m d"], centre: Float[Array, " d"]) -> Float[Array, " m"]:
-    """‖y_j‖²/2 − μ·y_j."""
-    # As a product: decoding is fused into a sum, where it would be done anew, number by number.
-    return precise_product(y * (y / 2 - centre), jnp.ones_like(centre))
+def half_squared_norms(y: Float[Array, "m d"]) -> Float[Array, " m"]:
+    """‖y_j‖²/2 of patterns, by a product."""
+    # A sum would have the decoding fused into it and done anew, number by number.
+    return precise_product(y * y, jnp.full(y.shape[1], 0.5, y.dtype))
 
 
-def logits(
-    y: Float[Array, "m d"],
-    height: Float[Array, " m"],
-    log_weights: Float[Array, " m"] | Float[Array, ""],
-    x: Float[Array, "b d"],
-    beta: Float[Array, " b"],
-) -> Float[Array, "b m"]:
-    """ℓ_j of every state and pattern; `x` is taken from the centre already."""
-    return beta[:, None] * (precise_product(x, y.T) - height) + log_weights
-
-
-def padded_batch_size(states: int) -> int:
+def batch_size(states: int) -> int:
     """The next of 1, 4, 16, 24, 32, 48, 64, 96, …: few sizes, so that few programs serve all."""
     if states <= 16:
         return 1 if states == 1 else 4 if states <= 4 else 16
@@ -118,88 +103,79 @@ def padded_batch_size(states: int) -> int:
 
 def padded_batch(array: np.ndarray, dtype: type) -> np.ndarray:
     """One number or vector a state, filled up to `batch_size` states with copies of the first."""
-    return np.concatenate([array, array[np.zeros(padded_batch_size(len(array)) - len(array), int)]]).astype(dtype)
-
-
-def padded_rows(rows: int) -> int:
-    """The next number of rows that is so often even that they can be gone through in parts of any size."""
-    unit = TILE
-    while 16 * unit < rows and unit < CHUNK:
-        unit *= 2
-    return -(-max(rows, 1) // unit) * unit
-
-
-def chunk_size(rows: int, states: int, d: int) -> int:
-    """Patterns of d units to go through at once, of as many as `filled_up` gives, so many that neither they nor their
-    logits are too much for the caches: all of them, or a power of two of tiles.
-    """
-
-    def fits(size: int) -> bool:
-        return size <= CHUNK and size * states <= LOGITS and size * d <= DECODED
-
-    if fits(rows):
-        return rows
-    size = TILE
-    while rows % (2 * size) == 0 and fits(2 * size):
-        size *= 2
-    return size
+    return np.concatenate([array, array[np.zeros(batch_size(len(array)) - len(array), int)]]).astype(dtype)
 
 
 class EncodedRows(eqx.Module):
-    """Encoded patterns of a block, and what is needed to ask them."""
+    """Encoded patterns of a block, with what their logits need. All lengths are in internal units."""
 
     codes: Array
-    """(m, ...), m being as `filled_up` gives."""
+    """The codes (m, ...), as many as `ScanOptions.rows` gives."""
     scale: Array | None
-    height: Float[Array, " m"] | None
-    """Saves computing it again, if it is known already."""
+    """One scale a pattern, for encodings that have one."""
+    factor: Array | None
+    """The power of two by which decoded patterns are multiplied; None for 1."""
+    centre: Float[Array, " d"] | None
+    """The centre c that is subtracted from them; None for 0."""
+    half_norms: Float[Array, " m"] | None
+    """‖y − c‖²/2 where it is known already, in double precision."""
     log_weights: Float[Array, " m"] | Float[Array, ""]
+    """The log weights, one a pattern or one for all."""
     count: Int[Array, ""]
-    """How many are patterns; what follows is padding."""
+    """The number of patterns; what follows is padding."""
     encoding: Encoding = eqx.field(static=True)
 
+    def decoded(self, codes: Array, scale: Array | None, d: int, dtype: Any) -> Float[Array, "m d"]:
+        """Patterns in internal units, taken from the centre."""
+        y = self.encoding.decode(codes, scale, d).astype(dtype)
+        if self.factor is not None:
+            y = y * self.factor.astype(dtype)
+        return y if self.centre is None else y - self.centre.astype(dtype)
+
     def chunk(
-        self, start: Array, size: int, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]
+        self, start: Array, size: int, x: Float[Array, "b d"], beta: Float[Array, " b"]
     ) -> tuple[Float[Array, "size d"], Float[Array, "b size"]]:
-        """The patterns from `start` on and their logits, −∞ for padding."""
+        """The patterns from `start` on and their logits, −∞ for padding; `x` is taken from the centre already."""
 
         def part(array: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(array, start, size)
 
         scale = None if self.scale is None else part(self.scale)
-        y = self.encoding.decode(part(self.codes), scale, x.shape[1]).astype(x.dtype)
-        lift = half_squared_norms(y, centre) if self.height is None else part(self.height).astype(x.dtype)
-        here = logits(y, lift, part(self.log_weights) if self.log_weights.ndim else self.log_weights, x, beta)
-        return y, jnp.where(start + jnp.arange(size) < self.count, here, -jnp.inf)
+        y = self.decoded(part(self.codes), scale, x.shape[1], x.dtype)
+        half = half_squared_norms(y) if self.half_norms is None else part(self.half_norms).astype(x.dtype)
+        log_weights = part(self.log_weights) if self.log_weights.ndim else self.log_weights
+        logits = beta[:, None] * (precise_product(x, y.T) - half) + log_weights.astype(x.dtype)
+        return y, jnp.where(start + jnp.arange(size) < self.count, logits, -jnp.inf)
 
 
 def block_sums(
-    rows: EncodedRows, x: Float[Array, "b d"], beta: Float[Array, " b"], centre: Float[Array, " d"]
+    rows: EncodedRows, x: Float[Array, "b d"], beta: Float[Array, " b"], options: ScanOptions = ScanOptions()
 ) -> SoftmaxSums:
-    """What all patterns of a block say, in bounded memory."""
+    """The sums over all patterns of a block, in bounded memory, inside a compiled program."""
     b, d = x.shape
     m = rows.codes.shape[0]
-    size = chunk_size(m, b, d)
+    size = options.chunk(m, b, d)
 
     def add(so_far: SoftmaxSums, start: Array) -> tuple[SoftmaxSums, None]:
-        y, here = rows.chunk(start, size, x, beta, centre)
-        top = jnp.maximum(here.max(axis=1), jnp.finfo(x.dtype).min / 4)
-        fall = here - top[:, None]
+        y, logits = rows.chunk(start, size, x, beta)
+        top = jnp.maximum(logits.max(axis=1), jnp.finfo(x.dtype).min / 4)
+        fall = logits - top[:, None]
         return merge(so_far, _weighted_sums(y, jnp.exp(fall), fall, top)), None
 
     return jax.lax.scan(add, empty_sums(b, d, x.dtype), jnp.arange(0, m, size))[0]
 
 
 class BlockScan(eqx.Module):
-    """Of a block, for each state: which patterns are peaks, and what all others say."""
+    """The result of a scan of one block, for each state: which patterns are dominant, and the sums over all others."""
 
     others: SoftmaxSums
-    marks: UInt32[Array, "chunks b tiles"]
-    """Of every tile which patterns are peaks, one bit each."""
-    tops: Float[Array, "chunks b tiles"]
-    """Of every tile the largest logit."""
-    nearest: Float[Array, " b"] | None
-    """The largest ℓ − log w of the others, if they do not all weigh alike."""
+    """The sums over all patterns that are not dominant."""
+    bitmask: UInt32[Array, "chunks b tiles"]
+    """The dominant patterns of every tile, one bit each."""
+    tile_maxima: Float[Array, "chunks b tiles"]
+    """The largest logit of every tile, dominant patterns included."""
+    max_unweighted: Float[Array, " b"] | None
+    """The largest ℓ − log w among the others; None if all weigh alike."""
 
 
 @jitted_with(long_running)
@@ -207,51 +183,51 @@ def scan_block(
     rows: EncodedRows,
     x: Float[Array, "b d"],
     beta: Float[Array, " b"],
-    centre: Float[Array, " d"],
     floor: Float[Array, " b"],
-    near: Float[Array, " b"],
+    depth: Float[Array, " b"],
     means: bool,
+    size: int,
 ) -> BlockScan:
-    """Every pattern asked, and those told apart that matter most.
+    """Evaluate every pattern of a block, in chunks of `size`, and separate the dominant ones from the others.
 
-    A peak is a pattern that weighs more than e^−`near` of e^`floor` and of the likeliest pattern before it. A few
+    A pattern is dominant if it weighs more than e^−`depth` of e^`floor` and of the likeliest pattern before it. A few
     patterns carry nearly all the weight, as a rule; weighed apart, in double precision, they leave little that
     round-off in the sum of the others could spoil. Without `means` only the weight of the others is summed, which saves
     the second of two matrix products.
     """
     b, d = x.shape
     m = rows.codes.shape[0]
-    size = chunk_size(m, b, d)
     units = d if means else 0
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
     lowest = jnp.finfo(x.dtype).min / 4
 
     def add(carry: tuple[SoftmaxSums, Array, Array | None], start: Array) -> tuple[tuple, tuple[Array, Array]]:
-        so_far, best, nearest = carry
-        y, here = rows.chunk(start, size, x, beta, centre)
-        tiles = here.reshape(b, -1, TILE)
-        tops = tiles.max(axis=2)
-        top = jnp.maximum(tops.max(axis=1), lowest)
+        so_far, best, max_unweighted = carry
+        y, logits = rows.chunk(start, size, x, beta)
+        tiles = logits.reshape(b, -1, TILE)
+        tile_maxima = tiles.max(axis=2)
+        top = jnp.maximum(tile_maxima.max(axis=1), lowest)
         best = jnp.maximum(best, top)
-        apart = here >= (best - near)[:, None]
-        marks = jnp.where(apart.reshape(tiles.shape), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
-        fall = here - top[:, None]
-        share = jnp.where(apart, 0, jnp.exp(fall))
-        if nearest is not None:
-            log_w = jax.lax.dynamic_slice_in_dim(rows.log_weights, start, size)
-            free = jnp.where(apart | (here == -jnp.inf), lowest, here - log_w)
-            nearest = jnp.maximum(nearest, free.max(axis=1))
-        return (merge(so_far, _weighted_sums(y[:, :units], share, fall, top)), best, nearest), (marks, tops)
+        dominant = logits >= (best - depth)[:, None]
+        bitmask = jnp.where(dominant.reshape(tiles.shape), bits, jnp.uint32(0)).sum(axis=2, dtype=jnp.uint32)
+        fall = logits - top[:, None]
+        weight = jnp.where(dominant, 0, jnp.exp(fall))
+        if max_unweighted is not None:
+            log_weights = jax.lax.dynamic_slice_in_dim(rows.log_weights, start, size).astype(x.dtype)
+            unweighted = jnp.where(dominant | (logits == -jnp.inf), lowest, logits - log_weights)
+            max_unweighted = jnp.maximum(max_unweighted, unweighted.max(axis=1))
+        sums = merge(so_far, _weighted_sums(y[:, :units], weight, fall, top))
+        return (sums, best, max_unweighted), (bitmask, tile_maxima)
 
-    nearest = jnp.full(b, lowest, x.dtype) if rows.log_weights.ndim else None
-    carry = empty_sums(b, units, x.dtype), floor, nearest
-    (others, _, nearest), (marks, tops) = jax.lax.scan(add, carry, jnp.arange(0, m, size))
-    return BlockScan(others, marks, tops, nearest)
+    max_unweighted = jnp.full(b, lowest, x.dtype) if rows.log_weights.ndim else None
+    carry = empty_sums(b, units, x.dtype), floor, max_unweighted
+    (others, _, max_unweighted), (bitmask, tile_maxima) = jax.lax.scan(add, carry, jnp.arange(0, m, size))
+    return BlockScan(others, bitmask, tile_maxima, max_unweighted)
 
 
 def _weighted_sums(
-    y: Float[Array, "size d"], share: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
+    y: Float[Array, "size d"], weight: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
 ) -> SoftmaxSums:
     # Where no mean is asked for, no entropy is.
-    slope = jnp.sum(jnp.where(share > 0, share * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
-    return SoftmaxSums(top, share.sum(axis=1), precise_product(share, y), slope)
+    logits = jnp.sum(jnp.where(weight > 0, weight * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
+    return SoftmaxSums(top, weight.sum(axis=1), precise_product(weight, y), logits)

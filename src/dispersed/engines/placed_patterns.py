@@ -11,103 +11,112 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.engines.collectives import all_gather
-from dispersed.engines.online_softmax import CHUNK, EncodedRows, chunk_size, half_squared_norms, padded_rows
-from dispersed.engines.roundoff import joined_terms
-from dispersed.engines.shortlist import EnclosingBall
+from dispersed.engines.dataset_statistics import (
+    DatasetStatistics,
+    block_extents,
+    block_moments,
+    with_extents,
+    without_extents,
+)
+from dispersed.engines.online_softmax import EncodedRows
+from dispersed.engines.options import ScanOptions
+from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.types import Array, Numbers
+from dispersed.validation import InputError
 
 T = TypeVar("T")
 
-BLOCK = 32 * CHUNK
-"""Patterns that one call of a compiled scan goes through."""
-
-
-STREAMED = 1 << 25
-"""Bytes of a block that comes from a disk, about."""
+EXTREME = 1e75
+"""The ratio between the largest entry of all patterns and that of a state, or a noise level, beyond which double
+precision runs out of exponents."""
 
 
 class Block(NamedTuple):
-    """Patterns on one device, filled up to the height that all blocks have."""
+    """Patterns on one device, filled up to the number of rows that all blocks have."""
 
     start: int
-    """Index of the first."""
+    """The index of the first among the patterns of this host."""
     rows: EncodedRows
-    """With heights in double precision, but only of patterns in memory, where they are worth keeping."""
+    """The patterns, with half squared norms if they stay in memory."""
 
 
 class QuantizedCopy(NamedTuple):
     """Patterns in memory once more, in one byte a unit instead of four."""
 
     blocks: list[Block]
+    """The same patterns, block by block."""
     error: float
-    """At least max‖y − ŷ‖, ŷ being what is left of a pattern y."""
-
-
-class DatasetStatistics(NamedTuple):
-    """What bounds need to know of all patterns, from one pass over them."""
-
-    centre: np.ndarray
-    """Their mean μ, rounded to float32, (d,)."""
-    centre_norm: float
-    radius: float
-    """At least max‖y − μ‖."""
-    spread: float
-    """The root mean square of ‖y − μ‖, of all patterns alike."""
-    norm: float
-    """At least max‖y‖."""
-    max_log_weight: float
-    """The largest absolute value of a finite log weight."""
+    """An upper bound on ‖y − ŷ‖, ŷ being what is left of a pattern y, in internal units."""
 
 
 class PlacedPatterns:
     """Patterns of a storage with their log weights, ready to be scanned in blocks.
 
     Patterns in memory are handed to the devices once, in equal shares; those on a disk block after block, each time.
+    States, noise levels and results of scans are in *internal units*: those of the patterns times a power of two,
+    `statistics.factor`, which makes the largest entry an ordinary number and is 1 if it is one already.
+
+    **Arguments**
+
+    - `storage`: the patterns (n, d) of this host.
+    - `log_weights`: normalised logarithms of prior weights (n,), −∞ for none; None if all weigh alike.
+    - `devices`: the devices that hold the blocks, in turn.
+    - `options`: how scans spend time and memory.
+
+    **Raises** `InputError` for a NaN or an infinite entry, and says where it is.
     """
 
-    def __init__(self, storage: Storage, log_weights: np.ndarray | None, devices: list[jax.Device]) -> None:
-        self.storage = storage
-        self.devices = devices
+    def __init__(
+        self,
+        storage: Storage,
+        log_weights: np.ndarray | None = None,
+        devices: list[jax.Device] | None = None,
+        options: ScanOptions = ScanOptions(),
+    ) -> None:
+        self.storage, self.options = storage, options
+        self.devices = jax.local_devices() if devices is None else devices
         self._log_weights = log_weights
         n = len(storage)
         self.present = n if log_weights is None else int(np.sum(log_weights > -np.inf))
-        """How many of this host's patterns have any weight."""
+        """The number of this host's patterns that have any weight."""
         sizes = all_gather(np.asarray(n))
         self.first = int(sizes[: jax.process_index()].sum())
-        """Where this host's patterns begin among those of all hosts."""
+        """The index of this host's first pattern among those of all hosts."""
         self.total = int(sizes.sum())
-        self._workers = cores("cpu") if {device.platform for device in devices} == {"cpu"} else 1
-        held = isinstance(storage, InMemory)
-        most = BLOCK if held else min(BLOCK, STREAMED // storage.encoding.row_bytes(storage.shape[1]))
-        self.height = padded_rows(min(most, -(-n // (len(devices) * self._workers))))
-        self._kept: list[Block] | None = None
-        if held:
-            self._kept = list(self._blocks())
-        self.statistics = self._statistics()
-        if self._kept is not None:
-            with jax.enable_x64(True):
-                centre = jnp.asarray(self.statistics.centre, float)
-                self._kept = [
-                    Block(start, dataclasses.replace(rows, height=_half_squared_norms(rows, centre)))
-                    for start, rows in self._kept
-                ]
-
-    @functools.cached_property
-    def ball(self) -> EnclosingBall:
-        """What proofs need of the facts."""
-        return EnclosingBall(
-            *(np.asarray(v, float) for v in (self.statistics.centre, self.statistics.radius, self.statistics.norm))
-        )
+        self._workers = cores("cpu") if {device.platform for device in self.devices} == {"cpu"} else 1
+        resident = isinstance(storage, InMemory)
+        most = options.block_patterns
+        if not resident:
+            most = max(1, min(most, options.streamed_block_bytes // storage.encoding.row_bytes(storage.shape[1])))
+        self.height = options.rows(min(most, -(-n // (len(self.devices) * self._workers))))
+        """The number of rows of a block, padding included."""
+        self._resident: list[Block] | None = None
+        self._factor: Any = None
+        self._centre: Any = None
+        if resident:
+            self._resident = list(self._blocks())
+        self.statistics = self._first_pass()
+        if self.statistics.exponent:
+            self._factor = np.asarray(self.statistics.factor, np.float32)
+        if self.statistics.centre.any():
+            self._centre = self.statistics.centre.astype(np.float32)
+        if self._resident is not None:
+            self._resident = [
+                Block(start, dataclasses.replace(rows, factor=self._factor, centre=self._centre))
+                for start, rows in self._resident
+            ]
+        self.statistics = self._second_pass()
 
     @property
     def encoding(self) -> Encoding:
+        """How the patterns are written down."""
         return self.storage.encoding
 
     @property
     def shape(self) -> tuple[int, int]:
-        """All patterns, of all hosts, and units."""
+        """The number of patterns of all hosts, and of units."""
         return self.total, self.storage.shape[1]
 
     @property
@@ -115,55 +124,82 @@ class PlacedPatterns:
         """Whether all patterns weigh alike; log weights are then 0 rather than −log n."""
         return self._log_weights is None
 
+    def internal(self, x: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """States (b, d) and noise levels (b,) in internal units.
+
+        Raises `InputError` for what is not finite, for σ ≤ 0, and beyond what double precision can square.
+        """
+        factor = self.statistics.factor
+        x, sigma = np.asarray(x, float) * factor, np.asarray(sigma, float) * factor
+        largest = np.abs(x).max(initial=0)
+        if not largest < EXTREME:
+            given = f"got an entry of {largest / factor:.3g}"
+            raise InputError(
+                "x", given, f"finite numbers up to {EXTREME / factor:.3g} are accepted beside these patterns"
+            )
+        if not ((sigma > 1 / EXTREME) & (sigma < EXTREME)).all():
+            wrong = sigma[~((sigma > 1 / EXTREME) & (sigma < EXTREME))][0] / factor
+            accepted = f"noise levels from {1 / EXTREME / factor:.3g} to {EXTREME / factor:.3g} are accepted"
+            raise InputError("sigma", f"got {wrong:.3g}", f"{accepted} beside these patterns")
+        return x, sigma
+
     def blocks(self) -> Iterator[Block]:
-        return iter(self._kept) if self._kept is not None else self._blocks()
+        """All blocks of this host, in order."""
+        return iter(self._resident) if self._resident is not None else self._blocks()
 
     def terms(self, states: int) -> int:
-        """As how many terms a sum over this host's patterns counts, for so many states at once."""
-        size = chunk_size(self.height, states, self.shape[1])
-        return joined_terms(size, -(-self.height // size) + -(-len(self.storage) // self.height))
+        """The number of terms that a sum over this host's patterns counts, in the sense of γ_n, for so many states."""
+        size = self.chunk(states)
+        # Two more for the rounding of y − c and of its product with a weight.
+        return merged_terms(size + 2, -(-self.height // size) + -(-len(self.storage) // self.height))
+
+    def chunk(self, states: int) -> int:
+        """The number of patterns that a scan for so many states evaluates at once."""
+        return self.options.chunk(self.height, states, self.shape[1])
 
     @functools.cached_property
     def quantized(self) -> QuantizedCopy | None:
-        """For passes that take as long as it takes to read the patterns; None where that would be no faster."""
+        """A copy for passes that take as long as it takes to read the patterns; None where it would be no faster."""
         n, d = self.shape
-        if self._kept is None or n <= BLOCK or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
+        small = self._resident is None or n <= self.options.block_patterns
+        # The scale of an int8 code is a normal number: patterns that need another unit are left as they are.
+        if small or self._factor is not None or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
             return None
 
         def shortened(block: Block) -> tuple[Block, Array]:
             rows = block.rows
             y = np.asarray(rows.encoding.decode(rows.codes, rows.scale, d))
             codes, scale = (jax.device_put(array, rows.codes.device) for array in Int8().encode(y))
-            short = EncodedRows(codes, scale, rows.height, rows.log_weights, rows.count, Int8())
-            return Block(block.start, short), _difference(rows, short, d)
+            short = dataclasses.replace(rows, codes=codes, scale=scale, encoding=Int8())
+            return Block(block.start, short), _largest_difference(rows, short, d, self.chunk(1))
 
-        blocks, errors = zip(*self.each(shortened), strict=True)
-        rounding = 1 + (d + 8) * np.finfo(np.float32).eps
-        return QuantizedCopy(list(blocks), float(rounding * np.sqrt(max(map(float, errors)))))
+        blocks, errors = zip(*self.map_blocks(shortened), strict=True)
+        rounding = 1 + gamma(d + 8, np.float32)
+        error = np.sqrt(max(map(float, errors)) + d * np.finfo(np.float32).tiny)
+        return QuantizedCopy(list(blocks), float(rounding * error))
 
-    def each(self, ask: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
-        """What `ask` says of every block, or of every item, in their order; a CPU works on as many at once as it has
-        cores, and takes no more of them than that before the answers to those before were taken.
+    def map_blocks(self, evaluate: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
+        """`evaluate` of every block, or of every item, in their order; a CPU works on as many at once as it has cores,
+        and takes no more of them than that before the results of those before were taken.
         """
-        return on_cores(self._workers, ask, self.blocks() if items is None else items)
+        return on_cores(self._workers, evaluate, self.blocks() if items is None else items)
 
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
         for number, (start, codes, scale) in enumerate(self.storage.blocks(self.height)):
             device = self.devices[number % len(self.devices)]
-            yield Block(start, self._rows(start, codes, scale, self.encoding, device))
+            yield Block(start, self._rows(start, codes, scale, device))
 
-    def _rows(
-        self, start: int, codes: np.ndarray, scale: np.ndarray | None, encoding: Encoding, device: jax.Device
-    ) -> EncodedRows:
+    def _rows(self, start: int, codes: np.ndarray, scale: np.ndarray | None, device: jax.Device) -> EncodedRows:
         def put(array: np.ndarray) -> Array:
             return jax.device_put(_padded(array, self.height), device)
 
         prior = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
+        with np.errstate(over="ignore"):
+            prior = prior.astype(np.float32)
         count = jnp.asarray(len(codes), jnp.int32)
-        return EncodedRows(
-            put(codes), None if scale is None else put(scale), None, put(prior.astype(np.float32)), count, encoding
-        )
+        scales = None if scale is None else put(scale)
+        return EncodedRows(put(codes), scales, self._factor, self._centre, None, put(prior), count, self.encoding)
 
     def rows_in_double(self, block: Block) -> EncodedRows:
         """The rows of a block with their log weights in double precision."""
@@ -179,54 +215,95 @@ class PlacedPatterns:
         return self._log_weights[indices]
 
     def patterns(self, indices: np.ndarray) -> np.ndarray:
-        """Patterns of this host decoded, (..., d) for `indices` (...)."""
+        """Patterns of this host as they are stored, (..., d) for `indices` (...), in single precision."""
         return self.storage.rows(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
 
-    def _statistics(self) -> DatasetStatistics:
+    def internal_patterns(self, indices: np.ndarray) -> np.ndarray:
+        """The same in internal units."""
+        y = self.patterns(indices)
+        return y if self._factor is None else y * self._factor
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of all patterns, each with the same weight, in their own units, (d,)."""
+        return self.statistics.mean / self.statistics.factor
+
+    @property
+    def spread(self) -> float:
+        """The root-mean-square distance from the mean, in the units of the patterns."""
+        return self.statistics.spread / self.statistics.factor
+
+    @property
+    def radius(self) -> float:
+        """An upper bound on the distance of any pattern from a point among them, in the units of the patterns."""
+        return self.statistics.radius / self.statistics.factor
+
+    def slices(self, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """All patterns of this host by NumPy in internal units, at most `size` at a time: the index of the first, the
+        patterns in double precision, and their log weights.
+        """
+        for start, codes, scale in self.storage.blocks(size):
+            y = np.asarray(self.encoding.decode(codes, scale, self.shape[1]), float) * self.statistics.factor
+            yield start, y, self.log_weights(np.arange(start, start + len(y)))
+
+    def _first_pass(self) -> DatasetStatistics:
         n, d = self.shape
-        total = sum(np.asarray(part, float) for part in self.each(lambda block: _sum(block.rows, d)))
-        centre = (all_gather(total).sum(axis=0) / n).astype(np.float32)
-        extents = np.array(list(self.each(lambda block: _extent(block.rows, centre))), float)
-        rounding = 1 + (d + 8) * np.finfo(np.float32).eps
-        radius, norm = np.sqrt(all_gather(extents[:, :2].max(axis=0)).max(axis=0)) * rounding
-        spread = np.sqrt(all_gather(extents[:, 2].sum()).sum() / n)
+        size = self.chunk(1)
+        with jax.enable_x64(True):
+            found = self.map_blocks(lambda block: (block.start, block_moments(block.rows, d, size)))
+            parts = [(start, jax.tree.map(np.asarray, moments)) for start, moments in found]
+        for start, (*_, row, unit) in parts:
+            if row >= 0:
+                place = f"entry ({self.first + start + int(row)}, {int(unit)}) is NaN or infinite"
+                raise InputError("patterns", f"{place} in {self.storage}", "only finite numbers are accepted")
+        largest, total, square = (
+            all_gather(np.stack([moments[i] for _, moments in parts]).sum(axis=0) if i else _most(parts))
+            for i in range(3)
+        )
         prior = np.zeros(1) if self._log_weights is None else self._log_weights
         finite = prior[prior > -np.inf]
-        max_log_weight = all_gather(np.abs(finite).max(initial=0)).max()
-        length = float(np.linalg.norm(centre.astype(float)))
-        return DatasetStatistics(centre, length, float(radius), float(spread), float(norm), float(max_log_weight))
+        widest = float(all_gather(np.abs(finite).max(initial=0)).max())
+        return without_extents(n, float(largest.max()), total.sum(axis=0), float(square.sum()), widest)
+
+    def _second_pass(self) -> DatasetStatistics:
+        n, d = self.shape
+        size = self.chunk(1)
+        with jax.enable_x64(True):
+            parts = list(self.map_blocks(lambda block: block_extents(block.rows, d, size)))
+            largest, total = (np.array([float(part[i]) for part in parts]) for i in range(2))
+            if self._resident is not None:
+                self._resident = [
+                    Block(start, dataclasses.replace(rows, half_norms=half))
+                    for (start, rows), (_, _, half) in zip(self._resident, parts, strict=True)
+                ]
+        most = float(all_gather(largest.max()).max())
+        return with_extents(self.statistics, n, most, float(all_gather(total.sum()).sum()))
+
+
+def _most(parts: list[tuple[int, tuple[np.ndarray, ...]]]) -> np.ndarray:
+    return np.max([moments[0] for _, moments in parts])
 
 
 def _padded(array: Numbers, rows: int) -> Numbers:
     if array.ndim == 0 or len(array) == rows:
         return array
-    pad_batch = np.zeros((rows, *array.shape[1:]), array.dtype)
-    pad_batch[: len(array)] = array
-    return pad_batch
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
 
 
 @eqx.filter_jit
-def _half_squared_norms(rows: EncodedRows, centre: Array) -> Array:
-    return half_squared_norms(rows.encoding.decode(rows.codes, rows.scale, len(centre)).astype(centre.dtype), centre)
-
-
-@eqx.filter_jit
-def _difference(rows: EncodedRows, short: EncodedRows, d: int) -> Array:
+def _largest_difference(rows: EncodedRows, short: EncodedRows, d: int, size: int) -> Array:
     """The largest ‖y − ŷ‖²."""
-    here, there = (part.encoding.decode(part.codes, part.scale, d) for part in (rows, short))
-    return jnp.max(jnp.sum((here - there) ** 2, axis=1))
 
+    def evaluate(start: Array) -> Array:
+        def part(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, start, size)
 
-@eqx.filter_jit
-def _sum(rows: EncodedRows, d: int) -> Array:
-    y = rows.encoding.decode(rows.codes, rows.scale, d)
-    return jnp.sum(jnp.where(jnp.arange(len(y))[:, None] < rows.count, y, 0), axis=0)
+        here, there = (
+            each.encoding.decode(part(each.codes), None if each.scale is None else part(each.scale), d)
+            for each in (rows, short)
+        )
+        return jnp.max(jnp.sum((here - there) ** 2, axis=1))
 
-
-@eqx.filter_jit
-def _extent(rows: EncodedRows, centre: Array) -> Array:
-    """The largest ‖y − μ‖² and ‖y‖², and the sum of the first."""
-    y = rows.encoding.decode(rows.codes, rows.scale, len(centre))
-    inside = jnp.arange(len(y)) < rows.count
-    squares = jnp.where(inside, jnp.stack([jnp.sum((y - centre) ** 2, axis=1), jnp.sum(y * y, axis=1)]), 0)
-    return jnp.append(jnp.max(squares, axis=1), jnp.sum(squares[0]))
+    return jnp.max(jax.lax.map(evaluate, jnp.arange(0, rows.codes.shape[0], size)))

@@ -1,10 +1,16 @@
 r"""How far computed numbers can be from exact ones: first-order worst cases, none of them an estimate.
 
 A sum of n products of numbers with unit round-off u, in any order and with or without fused multiply-adds, is off by at
-most γ_n Σ|a_i||b_i| with γ_n = nu/(1 − nu) (Higham 2002, Accuracy and Stability of Numerical Algorithms, Sec. 3.1).
+most γ_n Σ|a_i||b_i| with γ_n = nu/(1 − nu) (Higham 2002, Accuracy and Stability of Numerical Algorithms, Sec. 3.1), as
+long as nothing underflows; what underflows is off by at most the smallest normal number t, even where a machine flushes
+subnormal numbers to zero.
 
-With every ‖y‖ ≤ Y and x taken from the centre μ, so that ‖x − μ‖ ≤ X, a logit β((x − μ)·y − ‖y‖²/2 + μ·y) + log w is
-off by at most γ_{d+8} (β(XY + Y²/2 + ‖μ‖Y) + |log w|).
+With states and patterns taken from a centre c, ‖x − c‖ ≤ X and ‖y − c‖ ≤ R, a logit
+β((x − c)·(y − c) − ‖y − c‖²/2) + log w of d units is off by at most
+
+    γ_{d+8} (β(XR + R²/2) + |log w|) + β((X + R)(η + √d t) + 4dt) + 4t,
+
+with η the length of what is flushed of a stored pattern when it is decoded.
 """
 
 from typing import Any
@@ -12,18 +18,24 @@ from typing import Any
 import numpy as np
 
 
-def gamma(n: int, dtype: Any) -> float:
+def gamma(n: float, dtype: Any) -> float:
     """γ_n = nu/(1 − nu); infinite where n is so large that nothing can be said."""
     nu = n * float(np.finfo(dtype).eps) / 2
     return nu / (1 - nu) if nu < 1 else np.inf
 
 
 def logit_error(
-    d: int, dtype: Any, beta: Any, x_norm: Any, centre_norm: float, y_norm: float, log_weight: float
+    d: int, dtype: Any, beta: Any, x_norm: Any, radius: float, log_weight: float, flush: float
 ) -> np.ndarray:
-    """The most by which a logit can be off, for every state: (b,)."""
-    size = x_norm * y_norm + y_norm**2 / 2 + centre_norm * y_norm
-    return gamma(d + 8, dtype) * (beta * size + log_weight)
+    """The most by which a logit can be off, for every state, (b,); infinite where it might overflow."""
+    beta, x_norm = np.asarray(beta, float), np.asarray(x_norm, float)
+    tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    with np.errstate(over="ignore"):
+        size = beta * (x_norm * radius + radius**2 / 2)
+        error = gamma(d + 8, dtype) * (size + log_weight)
+        error += beta * ((x_norm + radius) * (flush + np.sqrt(d) * tiny) + 4 * d * tiny) + 4 * tiny
+        fits = 8 * (size + beta + x_norm + radius + log_weight) < largest
+    return np.where(fits, error, np.inf)
 
 
 def relative_errors(logit: Any, terms: int, dtype: Any) -> tuple[Any, float]:
@@ -43,7 +55,7 @@ def mean_error(logit: Any, terms: int, dtype: Any, spread: Any, norm: Any) -> An
         [Σ w_j((1 + θ_j)(1 + τ_j) − 1)(y_j − D) + D Σ w_j(1 + θ_j)(τ_j − ρ_j)]/Σ w_j(1 + θ_j)(1 + ρ_j),
 
     which is at most [((1 + e)(1 + s) − 1) spread + 2s(1 + e) norm]/((1 − e)(1 − s)). Where only some of the terms are
-    off, their share of the computed weight is a factor of it.
+    off, their fraction of the computed weight is a factor of it.
     """
     e, s = relative_errors(logit, terms, dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -51,21 +63,21 @@ def mean_error(logit: Any, terms: int, dtype: Any, spread: Any, norm: Any) -> An
     return np.where((e < 1) & (s < 1), bound, np.inf)
 
 
-JOINED = 8
-"""Roundings that a term sees where two sums are joined, the exponential of a difference of tops included."""
+MERGED = 8
+"""The number of roundings that a term sees where two sums are merged, the exponential of a difference included."""
 
 
-def joined_terms(n: int, parts: int) -> int:
-    """As how many terms a sum counts that is put together from `parts` sums of `n` terms."""
-    return n + JOINED * parts
+def merged_terms(n: int, parts: int) -> int:
+    """The number of terms of a sum, in the sense of γ_n, that is merged from `parts` sums of `n` terms."""
+    return n + MERGED * parts
 
 
-def log_sum_at_least(log_sum: Any, top: Any, n: int, logit: Any, terms: int, dtype: Any) -> Any:
-    """At least log Σ e^ℓ over n patterns at most, from the sum that was computed in steps relative to e^`top` or less;
-    infinite where nothing can be said.
+def log_sum_bound(log_sum: Any, max_logit: Any, n: int, logit: Any, terms: int, dtype: Any) -> Any:
+    """An upper bound on log Σ e^ℓ over n patterns at most, from the sum that was computed in steps relative to
+    e^`max_logit` or less; infinite where nothing can be said.
     """
     e, s = relative_errors(logit, terms, dtype)
     known = (e < 1) & (s < 1)
-    # What underflowed was smaller than the smallest number.
-    lost = top + np.log(n * np.finfo(dtype).tiny)
+    # What underflowed was smaller than the smallest number, and its logit may have been off as well.
+    lost = max_logit + np.log(n * np.finfo(dtype).tiny) + np.where(known, logit, 0)
     return np.where(known, np.logaddexp(log_sum - np.log(np.where(known, (1 - e) * (1 - s), 1)), lost), np.inf)

@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge, padded_rows
+from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge
+from dispersed.engines.options import ScanOptions
 from dispersed.memories import Memory
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.storage import Encoding, Float32
@@ -22,7 +23,7 @@ AXIS = "patterns"
 class ShardedMemory(Memory):
     """The exact memory of patterns in equal shares on the devices of a mesh, for every dynamics, under `jax.jit`.
 
-    Every device sums its own share in blocks (`evidence`), and the sums are put together (`combine`); what travels is
+    Every device sums its own share in blocks (`block_sums`), and the sums are put together (`merge`); what travels is
     one state and three numbers a device and cue. The mesh may reach over several hosts.
 
     **Arguments**
@@ -49,12 +50,12 @@ class ShardedMemory(Memory):
         self.mesh = Mesh(np.array(jax.devices()), (AXIS,)) if mesh is None else mesh
         self.encoding = encoding
         self.count = len(codes)
-        rows = self.mesh.size * padded_rows(-(-self.count // self.mesh.size))
+        rows = self.mesh.size * ScanOptions().rows(-(-self.count // self.mesh.size))
         split = NamedSharding(self.mesh, P(self.mesh.axis_names[0]))
 
         def placed(array: np.ndarray) -> Array:
-            pad_batch = np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
-            return jax.make_array_from_callback(pad_batch.shape, split, lambda index: pad_batch[index])
+            padded = np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+            return jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
 
         self.codes = placed(codes)
         self.scale = None if scale is None else placed(scale)
@@ -71,14 +72,14 @@ class ShardedMemory(Memory):
     def dimension(self) -> int:
         return self.centre.shape[0]
 
-    def _evidence(self, x: State, sigma: Scalar) -> SoftmaxSums:
+    def _sums(self, x: State, sigma: Scalar) -> SoftmaxSums:
         axis = self.mesh.axis_names[0]
 
         def share(codes: Array, scale: Array | None, x: State, beta: Scalar, centre: State) -> SoftmaxSums:
             first = jax.lax.axis_index(axis) * len(codes)
             count = jnp.clip(self.count - first, 0, len(codes))
-            rows = EncodedRows(codes, scale, None, jnp.zeros((), x.dtype), count, self.encoding)
-            here = block_sums(rows, x[None] - centre, beta[None], centre)
+            rows = EncodedRows(codes, scale, None, centre, None, jnp.zeros((), x.dtype), count, self.encoding)
+            here = block_sums(rows, x[None] - centre, beta[None])
             parts = jax.lax.all_gather(here, axis)
             return functools.reduce(merge, [jax.tree.map(lambda a, i=i: a[i], parts) for i in range(self.mesh.size)])
 
@@ -89,11 +90,11 @@ class ShardedMemory(Memory):
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
-        return self._evidence(x, sigma).mean[0]
+        return self.centre + self._sums(x, sigma).mean[0]
 
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) = log Σ_j N(x; y_j, σ²I)/n, in nats (Eq. 12)."""
-        mass = self._evidence(x, sigma).log_mass[0] - jnp.sum(x * x) / (2 * sigma**2)
+        mass = self._sums(x, sigma).log_sum[0] - jnp.sum((x - self.centre) ** 2) / (2 * sigma**2)
         return mass - jnp.log(float(self.count)) - gaussian_normaliser(self.dimension, sigma)
 
     def prior_start(self) -> tuple[State, Scalar]:

@@ -1,6 +1,6 @@
-r"""The patterns that a state keeps, and the proof that the others do not matter, there and further along its recall.
+r"""The shortlist of a state, and the proof that all other patterns do not matter, there and further along its recall.
 
-Let a screen at (x₀, σ₀) have left out patterns that all lie at least r away from x₀ and together weigh at most
+Let a screen at (x₀, σ₀) have excluded patterns that all lie at least r away from x₀ and together weigh at most
 
     Σ_out w_j exp(−‖x₀ − y_j‖²/(2σ₀²)) ≤ e^A.
 
@@ -9,23 +9,31 @@ At any (x, σ) with σ ≤ σ₀, a distance δ = ‖x − x₀‖ away, ‖x �
 
     log Σ_out w_j exp(−‖x − y_j‖²/(2σ²)) ≤ A − (s/σ² − 1/σ₀²) r²/2 + s δ²/(2σ²(1−s)).
 
-The best s is 1 − δ/r: all that was left out then counts as if it lay on the sphere of radius r,
+The best s is 1 − δ/r: all that was excluded then counts as if it lay on the sphere of radius r,
 
     A − ((r − δ)²/σ² − r²/σ₀²)/2          where 1 − δ/r ≥ σ²/σ₀²,
     A + δ²/(2(σ₀² − σ²))                   otherwise (s = σ²/σ₀²).
 
-Along the flow to a pattern c, x = c + (σ/σ₀)(x₀ − c), the weight of what was left out beside that of c can only fall as
+Along the flow to a pattern c, x = c + (σ/σ₀)(x₀ − c), the weight of what was excluded beside that of c can only fall as
 long as r ≥ ‖x₀ − c‖. So one screen serves a whole recall, as a rule.
 
-With ε the ratio of what was left out to what was kept, D the mean of what was kept, μ and R the centre of all
-patterns and the greatest distance from it,
+With ε the ratio of what was excluded to the shortlist, D the mean of the shortlist, c and R the centre of all patterns
+and the greatest distance from it,
 
-    ‖D − D_σ(x)‖ ≤ ε/(1+ε) · (R + ‖D − μ‖) + round-off.
+    ‖D − D_σ(x)‖ ≤ ε/(1+ε) · (R + ‖D − c‖) + round-off.
 
-**A basin that is owned.** For a pattern c put u = (z − c)/σ along the flow dz/dσ = (z − D_σ(z))/σ, with λ = −log σ:
-du/dλ = (D − c)/σ, at most Σ_j p_j D_j/σ with D_j = ‖y_j − c‖. Let g_j be by how much the logit of c exceeds that of y_j
-at (z₀, σ₀), γ_j that difference without the prior weights, Δ_j = D_j/σ₀ and x = σ₀/σ. As long as u has moved by at
-most η,
+**Round-off.** With the leading pattern l, Δ_j = ‖y_j − l‖ and a = ‖x − l‖, a logit relative to it,
+(2(y_j − l)·(x − l) − ‖y_j − l‖²)/(2σ²) + log w_j − log w_l, is off by at most
+
+    e_j = γ_{d+8} ((2Δ_j a + Δ_j²)/(2σ²) + |log w_j| + |log w_l|) + 4η(a + Δ_j + η)/σ² + γ_40 + γ_4 |ℓ_j|,
+
+η for what is flushed of a pattern and the last two for the exponential. A weight e^{ℓ_j} is then off by at most
+h_j = e^{ℓ_j + e_j}(1 − e^{−2e_j}), and the mean by at most Σ_j h_j (Δ_j + ‖D − l‖)/(Σ_j e^{ℓ_j} − Σ_j h_j).
+
+**A certified basin of attraction.** For a pattern c put u = (z − c)/σ along the flow dz/dσ = (z − D_σ(z))/σ, with
+λ = −log σ: du/dλ = (D − c)/σ, at most Σ_j p_j D_j/σ with D_j = ‖y_j − c‖. Let g_j be by how much the logit of c
+exceeds that of y_j at (z₀, σ₀), γ_j that difference without the prior weights, Δ_j = D_j/σ₀ and x = σ₀/σ. As long as u
+has moved by at most η,
 
     g_j(σ) ≥ g_j − γ_j + γ_j x + Δ_j²(x² − x)/2 − Δ_j η x,
 
@@ -38,60 +46,82 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dispersed.engines.candidate_screening import FAR
 from dispersed.engines.roundoff import gamma
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 DRIFT = 0.5
-"""Of Δη above, for the pattern furthest away."""
+"""Δη above, for the pattern that is furthest away."""
 
 
 class Shortlist(eqx.Module):
-    """What one state keeps. All numbers are in double precision but the patterns, which are as they are stored."""
+    """The patterns of one state that can matter, and bounds on all others, in internal units.
+
+    All numbers are in double precision but the patterns, which are in the precision they are stored in.
+    """
 
     index: Int[Numbers, "*b k"]
+    """The indices of the patterns among those of all hosts."""
     y: Float[Numbers, "*b k d"]
+    """The patterns."""
     log_weights: Float[Numbers, "*b k"]
-    """−inf for padding."""
+    """Their log weights; −∞ for padding."""
     x: Float[Numbers, "*b d"]
-    """Where it was screened,"""
+    """The state x₀ at which the others were excluded."""
     sigma: Float[Numbers, "*b"]
-    """and at which noise."""
+    """The noise level σ₀ at which the others were excluded."""
     log_tail_mass: Float[Numbers, "*b"]
-    """A."""
+    """The upper bound A on the log tail mass."""
     excluded_distance: Float[Numbers, "*b"]
-    """r."""
+    """The lower bound r on the distance from x₀ to the nearest excluded pattern."""
 
 
 class EnclosingBall(eqx.Module):
-    """What is known of all patterns."""
+    """A ball that contains all patterns."""
 
     centre: Float[Numbers, "*b d"]
+    """Its centre."""
     radius: Float[Numbers, "*b"]
-    norm: Float[Numbers, "*b"]
+    """An upper bound on its radius."""
+    flush: Float[Numbers, "*b"]
+    """An upper bound on what is lost of a pattern where subnormal numbers are flushed to zero."""
 
 
 class ShortlistPosterior(eqx.Module):
-    """The posterior of one state over what it keeps, with what it may miss."""
+    """The posterior of one state over its shortlist, with bounds on what the excluded patterns would change."""
 
     lead: Int[Numbers, "*b"]
-    """The place of the likeliest of them."""
+    """The place of the likeliest pattern in the shortlist."""
     logits: Float[Numbers, "*b k"]
-    """Relative to it."""
-    apart: Float[Numbers, "*b k"]
-    """Distances from it."""
+    """The logits, relative to the likeliest pattern."""
+    errors: Float[Numbers, "*b k"]
+    """Upper bounds on the round-off of the logits."""
+    distances: Float[Numbers, "*b k"]
+    """The distances of the patterns from the likeliest one."""
     mean: Float[Numbers, "*b d"]
+    """The posterior mean over the shortlist."""
+    log_lead: Float[Numbers, "*b"]
+    """Log w_j − ‖x − y_j‖²/(2σ²) of the likeliest pattern."""
     log_mass: Float[Numbers, "*b"]
-    """log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over what is kept."""
+    """Log Σ w_j exp(−‖x − y_j‖²/(2σ²)) over the shortlist."""
     log_tail_mass: Float[Numbers, "*b"]
-    """At least the same over what is not."""
+    """An upper bound on the same over all excluded patterns."""
     bound: Float[Numbers, "*b"]
-    """At least ‖mean − D_σ(x)‖."""
+    """An upper bound on ‖mean − D_σ(x)‖."""
 
 
-def log_tail_mass_at(kept: Shortlist, x: State, sigma: Scalar) -> Scalar:
-    """At least the logarithm of what was left out, at a state x and σ ≤ σ₀."""
-    return transported_tail(kept.log_tail_mass, kept.excluded_distance, jnp.linalg.norm(x - kept.x), kept.sigma, sigma)
+def log_tail_mass_at(shortlist: Shortlist, x: State, sigma: Scalar) -> Scalar:
+    """An upper bound on the log tail mass at a state x and σ ≤ σ₀."""
+    return transported_tail(
+        shortlist.log_tail_mass,
+        shortlist.excluded_distance,
+        jnp.linalg.norm(x - shortlist.x),
+        shortlist.sigma,
+        sigma,
+        x.size,
+    )
 
 
 def transported_tail(
@@ -100,97 +130,136 @@ def transported_tail(
     delta: Numbers,
     before: Numbers,
     sigma: Numbers,
+    d: int,
     numpy: Any = jnp,
 ) -> Numbers:
-    """At least the logarithm of what weighed e^`log_rest` at σ₀, `before`, after a move by δ to σ ≤ σ₀."""
-    # Round-off of δ and r is far below these.
-    delta, excluded_distance = delta * (1 + 1e-12), excluded_distance * (1 - 1e-12)
+    """An upper bound on the log tail mass, e^A at σ₀ = `before`, after a move of a state of d units by δ to σ ≤ σ₀."""
+    slack = gamma(d + 8, float)
+    delta, reach = delta * (1 + slack), excluded_distance * (1 - slack)
+    near = reach - delta
     ratio = (sigma / before) ** 2
-    near = excluded_distance - delta
-    sphere = log_tail_mass - ((near / sigma) ** 2 - (excluded_distance / before) ** 2) / 2
-    # At σ = σ₀ and δ = 0 the sphere serves; a state that moved at the same σ knows nothing.
-    harnack = log_tail_mass + delta**2 / (2 * numpy.maximum(before**2 - sigma**2, 1e-300))
-    return numpy.where(near >= ratio * excluded_distance, sphere, harnack)
+    moved, stood = (near / sigma) ** 2, (reach / before) ** 2
+    sphere = log_tail_mass - (moved * (1 - slack) - stood * (1 + slack)) / 2
+    # At σ = σ₀ and δ = 0 what was known is still known; a state that moved at the same σ knows nothing.
+    apart = numpy.maximum(before**2 - sigma**2, 1e-300)
+    harnack = log_tail_mass + delta**2 / (2 * apart) * (1 + slack)
+    stays = (delta == 0) & (sigma == before)
+    tail = numpy.where(stays, log_tail_mass, numpy.where(near >= ratio * reach, sphere, harnack))
+    return numpy.where(log_tail_mass == -np.inf, -np.inf, tail)
 
 
-def shortlist_posterior(kept: Shortlist, x: State, sigma: Scalar, ball: EnclosingBall) -> ShortlistPosterior:
+def shortlist_posterior(shortlist: Shortlist, x: State, sigma: Scalar, ball: EnclosingBall) -> ShortlistPosterior:
     """The posterior at a state x, by differences from the leading pattern, in double precision."""
-    d = x.size
-    y = kept.y.astype(x.dtype)
-    rough = kept.log_weights - jnp.sum((x - y) ** 2, axis=1) / (2 * sigma**2)
-    lead = jnp.argmax(rough)
-    c = y[lead]
-    step = y - c
-    squares = jnp.sum(step * step, axis=1)
-    gap = (2 * jnp.sum(step * (x - c), axis=1) - squares) / (2 * sigma**2)
-    logits = gap + kept.log_weights - kept.log_weights[lead]
-    share = jax.nn.softmax(logits)
-    mean = c + jnp.sum(share[:, None] * step, axis=0)
-    away = jnp.sum((x - c) ** 2)
-    log_mass = jax.nn.logsumexp(logits) + kept.log_weights[lead] - away / (2 * sigma**2)
-    log_tail_mass = log_tail_mass_at(kept, x, sigma)
-    missing = jax.nn.sigmoid(log_tail_mass - log_mass)
-    spread = ball.radius + jnp.linalg.norm(mean - ball.centre)
-    far = jnp.max(jnp.where(share > 0, squares, 0))
-    small = gamma(d + 8, x.dtype)
-    prior = jnp.max(jnp.where(share > 0, jnp.abs(kept.log_weights), 0))
-    off = small * ((2 * jnp.sqrt(far * away) + far) / (2 * sigma**2) + prior)
-    rounding = jnp.expm1(2 * off + 2 * gamma(y.shape[0] + 40, x.dtype)) * 2 * ball.radius
-    # The differences y − c are rounded, and so is c plus their mean.
-    rounding += gamma(8, x.dtype) * (ball.norm + jnp.linalg.norm(mean))
-    return ShortlistPosterior(
-        lead, logits, jnp.sqrt(squares), mean, log_mass, log_tail_mass, missing * spread + rounding
+    d, dtype = x.size, x.dtype
+    y, log_w = shortlist.y.astype(dtype), shortlist.log_weights
+    half = 0.5 / sigma**2
+
+    def relative(lead: Array) -> tuple[Array, Array, Array]:
+        """Differences, squared distances and logits relative to a pattern."""
+        step = y - y[lead]
+        squares = jnp.sum(step * step, axis=1)
+        return step, squares, (2 * step @ (x - y[lead]) - squares) * half + log_w - log_w[lead]
+
+    # Any pattern will do to find the likeliest one, and the nearer it is the better.
+    rough = jnp.argmax(log_w - jnp.sum((x - y) ** 2, axis=1) * half)
+    lead = jnp.argmax(relative(rough)[2])
+    step, squares, logits = relative(lead)
+    away, far = jnp.linalg.norm(x - y[lead]), jnp.sqrt(squares)
+    present = log_w > -jnp.inf
+    errors = gamma(d + 8, dtype) * (2 * far * away + squares) * half + gamma(40, dtype)
+    errors += 8 * half * ball.flush * (away + far + ball.flush) + gamma(4, dtype) * jnp.abs(
+        jnp.where(present, logits, 0)
     )
+    errors += gamma(d + 8, dtype) * (jnp.abs(jnp.where(present, log_w, 0)) + jnp.abs(log_w[lead]))
+    # The largest logit is 0, or hardly more: no exponential overflows.
+    top = jnp.max(logits)
+    weights = jnp.exp(logits - top)
+    mass = jnp.sum(weights)
+    moved = weights @ step / mass
+    mean = y[lead] + moved
+    log_lead = log_w[lead] - away**2 * half
+    log_mass = jnp.log(mass) + top + log_lead
+    tail = log_tail_mass_at(shortlist, x, sigma)
+    # Both masses have the round-off of the lead in common; it is that of ‖x − l‖².
+    slack = gamma(d + 8, dtype) * 2 * (away**2 * half + jnp.abs(log_w[lead])) + errors[lead]
+    missing = jax.nn.sigmoid(tail - log_mass + slack)
+    wrong = jnp.where(present, jnp.exp(logits - top + errors) * -jnp.expm1(-2 * errors), 0)
+    certain = mass - jnp.sum(wrong)
+    length = jnp.linalg.norm(moved)
+    rounding = jnp.sum(wrong * (far + length)) / jnp.where(certain > 0, certain, 1)
+    summing = gamma(y.shape[0] + 8, dtype) * (weights @ far / mass + length)
+    # The differences from the lead are rounded, and so is it plus their mean.
+    shift = gamma(8, dtype) * (jnp.linalg.norm(y[lead]) + jnp.linalg.norm(mean)) + ball.flush
+    error = missing * (ball.radius + jnp.linalg.norm(mean - ball.centre)) + rounding + summing + shift
+    bound = jnp.where((certain > 0) & (error < jnp.inf), error, jnp.inf)
+    return ShortlistPosterior(lead, logits, errors, far, mean, log_lead, log_mass, tail, bound)
 
 
 def in_certified_basin(
-    kept: Shortlist, seen: ShortlistPosterior, x: State, sigma: Scalar, ball: EnclosingBall
+    shortlist: Shortlist, posterior: ShortlistPosterior, x: State, sigma: Scalar, ball: EnclosingBall
 ) -> Bool[Array, ""]:
     """Whether the exact flow from x at σ provably ends at the leading pattern."""
-    c = kept.y[seen.lead].astype(x.dtype)
+    d, dtype = x.size, x.dtype
+    c = shortlist.y[posterior.lead].astype(dtype)
+    slack = 1 + 4 * gamma(d + 8, dtype)
     away = jnp.linalg.norm(x - c)
-    # What was left out may be as far from c as any pattern is.
-    furthest = (ball.radius + jnp.linalg.norm(c - ball.centre)) / sigma
-    distances = seen.apart / sigma
-    moves = DRIFT * distances / furthest
-    gaps = -(seen.logits - (kept.log_weights - kept.log_weights[seen.lead]))
+    # What was excluded may be as far from c as any pattern is.
+    furthest = slack * (ball.radius + jnp.linalg.norm(c - ball.centre) + ball.flush) / sigma
+    distances = slack * posterior.distances / sigma
+    drift = DRIFT / jnp.where(furthest > 0, furthest, 1)
+    log_w = shortlist.log_weights
+    gaps = log_w - log_w[posterior.lead] - posterior.logits - posterior.errors
 
-    def way(weight: Array, distance: Array, gap: Array, move: Array) -> Array:
+    def way(log_weight: Array, distance: Array, gap: Array) -> Array:
         """Δ e^{−g + Δη}/(γ − Δη), infinite where γ is too small."""
+        move = distance * drift
         margin = gap - move
-        return jnp.where(margin > 0, distance * weight * jnp.exp(move) / jnp.where(margin > 0, margin, 1), jnp.inf)
+        length = distance * jnp.exp(log_weight + move) / jnp.where(margin > 0, margin, 1)
+        return jnp.where(margin > 0, length, jnp.inf)
 
-    present = (distances > 0) & (kept.log_weights > -jnp.inf)
-    inside = jnp.where(present, way(jnp.exp(seen.logits), distances, gaps, moves), 0).sum()
-    lead_mass = kept.log_weights[seen.lead] - away**2 / (2 * sigma**2)
-    near = jnp.maximum(kept.excluded_distance - jnp.linalg.norm(x - kept.x), 0)
-    gap = (near**2 - away**2) / (2 * sigma**2)
-    rest = jnp.exp(jnp.minimum(seen.log_tail_mass - lead_mass, 100.0))
-    outside = jnp.where(rest > 0, way(rest, furthest, gap, jnp.asarray(DRIFT)), 0)
-    return inside + outside < DRIFT / furthest
+    present = (distances > 0) & (log_w > -jnp.inf)
+    inside = jnp.where(present, way(posterior.logits + posterior.errors, distances, gaps), 0).sum()
+    near = jnp.maximum(shortlist.excluded_distance / slack - slack * jnp.linalg.norm(x - shortlist.x), 0)
+    gap = (near**2 / slack - away**2 * slack) / (2 * sigma**2)
+    tail = (
+        posterior.log_tail_mass
+        - posterior.log_lead
+        + (slack - 1) * (away**2 / (2 * sigma**2) + jnp.abs(log_w[posterior.lead]))
+    )
+    outside = jnp.where(posterior.log_tail_mass > -jnp.inf, way(tail, furthest, gap), 0)
+    return (inside + outside) * slack * (1 + gamma(log_w.size + 8, dtype)) < jnp.where(furthest > 0, drift, jnp.inf)
 
 
-def shortened(kept: Shortlist, x: State, sigma: Scalar, seen: ShortlistPosterior, size: int) -> Shortlist:
-    """Only the `size` likeliest at x and σ. The others join what was left out, and x is the new place to look from."""
-    _, place = jax.lax.top_k(seen.logits, size)
-    gone = jnp.ones(seen.logits.shape, bool).at[place].set(False) & (kept.log_weights > -jnp.inf)
-    lead = kept.y[seen.lead].astype(x.dtype)
-    lead_mass = kept.log_weights[seen.lead] - jnp.sum((x - lead) ** 2) / (2 * sigma**2)
-    weight = jax.nn.logsumexp(jnp.where(gone, seen.logits, -jnp.inf)) + lead_mass
-    distance = jnp.linalg.norm(kept.y.astype(x.dtype) - x, axis=1)
-    excluded_distance = jnp.maximum(kept.excluded_distance - jnp.linalg.norm(x - kept.x), 0)
+def shortened(
+    shortlist: Shortlist, x: State, sigma: Scalar, posterior: ShortlistPosterior, size: int, flush: Scalar
+) -> Shortlist:
+    """The shortlist of the `size` likeliest patterns at x and σ.
+
+    The others join what is excluded, and x and σ are the new x₀ and σ₀.
+    """
+    d, dtype = x.size, x.dtype
+    slack = gamma(d + 8, dtype)
+    _, place = jax.lax.top_k(posterior.logits, size)
+    gone = jnp.ones(posterior.logits.shape, bool).at[place].set(False) & (shortlist.log_weights > -jnp.inf)
+    weight = jax.nn.logsumexp(jnp.where(gone, posterior.logits + posterior.errors, -jnp.inf)) + posterior.log_lead
+    distance = jnp.linalg.norm(shortlist.y.astype(dtype) - x, axis=1)
+    reach = jnp.maximum(shortlist.excluded_distance * (1 - slack) - jnp.linalg.norm(x - shortlist.x) * (1 + slack), 0)
+    reach = jnp.minimum(reach, jnp.min(jnp.where(gone, distance, FAR)) * (1 - slack) - flush)
+    lead = shortlist.log_weights[posterior.lead]
+    rounding = slack * 4 * (jnp.abs(posterior.log_lead) + jnp.abs(lead)) + gamma(gone.size + 40, dtype)
+    tail = jnp.logaddexp(posterior.log_tail_mass, weight)
     return Shortlist(
-        kept.index[place],
-        kept.y[place],
-        kept.log_weights[place],
+        shortlist.index[place],
+        shortlist.y[place],
+        shortlist.log_weights[place],
         x,
         sigma,
-        jnp.logaddexp(seen.log_tail_mass, weight) + 1e-12,
-        jnp.minimum(excluded_distance, jnp.min(jnp.where(gone, distance, jnp.inf))) * (1 - 1e-12),
+        jnp.where(tail == -jnp.inf, tail, tail + rounding),
+        jnp.maximum(reach, 0),
     )
 
 
-def required_size(seen: ShortlistPosterior, share: Scalar) -> Int[Array, ""]:
-    """How many patterns must stay so that the others weigh less than `share` beside the leading one."""
-    weights = jnp.sort(jnp.exp(seen.logits))
-    return jnp.sum(jnp.cumsum(weights) > share)
+def required_size(posterior: ShortlistPosterior, tail: Scalar) -> Int[Array, ""]:
+    """How many patterns must stay so that the others weigh less than `tail` beside the leading one."""
+    weights = jnp.sort(jnp.exp(posterior.logits))
+    return jnp.sum(jnp.cumsum(weights) > tail)

@@ -1,0 +1,360 @@
+r"""The ladder of methods by which states are answered, from the cheapest to the surest, each with a bound on its error.
+
+1. *Screening*: one pass in single precision finds the few patterns that can matter, which are weighed in double
+   precision, and bounds the others (`candidate_screening`, `shortlist`).
+2. *Single precision*: all patterns are summed, dominant terms in double precision (`full_scan`).
+3. *Double precision*: all patterns are summed (`full_scan`).
+4. *Differences*: all patterns are summed by differences instead of products (`differences`).
+
+A state takes the next rung where the bound exceeds the tolerance, or where it is not certain that the pattern named
+first is the likeliest.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.engines.candidate_screening import (
+    Candidates,
+    LogitSample,
+    States,
+    allowed_tail,
+    sample_logits,
+    screen_states,
+)
+from dispersed.engines.collectives import all_gather
+from dispersed.engines.differences import sum_by_differences
+from dispersed.engines.full_scan import ScanResult, full_scan, products, weigh_candidates
+from dispersed.engines.options import TILE
+from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.engines.roundoff import gamma, mean_error
+from dispersed.engines.shortlist import EnclosingBall, Shortlist, ShortlistPosterior, shortlist_posterior
+from dispersed.types import Array
+
+SCREENING, SINGLE, DOUBLE, DIFFERENCES = range(4)
+"""The rungs of the ladder, in order."""
+
+
+class Answers(NamedTuple):
+    """What is known of each of b states, in double precision and internal units."""
+
+    mean: np.ndarray
+    """D_σ(x), (b, d)."""
+    bound: np.ndarray
+    """An upper bound on ‖mean − D_σ(x)‖, (b,)."""
+    log_mass: np.ndarray
+    """Log Σ w_j exp(−‖x − y_j‖²/(2σ²)), (b,)."""
+    entropy: np.ndarray
+    """−Σ p log p, (b,)."""
+    indices: np.ndarray
+    """The likeliest patterns, the first one first, (b, k); −1 where fewer were weighed."""
+    responsibilities: np.ndarray
+    """Their responsibilities, (b, k)."""
+    certain: np.ndarray
+    """Whether the first one is the likeliest of all for certain, up to ties within round-off, (b,)."""
+    candidates: np.ndarray
+    """The `Candidates` that serve further along a flow, or None, (b,)."""
+    rung: np.ndarray
+    """The rung of the ladder that the answer comes from, (b,)."""
+    weighed: np.ndarray
+    """The number of patterns that were not excluded, (b,)."""
+
+    @staticmethod
+    def none(b: int, d: int, k: int) -> "Answers":
+        """Nothing known of b states."""
+        index, zeros = np.full((b, k), -1), np.zeros(b)
+        no, rung = np.zeros(b, bool), np.full(b, DIFFERENCES)
+        bound, candidates = np.full(b, np.inf), np.full(b, None, object)
+        weighed = np.zeros(b, int)
+        return Answers(
+            np.zeros((b, d)), bound, zeros, zeros.copy(), index, np.zeros((b, k)), no, candidates, rung, weighed
+        )
+
+    def put(self, states: np.ndarray, other: "Answers") -> None:
+        """Take over the answers of some states that say more than what was known."""
+        better = (other.bound < self.bound[states]) | (other.certain & ~self.certain[states])
+        for whole, part in zip(self, other, strict=True):
+            whole[states[better]] = part[better]
+
+
+def climb(
+    placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, tol: float, k: int, first: int = SCREENING
+) -> Answers:
+    """The answers for states x (b, d) at noise levels sigma (b,), by the first rung, from `first` on, that meets `tol`.
+
+    The k likeliest patterns are named; for k = 0 none is, and only the bound decides.
+    """
+    b, d = x.shape
+    answers = Answers.none(b, d, k)
+    if not b:
+        return answers
+    states = States.of(placed, x, sigma)
+    guess = None if first == DIFFERENCES else sample_logits(placed, states)
+    left = np.arange(b)
+    for rung in range(first, DIFFERENCES + 1):
+        answers.put(left, _RUNGS[rung](placed, states.only(left), guess and guess.only(left), tol, k))
+        left = np.flatnonzero(~((answers.bound <= tol) & (answers.certain | (k == 0))))
+        if not left.size:
+            break
+    return answers
+
+
+def _by_screening(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+    b, d = states.x.shape
+    answers = Answers.none(b, d, k)
+    found, _ = screen_states(placed, states, allowed_tail(placed, tol), guess)
+    counts = all_gather(np.array([0 if one is None else len(one.indices) for one in found])).sum(axis=0)
+    many = np.flatnonzero(counts > placed.options.by_differences)
+    if many.size:
+        here = states.only(many)
+        answers.put(
+            many, _from_scan(placed, here, weigh_candidates(placed, here, found[many]), k, SCREENING, counts[many])
+        )
+    few = np.flatnonzero(counts <= placed.options.by_differences)
+    log_max = np.array([-np.inf if one is None else one.log_tail_max for one in found[few]])
+    log_max = all_gather(log_max).max(axis=0, initial=-np.inf)
+    with jax.enable_x64(True):
+        for some, shortlists in grouped_shortlists(placed, states.only(few), found[few]):
+            m, ball = len(some), enclosing_ball(placed)
+            parts = jax.tree.map(lambda a, m=m: np.asarray(a)[:m], _posteriors(pad_batch(shortlists), ball, k))
+            seen, index, share, entropy = parts
+            # Nothing that was excluded can exceed the leading pattern.
+            slack = gamma(d + 8, float) * 2 * np.abs(seen.log_lead)
+            certain = np.minimum(log_max[some], seen.log_tail_mass) <= seen.log_lead + slack
+            part = Answers.none(m, d, k)
+            rung = np.full(m, SCREENING)
+            width = index.shape[1]
+            part.indices[:, :width], part.responsibilities[:, :width] = index, share
+            states_here = few[some]
+            answers.put(
+                states_here,
+                part._replace(
+                    mean=seen.mean,
+                    bound=seen.bound,
+                    log_mass=seen.log_mass,
+                    entropy=entropy,
+                    certain=certain,
+                    candidates=found[states_here],
+                    rung=rung,
+                    weighed=counts[states_here],
+                ),
+            )
+    return answers
+
+
+def _by_scan(
+    placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int, dtype: type, some: np.ndarray
+) -> Answers:
+    """The answers of a full scan for those states that are among `some`, in groups that share a pass."""
+    b, d = states.x.shape
+    answers = Answers.none(b, d, k)
+    likely = np.flatnonzero(all_gather(some).all(axis=0))
+    for start in range(0, len(likely), placed.options.states_per_pass):
+        group = likely[start : start + placed.options.states_per_pass]
+        here = states.only(group)
+        total = full_scan(placed, here, dtype, guess.only(group), k)
+        rung = SINGLE if dtype == np.float32 else DOUBLE
+        answers.put(group, _from_scan(placed, here, total, k, rung, np.full(len(group), placed.total)))
+    return answers
+
+
+def _in_single(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+    """A scan in single precision, for states where that is likely to meet the tolerance.
+
+    A random energy model whose energies deviate by more than √(2 log n) condenses: a few of n patterns carry nearly all
+    the weight (Derrida 1981). Where that is not so, single precision serves only if it does for every pattern.
+    """
+    options, known, n = placed.options, placed.statistics, placed.total
+    off = states.logit_error(placed, np.float32)
+    wrong = mean_error(off, options.chunk_patterns, np.float32, 2 * known.radius, known.radius)
+    with np.errstate(invalid="ignore"):
+        condensed = guess.deviation > options.condensation * np.sqrt(2 * np.log(max(n, 2)))
+    likely = (wrong <= tol) | (all_gather(condensed).any(axis=0) & (options.condensed_rest * wrong <= tol))
+    return _by_scan(placed, states, guess, tol, k, np.float32, likely & np.isfinite(off) & (n > options.small_set))
+
+
+def _in_double(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+    """A scan in double precision, for states whose logits do not overflow there."""
+    off = states.logit_error(placed, np.float64)
+    # Where not even two terms can be compared it would be in vain.
+    return _by_scan(placed, states, guess, tol, k, np.float64, off < 1)
+
+
+def _by_differences(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+    b, d = states.x.shape
+    found = sum_by_differences(placed, states.x, states.sigma, k)
+    return Answers.none(b, d, k)._replace(
+        mean=found.mean,
+        bound=found.bound,
+        log_mass=found.log_mass,
+        entropy=found.entropy,
+        indices=found.indices[:, :k],
+        responsibilities=found.responsibilities[:, :k],
+        certain=np.ones(b, bool),
+        weighed=np.full(b, placed.total),
+    )
+
+
+_RUNGS: tuple[Callable[..., Answers], ...] = (_by_screening, _in_single, _in_double, _by_differences)
+
+
+def _from_scan(
+    placed: PlacedPatterns, states: States, total: ScanResult, k: int, rung: int, weighed: np.ndarray
+) -> Answers:
+    b = len(states.x)
+    index, share, certain = leading_patterns(placed, states, total, k)
+    return Answers(
+        total.mean,
+        total.bound,
+        total.log_sum - states.half_square,
+        total.entropy,
+        index,
+        share,
+        certain,
+        total.candidates,
+        np.full(b, rung),
+        weighed,
+    )
+
+
+def leading_patterns(
+    placed: PlacedPatterns, states: States, total: ScanResult, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state and their responsibilities, (b, k) each, −1 and 0 where fewer are known,
+    and whether the first one is the likeliest for certain, (b,).
+
+    They are among the candidates, or else in the tiles with the largest maxima, and ordered by differences.
+    """
+    b, d = states.x.shape
+    index, share, certain = np.full((b, k), -1), np.zeros((b, k)), np.zeros(b, bool)
+    if not k:
+        return index, share, certain
+    n, spare = len(placed.storage), placed.options.spare_tiles
+    off = states.logit_error(placed, np.float64)
+    half, beta = states.half_square, states.beta
+    members: list[np.ndarray] = []
+    ceiling = total.other_tiles.copy()
+    """The largest logit that a pattern that is no member can have."""
+    for i in range(b):
+        if total.candidates[i] is not None:
+            one = total.candidates[i]
+            members.append(one.indices[: k + spare])
+            ceiling[i] = one.log_tail_max + half[i]
+            if len(one.indices) > k + spare:
+                # Candidates are in the order of their logits.
+                last = products(placed, states, np.array([i]), one.indices[k + spare - 1 : k + spare])[0]
+                ceiling[i] = max(ceiling[i], last + 2 * off[i])
+        else:
+            tiles = total.tiles[i][total.tiles[i] >= 0]
+            some = (tiles[:, None] + np.arange(TILE)).ravel()
+            members.append(some[some < n])
+    counts = [len(some) for some in members]
+    whose, which = np.repeat(np.arange(b), counts), np.concatenate(members).astype(int)
+    exact, logits = np.empty(len(whose)), np.empty(len(whose))
+    size = max(1, placed.options.product_units // d)
+    for start in range(0, len(whose), size):
+        some = slice(start, start + size)
+        state, those = whose[some], which[some]
+        away = np.sum((states.x[state] - placed.internal_patterns(those)) ** 2, axis=1)
+        exact[some] = placed.log_weights(those) - away * beta[state] / 2
+        logits[some] = products(placed, states, state, those)
+    ends = np.cumsum(counts)
+    every = np.full((b, k), -np.inf)
+    for i in range(b):
+        mine = slice(ends[i] - counts[i], ends[i])
+        order = np.lexsort((which[mine], -exact[mine]))[:k]
+        order = order[exact[mine][order] > -np.inf]
+        index[i, : len(order)] = which[mine][order] + placed.first
+        every[i, : len(order)], share[i, : len(order)] = exact[mine][order], logits[mine][order]
+    index, every, share = (np.concatenate(list(all_gather(part)), axis=1) for part in (index, every, share))
+    order = np.argsort(-every, axis=1, kind="stable")[:, :k]
+    index, every, share = (np.take_along_axis(part, order, 1) for part in (index, every, share))
+    with np.errstate(over="ignore", invalid="ignore"):
+        share = np.where(index >= 0, np.minimum(np.exp(share - total.log_sum[:, None]), 1), 0)
+        share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
+    # Ties within the round-off of differences may go either way.
+    known = placed.statistics
+    slack = gamma(d + 8, float) * 2 * (np.abs(every[:, 0]) + known.max_log_weight)
+    ceiling = all_gather(ceiling).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        certain = (index[:, 0] >= 0) & (every[:, 0] + slack >= ceiling - half)
+    return index, share, certain
+
+
+def enclosing_ball(placed: PlacedPatterns) -> EnclosingBall:
+    """The ball around the centre that contains all patterns."""
+    known = placed.statistics
+    return EnclosingBall(*(np.asarray(part, float) for part in (known.centre, known.radius, known.flush)))
+
+
+def grouped_shortlists(
+    placed: PlacedPatterns, states: States, found: np.ndarray
+) -> Iterator[tuple[np.ndarray, Shortlist]]:
+    """States with about equally many candidates, and their shortlists, stacked; states without any are left out."""
+    options = placed.options
+    counts = all_gather(np.array([0 if one is None else max(1, len(one.indices)) for one in found])).max(
+        axis=0, initial=0
+    )
+    sizes = np.where(counts > 0, round_up(counts, 4, 16), 0)
+    for size in np.unique(sizes[sizes > 0]):
+        those = np.flatnonzero(sizes == size)
+        at_once = min(options.stacked_states, max(1, options.stacked_units // (int(size) * placed.shape[1])))
+        for start in range(0, len(those), at_once):
+            some = those[start : start + at_once]
+            yield some, _stack(placed, states.only(some), list(found[some]), int(size))
+
+
+def _stack(placed: PlacedPatterns, states: States, found: list[Candidates], size: int) -> Shortlist:
+    index = np.zeros((len(found), size), np.int64)
+    log_w = np.full((len(found), size), -np.inf)
+    for i, one in enumerate(found):
+        k = len(one.indices)
+        index[i, :k], index[i, k:] = one.indices, one.indices[0] if k else 0
+        log_w[i, :k] = placed.log_weights(one.indices)
+    tail = np.array([one.log_tail_mass for one in found])
+    distance = np.array([one.excluded_distance for one in found])
+    own = Shortlist(
+        index + placed.first, placed.internal_patterns(index), log_w, states.x, states.sigma, tail, distance
+    )
+    hosts = all_gather(own)
+
+    def beside(array: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(array), axis=1)
+
+    index, y, log_w = map(beside, (hosts.index, hosts.y, hosts.log_weights))
+    tail, distance = np.logaddexp.reduce(hosts.log_tail_mass, axis=0), hosts.excluded_distance.min(axis=0)
+    return Shortlist(index, y, log_w, own.x, own.sigma, tail, distance)
+
+
+def round_up(count: Any, factor: int, least: int = 1) -> Any:
+    """The next of least, least·factor, least·factor², …: few sizes, so that few programs serve all."""
+    steps = np.ceil(np.round(np.log(np.maximum(count, least) / least) / np.log(factor), 9))
+    return (least * factor**steps).astype(int)
+
+
+def pad_batch(tree: Any) -> Any:
+    """The first axis filled up to a power of four with copies of the first entry, by NumPy."""
+
+    def fill(array: np.ndarray) -> np.ndarray:
+        size = int(round_up(len(array), 4))
+        return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
+
+    return jax.tree.map(fill, tree)
+
+
+@eqx.filter_jit
+def _posteriors(shortlists: Shortlist, ball: EnclosingBall, k: int) -> tuple[ShortlistPosterior, Array, Array, Array]:
+    """For every state at x₀: the posterior, the k likeliest patterns, their responsibilities and the entropy."""
+
+    def one(shortlist: Shortlist) -> tuple[ShortlistPosterior, Array, Array, Array]:
+        seen = shortlist_posterior(shortlist, shortlist.x, shortlist.sigma, ball)
+        p = jax.nn.softmax(seen.logits)
+        _, place = jax.lax.top_k(seen.logits, min(k, p.size))
+        index = jnp.where(shortlist.log_weights[place] > -jnp.inf, shortlist.index[place], -1)
+        return seen, index, jnp.where(index >= 0, p[place], 0), jax.scipy.special.entr(p).sum()
+
+    return jax.vmap(one)(shortlists)
