@@ -1,6 +1,8 @@
 import decimal
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from dispersed.experiments.table1 import (
     BETA,
     METHODS,
     PUBLISHED,
+    TASKS,
     agrees,
     allowance,
     differences,
@@ -38,6 +41,26 @@ def test_every_cell_is_there_with_an_interval(rows):
         assert -1 <= row["ci_low"] <= row["correlation"] <= row["ci_high"] <= 1
         expected = PUBLISHED.get((row["task"], row["method"]))
         assert row["published"] == (expected and expected[row["n_patterns"] // 10 - 1])
+
+
+def test_the_readme_shows_a_run(rows):
+    """Numbers may differ by what another processor's rounding makes of them, a unit here and there."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = readme[readme.index("| | N | denoising") : readme.index("![Table 1")]
+    lines = [line.strip("| ").split("|") for line in block.splitlines() if line.endswith("|")][2:]
+    by = {(row["method"], row["n_patterns"], row["task"]): row for row in rows}
+    order = [(method, n) for method in METHODS for n in (10, 20, 30)]
+    assert len(lines) == len(order)
+    for line, (method, n) in zip(lines, order, strict=True):
+        numbers = [float(number) for number in re.findall(r"\d\.\d{3}", "|".join(line))]
+        expected = []
+        for task in TASKS:
+            row = by[method, n, task]
+            expected += [row["correlation"], row["ci_low"], row["ci_high"]]
+            expected += [] if row["published"] is None else [row["published"]]
+        np.testing.assert_allclose(numbers, expected, atol=1.5e-3)
+    compared = [row for row in rows if row["published"] is not None]
+    assert f"{sum(map(agrees, compared))} of the {len(compared)} published values agree" in block
 
 
 def test_the_order_of_the_methods_is_the_papers(rows):

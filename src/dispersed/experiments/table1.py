@@ -10,8 +10,8 @@ flow starts at t = −(2/γ) ln α for masked cues too, and the classical networ
 
 Everything is computed in float64, whatever precision JAX is set to. A masked cue often has equal overlaps with
 several patterns and so starts near a saddle of the modern Hopfield energy. The other patterns decide which way
-recall leaves it, by a weight of exp(−β Δ), where Δ is by how much their overlap is smaller: about 1e-9 for Δ = 4,
-which single precision rounds away.
+recall leaves it, by a weight of exp(−β Δ), where Δ is by how much their overlap is smaller: 2e-9 for Δ = 4, which
+single precision rounds away.
 """
 
 import itertools

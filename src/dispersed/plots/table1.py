@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dispersed.experiments.table1 import METHODS, N_PATTERNS, TASKS
+from dispersed.experiments.table1 import ALPHA, BETA, METHODS, N_PATTERNS, TASKS
 from dispersed.plots.panels import Panels, legend_below, panels
 from dispersed.plots.style import COLOURS, house_style
 
@@ -32,11 +32,11 @@ def plot_table1(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Pan
                 )
                 published = [(at, row["published"]) for at, row in zip(x, cells, strict=True) if row["published"]]
                 if published:
-                    panel.scatter(*zip(*published, strict=True), marker="_", s=160, color="black", zorder=3)
-            panel.set_title(f"{task} (α = 0.68)" if task == "denoising" else f"{task} (half of the units masked)")
+                    panel.scatter(*zip(*published, strict=True), marker="_", s=160, color="black", zorder=1)
+            panel.set_title(f"{task} (α = {ALPHA:g})" if task == "denoising" else f"{task} (half of the units masked)")
             panel.set_xticks(range(len(N_PATTERNS)), [str(n) for n in N_PATTERNS])
             panel.set_xlabel("stored patterns N of d = 10 units")
-        axes[0].set_ylabel("Pearson correlation with\nmodern Hopfield output (β = 5)")
+        axes[0].set_ylabel(f"Pearson correlation with\nmodern Hopfield output (β = {BETA:g})")
         axes[0].scatter([], [], marker="_", s=160, color="black", label="published (Ambrogioni 2023, Table 1)")
         legend_below(axes, ax, axes[0].get_legend_handles_labels(), columns=2)
     return axes
