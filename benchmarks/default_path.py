@@ -518,11 +518,8 @@ def memory_case(case, n, d, states, limit):
             arguments = json.dumps([n, d, min(states, n), WIDE, what])
             child = subprocess.Popen([sys.executable, "-c", MEMORY, arguments], stdout=out)
             name = f"{what}, {levels}; patterns take {patterns:.3g}"
-            # A process that failed, as one without memory does, or that was stopped has reached nothing.
-            unfinished = [float("inf")]
             try:
-                if not child.wait(timeout=limit):
-                    unfinished = []
+                child.wait(timeout=limit)
             except subprocess.TimeoutExpired:
                 fields = dict(line.split(":") for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
                 resident = int(fields["VmHWM"].split()[0]) / 1024
@@ -530,8 +527,10 @@ def memory_case(case, n, d, states, limit):
                 child.kill()
                 child.wait()
             out.seek(0)
-            before, peak = ([float(line) for line in out] + unfinished)[:2]
-        lines.append(Line(case, name, peak - before, "MiB", patterns + 512))
+            figures = [float(line) for line in out]
+        # A process that failed, as one without memory does, or that was stopped has reached nothing.
+        growth = figures[1] - figures[0] if len(figures) == 2 else float("inf")
+        lines.append(Line(case, name, growth, "MiB", patterns + 512))
     return lines
 
 
