@@ -8,56 +8,76 @@ stays open, and recall ends between what was stored.
 import jax.numpy as jnp
 from jax.scipy.special import entr
 
-from dispersed.memories.batching import per_state
+from dispersed.memories.associative_memory import of_states
 from dispersed.memories.memory import Denoiser, Memory
-from dispersed.types import Array, Float, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError
 
 
-@per_state
-def effective_patterns(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
-    """Exp of the entropy of p(j | x): how many stored items answer for x at σ. 1 is episodic.
+def effective_patterns(memory: Memory, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
+    """The effective number of patterns behind each state: the exponential of the entropy of p(j | x). 1 is episodic.
 
     `x`: (..., d), `sigma` > 0. Raises `InputError` for memories without responsibilities.
     """
-    if not hasattr(memory, "responsibilities"):
-        raise InputError("memory", f"a {type(memory).__name__} has no responsibilities", "mixtures have")
-    return jnp.exp(entr(memory.responsibilities(x, sigma)).sum())
+    if not isinstance(memory, Memory):
+        raise InputError("memory", f"a {type(memory).__name__} has no responsibilities", "memories with a density")
+    return of_states(_effective_patterns, memory, x, sigma)
 
 
-@per_state
-def jacobian_spectrum(memory: Denoiser, x: State, sigma: Scalar) -> Float[Array, " d"]:
-    """Eigenvalues of ∂D_σ/∂x = Cov[y | x]/σ², largest first, (..., d).
+def jacobian_spectrum(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... d"]:
+    """The eigenvalues of ∂D_σ/∂x = Cov[y | x]/σ², largest first, (..., d).
 
     1 along directions in which the memory is open at the scale of σ, 0 across them, and above 1 between
-    memories that σ is about to tell apart.
+    memories that σ is about to separate.
     """
-    jacobian = memory.jacobian(x, sigma)
-    return jnp.linalg.eigvalsh((jacobian + jacobian.T) / 2)[::-1]
+    return of_states(_jacobian_spectrum, memory, x, sigma)
 
 
-@per_state
-def local_dimension(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
+def local_dimension(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
     """The number of directions open at x and σ: Σ min(eigenvalue, 1) of ∂D_σ/∂x.
 
     0 at an isolated point, k on a flat memory of k dimensions that is wide against σ. Eigenvalues above 1,
     which mark a decision between memories, count as one direction each.
     """
-    return jnp.clip(jacobian_spectrum(memory, x, sigma), 0, 1).sum()
+    return of_states(_local_dimension, memory, x, sigma)
 
 
-@per_state
-def participation(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
-    """(Σ e)²/Σ e² of the eigenvalues e of ∂D_σ/∂x: over how many directions the openness is spread.
+def participation(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
+    """The participation ratio (Σ e)²/Σ e² of the eigenvalues e of ∂D_σ/∂x: over how many directions they are spread.
 
-    Blind to the size of the eigenvalues: it says 1 for a single direction, however little open.
+    Blind to the size of the eigenvalues: it is 1 for a single direction, however little open.
     """
-    spectrum = jnp.clip(jacobian_spectrum(memory, x, sigma), 0, None)
+    return of_states(_participation, memory, x, sigma)
+
+
+def distance_to_memory(memory: Memory, x: ArrayLike) -> Float[Array, "..."]:
+    """The distance from x to the nearest state of the memory, (...): 0 for a faithful recall.
+
+    Raises `InputError` for memories without a nearest state, such as a trained network.
+    """
+    if not isinstance(memory, Memory):
+        raise InputError("memory", f"a {type(memory).__name__} has no nearest state", "extended memories have one")
+    return of_states(_distance_to_memory, memory, x)
+
+
+def _effective_patterns(memory: Memory, x: State, sigma: Scalar) -> Scalar:
+    return jnp.exp(entr(memory._responsibilities(x, sigma)).sum())
+
+
+def _jacobian_spectrum(memory: Denoiser, x: State, sigma: Scalar) -> Float[Array, " d"]:
+    jacobian = memory._jacobian(x, sigma)
+    return jnp.linalg.eigvalsh((jacobian + jacobian.T) / 2)[::-1]
+
+
+def _local_dimension(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
+    return jnp.clip(_jacobian_spectrum(memory, x, sigma), 0, 1).sum()
+
+
+def _participation(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
+    spectrum = jnp.clip(_jacobian_spectrum(memory, x, sigma), 0, None)
     square = jnp.sum(spectrum**2)
     return jnp.where(square > 0, spectrum.sum() ** 2 / jnp.where(square > 0, square, 1), 0)
 
 
-@per_state
-def distance_to_memory(memory: Memory, x: State) -> Scalar:
-    """The distance from x to the nearest state of the memory, (...): 0 for a faithful recall."""
-    return jnp.linalg.norm(x - memory.project(x))
+def _distance_to_memory(memory: Memory, x: State) -> Scalar:
+    return jnp.linalg.norm(x - memory._project(x))

@@ -5,6 +5,7 @@ a shape but no values yet, so there only shapes are checked. Arrays known from o
 NumPy looks at them, since JAX would trace the look.
 """
 
+import functools
 import math
 import numbers
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dispersed.types import ArrayLike
 
@@ -34,20 +35,60 @@ def is_known(*values: Any) -> bool:
     return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
-def real_array(argument: str, value: ArrayLike) -> Float[Array, "..."]:
-    """`value` as a floating-point array of JAX's default or its own precision."""
+def host_array(argument: str, value: Any) -> np.ndarray | Array:
+    """`value` as an array of real floating-point numbers, where it is: of NumPy, or of JAX if it is one already.
+
+    Whole numbers and booleans become JAX's default precision, half precision becomes single, extended precision and
+    foreign byte orders become double; PyTorch tensors and pandas frames are read as arrays. Raises `InputError` for
+    what is not numbers, masked entries, and finite numbers that overflow the precision that JAX computes in.
+    """
+    if isinstance(value, jax.Array):
+        array: Any = value
+    else:
+        array = _as_numpy(argument, value)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or array.dtype.kind in "mc":
+        raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
+    default = jnp.result_type(float)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(default)
+    if isinstance(array, jax.Array):
+        return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+    wanted = np.promote_types(np.float32, array.dtype) if array.dtype.kind == "f" else np.dtype(np.float32)
+    wanted = np.dtype(default) if wanted.itemsize > default.itemsize else wanted
+    if array.dtype == wanted and array.dtype.isnative:
+        return array
+    with np.errstate(over="ignore"):
+        narrowed = array.astype(wanted)
+    if np.isinf(narrowed).any() and np.isfinite(array[np.isinf(narrowed)]).any():
+        largest = np.abs(array[np.isfinite(array)]).max()
+        accepted = f"magnitudes up to {np.finfo(wanted).max:.3g} are accepted in {wanted.name}"
+        raise InputError(argument, f"got entries up to {largest:.3g}", accepted)
+    return narrowed
+
+
+def _as_numpy(argument: str, value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):  # a PyTorch tensor, which may be on another device, need gradients or be bfloat16
+        value = value.detach().cpu()
+        value = value.float() if "bfloat16" in str(value.dtype) else value
     try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
+        array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
         raise InputError(argument, f"rows of different lengths ({error})", "give a rectangular array") from None
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
-        raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        return jnp.asarray(array, dtype=float)
-    return jnp.asarray(array)
+    except TypeError as error:
+        raise InputError(argument, f"got {type(value).__name__} ({error})", "an array of real numbers") from None
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        given = f"got an array with {int(np.ma.count_masked(value))} masked entries"
+        raise InputError(argument, given, "arrays without a mask are accepted; masked cues are given with known=")
+    return array
+
+
+def real_array(argument: str, value: Any) -> Float[Array, "..."]:
+    """`value` as a floating-point array of JAX, in its own precision or a wider one; see `host_array`."""
+    return jnp.asarray(host_array(argument, value))
 
 
 def check_finite(argument: str, array: Array | np.ndarray) -> None:
+    """Raise `InputError` for NaN and infinite entries, if the values are known."""
     if not is_known(array):
         return
     finite = np.isfinite(np.asarray(array))
@@ -84,6 +125,44 @@ def check_binary(argument: str, array: Array) -> None:
         odd = np.unique(np.asarray(array)[np.abs(np.asarray(array)) != 1])[:3]
         shown = ", ".join(f"{value:g}" for value in odd)
         raise InputError(argument, f"got entries such as {shown}", "a binary network accepts only -1 and +1")
+
+
+def log_prior(weights: Any, log_weights: Any, n: int, each: str = "pattern") -> np.ndarray | Float[Array, " n"] | None:
+    """Logarithms of prior weights (n,), normalised to Σ w = 1 in double precision; None for a uniform prior.
+
+    The prior is given as `weights`, finite and not negative, or as `log_weights`, below +∞; only their ratios matter,
+    so they may lie anywhere in the range of double precision. Raises `InputError` for both, another shape, or no
+    positive weight.
+    """
+    if weights is not None and log_weights is not None:
+        raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
+    if weights is None and log_weights is None:
+        return None
+    argument, value = ("weights", weights) if log_weights is None else ("log_weights", log_weights)
+    known = is_known(value)
+    array: Any = _as_numpy(argument, value) if known else value
+    # In double precision whatever JAX computes in: ratios of weights may be beyond the range of single precision.
+    array = array.astype(float) if known and array.dtype.kind in "biuf" else host_array(argument, array)
+    if array.shape != (n,):
+        raise InputError(argument, f"got shape {array.shape}", f"one weight per {each}, shape ({n},), is accepted")
+    if known:
+        _check_prior(argument, array)
+    numpy: Any = np if known else jnp
+    with np.errstate(divide="ignore"):
+        logs = numpy.log(array) if argument == "weights" else array
+    logs = logs - logs.max()
+    return logs - numpy.log(numpy.exp(logs).sum())
+
+
+def _check_prior(argument: str, array: np.ndarray) -> None:
+    if argument == "weights":
+        check_finite(argument, array)
+        if (array < 0).any():
+            raise InputError(argument, f"got {float(array.min()):g}", "weights must not be negative")
+        if not (array > 0).any():
+            raise InputError(argument, "got only zeros", "at least one weight must be positive")
+    elif not np.isfinite(array.max()):
+        raise InputError(argument, f"got {array.max()} as the largest", "numbers below inf, not all -inf, are accepted")
 
 
 def weight_array(weights: ArrayLike, n: int, each: str = "pattern") -> Float[Array, " n"]:
@@ -137,15 +216,71 @@ def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k
     return (q * jnp.sign(heights)).T
 
 
-def state_array(argument: str, x: ArrayLike, d: int) -> Float[Array, "..."]:
-    """States `(..., d)` of a memory with `d` units."""
-    array = real_array(argument, x)
+def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
+    """Finite states `(..., d)` of a memory with `d` units, where they are: of NumPy or of JAX."""
+    array = host_array(argument, x)
     if array.ndim == 0 or array.shape[-1] != d:
         accepted = f"the memory has {d} units: shape (..., {d}) is accepted"
         if array.ndim > 1 and math.prod(array.shape[-2:]) == d:
             accepted += f"; flatten images with {argument}.reshape(*{argument}.shape[:-2], {d})"
         raise InputError(argument, f"got shape {array.shape}", accepted)
+    if not isinstance(array, jax.Array) or on_host(array):
+        check_finite(argument, array)
     return array
+
+
+def on_host(array: Array) -> bool:
+    """Whether the values of an array can be looked at without waiting for an accelerator."""
+    return is_known(array) and all(device.platform == "cpu" for device in array.devices())
+
+
+def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: Any) -> np.ndarray | Array:
+    """Noise levels σ of precision `dtype` that broadcast against the batch axes, and whose squares are normal numbers.
+
+    Raises `InputError` for σ ≤ 0, NaN, infinity, shapes that do not broadcast, and levels beyond √tiny…√max of the
+    precision, at which 1/σ² is no number.
+    """
+    array = host_array("sigma", sigma)
+    if is_known(array):
+        values = np.asarray(array)
+        check_finite("sigma", values)
+        low, high = _level_range(np.dtype(dtype))
+        if values.size and not (values > 0).all():
+            raise InputError("sigma", f"got {float(values.min()):g}", "numbers above 0 are accepted")
+        if values.size and not (low <= values.min() and values.max() <= high):
+            odd = values.min() if values.min() < low else values.max()
+            accepted = f"levels from {low:.2g} to {high:.2g} are accepted in {np.dtype(dtype).name}"
+            raise InputError("sigma", f"got {float(odd):.3g}", accepted)
+    if array.shape:
+        broadcast("sigma", array.shape, batch)
+    return array.astype(dtype)
+
+
+@functools.cache
+def _level_range(dtype: np.dtype) -> tuple[float, float]:
+    limits = jnp.finfo(dtype)
+    return float(np.sqrt(2 * float(limits.tiny))), float(np.sqrt(float(limits.max) / 2))
+
+
+def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of `batch` and one level per state together, or `InputError`."""
+    try:
+        return np.broadcast_shapes(batch, shape)
+    except ValueError:
+        accepted = f"one number, or one that broadcasts against the batch {batch}, is accepted"
+        raise InputError(argument, f"got shape {shape}", accepted) from None
+
+
+def mask_array(known: Any, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    """A mask of observed entries, broadcast to `shape`; booleans are accepted, and nothing else."""
+    mask = known if isinstance(known, jax.Array) else _as_numpy("known", known)
+    if mask.dtype != bool:
+        raise InputError("known", f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
+    try:
+        return jnp.broadcast_to(mask, shape)
+    except ValueError:
+        accepted = f"a mask that broadcasts against {shape} is accepted"
+        raise InputError("known", f"got shape {mask.shape}", accepted) from None
 
 
 def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:
@@ -185,7 +320,7 @@ def positive_number(argument: str, value: float) -> float:
 
 
 def at_least(argument: str, value: int, least: int) -> int:
-    """A whole number not below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    """A whole number not below `least`, of Python or NumPy."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(argument, f"got {value!r}", f"whole numbers from {least} are accepted")
-    return value
+    return int(value)

@@ -8,7 +8,7 @@ import pytest
 
 from dispersed import VE, VP, Cosine, Linear, Memory, PatternMemory, recall
 from dispersed.dynamics import ExponentialIntegrator, OneStep, ProbabilityFlow, ReverseSDE
-from dispersed.memories.batching import per_state
+
 
 LAST = 0.3
 
@@ -22,8 +22,7 @@ class Gaussian(Memory):
     def dimension(self):
         return 2
 
-    @per_state
-    def log_density(self, x, sigma):
+    def _log_density(self, x, sigma):
         variance = self.s**2 + sigma**2
         return -x @ x / (2 * variance) - jnp.log(2 * jnp.pi * variance)
 

@@ -18,7 +18,7 @@ from dispersed import (
     recall,
 )
 from dispersed.dynamics import Asynchronous, ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow, ReverseSDE
-from dispersed.memories.batching import per_state
+
 
 ANNEALING = {
     "one step": OneStep(),
@@ -94,12 +94,10 @@ def test_evaluations_are_counted_as_they_happen():
         def dimension(self):
             return 2
 
-        @per_state
-        def log_density(self, x, sigma):
+        def _log_density(self, x, sigma):
             return -x @ x / (2 * (1 + sigma**2))
 
-        @per_state
-        def denoise(self, x, sigma):
+        def _denoise(self, x, sigma):
             jax.debug.callback(lambda _: counted.append(1), x)
             return x / (1 + sigma**2)
 
@@ -128,10 +126,9 @@ def test_a_second_call_does_not_trace_again(rng):
         traces, counts = [], []
 
         class Traced(PatternMemory):
-            @per_state
-            def denoise(self, x, sigma):
+            def _denoise(self, x, sigma):
                 traces.append(1)  # noqa: B023
-                return self.responsibilities(x, sigma) @ self.patterns
+                return self._responsibilities(x, sigma) @ self.patterns
 
         for seed in range(2):
             memory = Traced(rng.standard_normal((4, 3)))

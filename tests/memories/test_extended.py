@@ -201,7 +201,7 @@ def test_no_noise_leads_to_the_nearest_point(x64, rng, everything, kind):
 @pytest.mark.parametrize("kind", ["segment", "circle", "blob"])
 def test_recall_ends_on_the_memory(x64, rng, kind):
     memory = kinds()[kind]
-    mean, level = memory.uninformed()
+    mean, level = memory.prior_start()
     dynamics = ExponentialIntegrator(20, sigma_min=0.01)
     result = recall(memory, mean + 0.5 * rng.normal(size=(20, 4)), dynamics, sigma=0.5)
     np.testing.assert_allclose(result.x, memory.project(result.x), atol=1e-3)

@@ -69,8 +69,8 @@ def test_a_mixture_of_one_is_its_component(x64, rng, everything, number):
         for name in ("log_density", "denoise", "energy"):
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(memory.project(x), part.project(x))
-    mean, level = memory.uninformed()
-    alone, alone_level = part.uninformed()
+    mean, level = memory.prior_start()
+    alone, alone_level = part.prior_start()
     np.testing.assert_allclose(mean, alone)
     np.testing.assert_allclose(level, alone_level)
 
@@ -177,7 +177,7 @@ class Blind(Denoiser):
     def dimension(self):
         return 3
 
-    def denoise(self, x, sigma):
+    def _denoise(self, x, sigma):
         return x
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import dispersed
 from dispersed import InputError, PatternMemory
-from dispersed.memories.batching import per_state
+
 
 from . import oracle
 
@@ -201,7 +201,7 @@ def test_evidence_reweights_the_prior(rng, x64):
 
 def test_the_uninformed_state_says_nothing(rng):
     memory = PatternMemory(rng.standard_normal((30, 8)) * 5)
-    mean, sigma = memory.uninformed()
+    mean, sigma = memory.prior_start()
     np.testing.assert_allclose(memory.responsibilities(mean, sigma), 1 / 30, rtol=2e-2)
 
 
@@ -210,10 +210,9 @@ def test_methods_are_traced_once_per_shape(rng):
     traces = []
 
     class Traced(PatternMemory):
-        @per_state
-        def log_density(self, x, sigma):
+        def _log_density(self, x, sigma):
             traces.append(x.shape)
-            return PatternMemory.log_density(self, x, sigma)
+            return PatternMemory._log_density(self, x, sigma)
 
     for scale in (1.0, 2.0):
         Traced(rng.standard_normal((5, 3))).log_density(np.full((7, 3), scale), 0.5 * scale)
@@ -257,4 +256,4 @@ def test_wrong_dimension_gets_one_line():
 
 
 def test_repr_says_what_it_is():
-    assert repr(dispersed.PatternMemory(np.ones((2, 3)))) == "PatternMemory(2 patterns of 3 units, float32)"
+    assert repr(dispersed.PatternMemory(np.ones((2, 3)))) == "PatternMemory(2 patterns of 3 units, float32, Dense())"

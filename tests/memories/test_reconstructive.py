@@ -79,7 +79,7 @@ def test_recalled_states_carry_the_stored_core_exactly(x64, rng):
     known = semantic(rng)
     cores = 2 * rng.normal(size=(5, 2))
     memory = ReconstructiveMemory(known, ENCODER, cores)
-    cues = memory.uninformed()[0] + 2 * rng.normal(size=(40, 4))
+    cues = memory.prior_start()[0] + 2 * rng.normal(size=(40, 4))
     result = recall(memory, cues, ExponentialIntegrator(30, sigma_min=1e-3), sigma=2.0)
     found = np.asarray(result.x) @ ENCODER.T
     np.testing.assert_allclose(found, cores[np.asarray(result.index)], atol=1e-5)

@@ -72,10 +72,10 @@ class AncestralSampling(Dynamics):
 
         def advance(z: State, i: Int[Array, ""]) -> tuple[State, State | None]:
             noise = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
-            d = memory.denoise(z, sigmas[i])
+            d = memory._denoise(z, sigmas[i])
             new = kept * z + replaced * d + sigmas[i + 1] * jnp.sqrt(replaced) * noise
             if self.order == 2:
-                new += replaced / 2 * (memory.denoise(new, sigmas[i + 1]) - d)
+                new += replaced / 2 * (memory._denoise(new, sigmas[i + 1]) - d)
             return new, (z if trajectory else None)
 
         end, states = jax.lax.scan(advance, z, jnp.arange(self.steps - 1))

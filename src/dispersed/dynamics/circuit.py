@@ -113,7 +113,7 @@ class Circuit(Dynamics):
             throw=False,
         )
         x = solution.ys[0][-1]
-        moved = jnp.sqrt(jnp.mean((memory.at(last).update(x) - x) ** 2))
+        moved = jnp.sqrt(jnp.mean((memory.at(last)._update(x) - x) ** 2))
         near = 0.01 if isinstance(memory, ModernHopfield) else 3 * last
         settled = (moved < near) & (solution.result == dfx.RESULTS.successful)
         steps = solution.stats["num_steps"].astype(int)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import MOST, gallery, one_line, place
-from dispersed.memories import Denoiser, Network
+from dispersed.memories import AssociativeMemory, Denoiser, Network
+from dispersed.memories.associative_memory import in_precision
 from dispersed.processes import VP, Process
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import InputError, is_known
@@ -152,7 +153,7 @@ class Dynamics(eqx.Module):
         """
         return _run_all(self, memory, process, cues, levels, masks, keys, trajectory)
 
-    def check(self, memory: Denoiser | Network) -> None:
+    def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""
         if not isinstance(memory, self.serves):
             raise InputError(
@@ -164,6 +165,8 @@ class Dynamics(eqx.Module):
 
 @eqx.filter_jit
 def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -> Recall:
+    memory = in_precision(memory, cues.dtype)
+
     def one(x, sigma, known, key) -> Recall:
         t = process.time(sigma)
         z = x if isinstance(memory, Network) else x / process.scale(t)
@@ -175,7 +178,10 @@ def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -
             clock = VP()
         outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
         z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
-        index, responsibility = source.at(outcome.sigma).nearest(z)
+        if isinstance(source, Network):
+            index, responsibility = source._nearest(z)
+        else:
+            index, responsibility = source._nearest(z, outcome.sigma)
         states = outcome.states
         if states is not None and not isinstance(memory, Network):
             states = states * process.scale(process.time(outcome.sigmas))[:, None]
@@ -194,7 +200,7 @@ def gather(memory: Denoiser, z: State, sigma: Scalar) -> tuple[State, Int[Array,
     """
 
     def denoise(x: State, _: None) -> tuple[State, State]:
-        x = memory.denoise(x, sigma)
+        x = memory._denoise(x, sigma)
         return x, x
 
     # A loop, since two calls would be compiled twice.

@@ -71,15 +71,15 @@ class ExponentialIntegrator(Dynamics):
             return decay * z + m0 * latest + m1 * first + (m2 + m1) / 2 * second
 
         none = jnp.zeros_like(z)
-        d0 = memory.denoise(z, sigmas[0])
+        d0 = memory._denoise(z, sigmas[0])
         z1 = step(z, d0, none, none)
         if self.order == 3:
             # A first-order start would leave an error h²: redo the first step through both its ends.
-            z1 = step(z, d0, memory.denoise(z1, sigmas[1]) - d0, none)
+            z1 = step(z, d0, memory._denoise(z1, sigmas[1]) - d0, none)
 
         def advance(carry: tuple[State, State, State, Array], level: Scalar):
             z, before, difference, started = carry
-            d = memory.denoise(z, level)
+            d = memory._denoise(z, level)
             first = d - before
             second = jnp.where(started, first - difference, 0)
             new = step(z, d, first if self.order > 1 else none, second if self.order > 2 else none)

@@ -53,7 +53,7 @@ class ProbabilityFlow(Dynamics):
     ) -> Outcome:
         def backwards(count: Any, x: State, grid: _Grid) -> State:
             t = grid.time(count)
-            return -grid.step * process.velocity(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+            return -grid.step * process.velocity(x, t, memory._denoise(x / process.scale(t), process.sigma(t)))
 
         return _integrate(self, dfx.ODETerm(backwards), memory, process, z, sigma, trajectory)
 
@@ -86,7 +86,7 @@ class ReverseSDE(Dynamics):
     ) -> Outcome:
         def drift(count: Any, x: State, grid: _Grid) -> State:
             t = grid.time(count)
-            return -grid.step * process.reverse_drift(x, t, memory.denoise(x / process.scale(t), process.sigma(t)))
+            return -grid.step * process.reverse_drift(x, t, memory._denoise(x / process.scale(t), process.sigma(t)))
 
         def noise(count: Any, x: State, grid: _Grid) -> lx.AbstractLinearOperator:
             amplitude = jnp.sqrt(grid.step) * process.diffusion(grid.time(count))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.dynamics.dynamics import Dynamics, Outcome
-from dispersed.memories import BinaryNetwork, Denoiser, Network
+from dispersed.memories import BinaryNetwork, Denoiser, Held, Network
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least
@@ -44,8 +44,8 @@ class Iteration(Dynamics):
         key: Key[Array, ""],
         trajectory: bool,
     ) -> Outcome:
-        network = memory.at(sigma)
-        return _iterate(lambda x, step: network.update(x), z, sigma, self.steps, self.tol, True, trajectory)
+        network = memory if isinstance(memory, Network) else Held(memory, sigma)
+        return _iterate(lambda x, step: network._update(x), z, sigma, self.steps, self.tol, True, trajectory)
 
 
 class Asynchronous(Dynamics):

@@ -20,13 +20,12 @@ from jax.scipy.stats import binom, norm
 from dispersed.display import one_line, place
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.dynamics import Dynamics
-from dispersed.dynamics.recall import recall
+from dispersed.dynamics.recall import cues_and_masks, noise_of_cues, recall
 from dispersed.keys import state_keys
-from dispersed.memories import Denoiser, Network, PatternMemory
-from dispersed.noise import sigma_of
+from dispersed.memories import PatternMemory
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, at_least, check_finite, random_key, state_array
+from dispersed.validation import InputError, at_least, random_key
 
 
 class Alternatives(eqx.Module):
@@ -165,7 +164,7 @@ def wilson(
 
 
 def recall_many(
-    memory: Denoiser | Network,
+    memory: PatternMemory,
     cue: ArrayLike,
     dynamics: Dynamics | None = None,
     *,
@@ -208,13 +207,11 @@ def recall_many(
         raise InputError("dynamics", f"{type(dynamics).__name__} recalls a cue the same way every time", random)
     at_least("samples", samples, 1)
     random_key(key)
-    x = state_array("cue", cue, memory.dimension)
-    check_finite("cue", x)
+    x, masks = cues_and_masks(memory, cue, known)
     batch, d = x.shape[:-1], memory.dimension
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
-    level = _over_cues("alpha, sigma", sigma_of(alpha, sigma).astype(x.dtype), batch)
-    masks = None if known is None else _over_cues("known", jnp.asarray(known), x.shape).reshape(-1, d)
+    level = noise_of_cues(memory, alpha, sigma, x, batch)
     if not x.size:
         raise InputError("cue", f"got shape {x.shape}", "at least one cue is accepted")
     first = _first_of_duplicates(memory)
@@ -222,7 +219,7 @@ def recall_many(
     # One cue after the other: the samples of one are as large a batch as a machine wants.
     found = [
         _recall_cue(memory, dynamics, process, cue, noise, None if masks is None else masks[i], keys[i], first, samples)
-        for i, (cue, noise) in enumerate(zip(x.reshape(-1, d), level.reshape(-1), strict=True))
+        for i, (cue, noise) in enumerate(zip(x.reshape(-1, d), level, strict=True))
     ]
     return jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
 
@@ -233,18 +230,9 @@ def _recall_cue(memory, dynamics, process, x, sigma, known, key, first: Int[Arra
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
     result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)
     z = x / process.scale(process.time(sigma))
-    exact = memory.responsibilities(z, sigma) if known is None else memory.given(z, known, sigma).weights
+    exact = memory._responsibilities(z, sigma) if known is None else memory._given(z, known, sigma).weights
     counts = jnp.zeros(first.size, int).at[first[result.index]].add(1)
     return Posterior(result.x, counts, jnp.zeros_like(exact).at[first].add(exact), result.converged.mean())
-
-
-def _over_cues(argument: str, value: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        return jnp.broadcast_to(value, shape)
-    except ValueError:
-        raise InputError(
-            argument, f"got shape {value.shape}", f"one that broadcasts against {shape} is accepted"
-        ) from None
 
 
 def _first_of_duplicates(memory: PatternMemory) -> Int[Array, " n"]:

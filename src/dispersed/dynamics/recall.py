@@ -1,21 +1,35 @@
 """One call that recalls from every memory by every dynamics."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dispersed.dynamics.certified import CertifiedFlow
 from dispersed.dynamics.dynamics import Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.engines import Scanned
 from dispersed.keys import state_keys
-from dispersed.memories import Denoiser, Network
+from dispersed.memories import AssociativeMemory, Network, PatternMemory
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Bool, Float, Key
-from dispersed.validation import InputError, check_finite, random_key, state_array
+from dispersed.validation import (
+    InputError,
+    broadcast,
+    host_array,
+    is_known,
+    mask_array,
+    noise_levels,
+    random_key,
+    state_array,
+)
 
 
 def recall(
-    memory: Denoiser | Network,
+    memory: AssociativeMemory,
     cue: ArrayLike,
     dynamics: Dynamics | None = None,
     *,
@@ -33,8 +47,8 @@ def recall(
     - `memory`: a memory (`PatternMemory`, a trained network, …) or a Hopfield network.
     - `cue`: states (..., d), in the coordinates of `process`.
     - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `ExponentialIntegrator()`,
-      `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `ExponentialIntegrator()` for a memory and
-      `Iteration()` for a network.
+      `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `Iteration()` for a network, `CertifiedFlow()`
+      for patterns that are scanned, and `ExponentialIntegrator()` for all other memories.
     - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; exactly one of
       them for a memory, none for a network, which has its own temperature.
     - `process`: how the cue was made, x = s(y + σε). By default `VP()` (x = αy + √(1−α²)ε) if `alpha` is
@@ -59,64 +73,79 @@ def recall(
     >>> dispersed.recall(dispersed.PatternMemory(patterns), [0.9, 0.2, -0.8], alpha=0.7).index
     Array(0, dtype=int32)
     """
-    if not isinstance(memory, Denoiser | Network):
+    if not isinstance(memory, AssociativeMemory):
         raise InputError("memory", f"got {type(memory).__name__}", "a dispersed memory or network is accepted")
-    if dynamics is None:
-        dynamics = Iteration() if isinstance(memory, Network) else ExponentialIntegrator()
-    if not isinstance(dynamics, Dynamics):
-        if isinstance(dynamics, type) and issubclass(dynamics, Dynamics):
-            raise InputError("dynamics", f"got the class {dynamics.__name__}", f"call it: {dynamics.__name__}()")
-        raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.ProbabilityFlow() is accepted")
-    dynamics.check(memory)
+    if process is not None and not isinstance(process, Process):
+        raise InputError("process", f"got {process!r}", "a process such as dispersed.VP() is accepted")
+    dynamics = _dynamics(dynamics, memory)
     if known is not None and isinstance(dynamics, Asynchronous):
         raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
     if key is None and dynamics.random:
         raise InputError("key", "got None", f"{type(dynamics).__name__} is random: give key=jax.random.key(0)")
     if key is not None:
         random_key(key)
-    x = state_array("cue", cue, memory.dimension)
-    check_finite("cue", x)
+    x, mask = cues_and_masks(memory, cue, known)
     batch = x.shape[:-1]
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
-    level = _level(memory, alpha, sigma, x, batch)
-    mask = None if known is None else _mask(known, x)
+    level = noise_of_cues(memory, alpha, sigma, x, batch)
     keys = state_keys(jax.random.key(0) if key is None else key, x.size // x.shape[-1])
-    result = dynamics.run_all(memory, process, x.reshape(-1, x.shape[-1]), level, mask, keys, trajectory)
+    flat = x.reshape(-1, x.shape[-1])
+    result = dynamics.run_all(memory._prepared(), process, flat, level, mask, keys, trajectory)
     return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
 
 
-def _level(memory, alpha, sigma, x, batch) -> Float[Array, " states"]:
+def _dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
+    """The dynamics that was given, or the default one of the memory."""
+    if dynamics is None:
+        if isinstance(memory, Network):
+            return Iteration()
+        certified = isinstance(memory, PatternMemory) and isinstance(memory.engine, Scanned)
+        return CertifiedFlow() if certified else ExponentialIntegrator()
+    if not isinstance(dynamics, Dynamics):
+        if isinstance(dynamics, type) and issubclass(dynamics, Dynamics):
+            raise InputError("dynamics", f"got the class {dynamics.__name__}", f"call it: {dynamics.__name__}()")
+        raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.ProbabilityFlow() is accepted")
+    dynamics.check(memory)
+    return dynamics
+
+
+def cues_and_masks(
+    memory: AssociativeMemory, cue: Any, known: Any
+) -> tuple[Float[Array, "... d"], Bool[Array, "states d"] | None]:
+    """Cues in the precision in which they meet the memory, and their masks, flattened; unknown entries are 0."""
+    x = host_array("cue", cue)
+    mask = None
+    if known is not None:
+        if x.ndim == 0 or x.shape[-1] != memory.dimension:
+            state_array("cue", x, memory.dimension)
+        mask = mask_array(known, x.shape)
+        x = np.where(np.asarray(mask), np.asarray(x), 0) if is_known(x, mask) else jnp.where(mask, x, 0)
+        mask = mask.reshape(-1, x.shape[-1])
+    x = state_array("cue", x, memory.dimension)
+    return jnp.asarray(x, jnp.promote_types(x.dtype, memory._dtype)), mask
+
+
+def noise_of_cues(
+    memory: AssociativeMemory, alpha: Any, sigma: Any, x: Float[Array, "... d"], batch: tuple[int, ...]
+) -> Float[Array, " states"]:
     """The noise level of every cue, flattened."""
     if isinstance(memory, Network):
         if alpha is not None or sigma is not None:
             raise InputError(
                 "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
             )
-        level = jnp.ones((), x.dtype)
-    else:
-        level = sigma_of(alpha, sigma).astype(x.dtype)
-    try:
-        level = jnp.broadcast_to(level, batch)
-    except ValueError:
-        raise InputError(
-            "alpha, sigma", f"got shape {level.shape}", f"one level, or one per cue of the batch {batch}, is accepted"
-        ) from None
+        return jnp.ones(x.size // x.shape[-1], x.dtype)
+    level = sigma_of(alpha, sigma)
+    broadcast("alpha, sigma", level.shape, batch)
+    level = jnp.broadcast_to(level.astype(x.dtype), batch)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
-    floor = jnp.finfo(x.dtype).eps * jnp.maximum(1, jnp.abs(x).max(axis=-1))
-    return jnp.maximum(level, floor).reshape(-1)
-
-
-def _mask(known: ArrayLike, x: Float[Array, "... d"]) -> Bool[Array, "states d"]:
-    mask = jnp.asarray(known)
-    if mask.dtype != bool:
-        raise InputError("known", f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
-    try:
-        return jnp.broadcast_to(mask, x.shape).reshape(-1, x.shape[-1])
-    except ValueError:
-        raise InputError(
-            "known", f"got shape {mask.shape}", f"a mask that broadcasts against the cue {x.shape} is accepted"
-        ) from None
+    limits = jnp.finfo(x.dtype)
+    floor = limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(jnp.sqrt(limits.tiny)) / limits.eps)
+    level = jnp.maximum(level, floor)
+    if is_known(level):
+        noise_levels(level, batch, x.dtype)
+    return level.reshape(-1)
 
 
 __all__ = ["Outcome", "Recall", "recall"]

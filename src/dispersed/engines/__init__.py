@@ -1,13 +1,22 @@
-"""Engines: the exact sums over any number of patterns, at the price of a scan, each with a proof of how exact it is."""
+"""Engines: how the exact sums over stored patterns are done, in memory, by certified scans, or over devices."""
 
-import lazy_loader
+import importlib
+from typing import Any
 
-# The memories at the top of this package import memories, which may import engines.
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "certified_posterior": ["PatternPosterior"],
-        "sharded_memory": ["ShardedMemory"],
-        "stored_memory": ["StoredMemory"],
-    },
-)
+from dispersed.engines.choice import choose_engine, pattern_source
+from dispersed.engines.dense import Dense, DensePatterns
+from dispersed.engines.engine import Engine, PatternSet
+
+_LAZY = {
+    "PatternPosterior": "certified_posterior",
+    "Scanned": "scanned",
+    "ScannedPatterns": "scanned",
+    "ShardedMemory": "sharded_memory",
+    "StoredMemory": "stored_memory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"dispersed.engines.{_LAZY[name]}"), name)

@@ -19,10 +19,12 @@ class Answer(NamedTuple):
     """D_σ(x), (b, d)."""
     log_mass: Any
     """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), (b,)."""
+    square: Any
+    """The posterior mean of ‖x − y‖², (b,)."""
     nearest: Any
-    """The index of the nearest pattern, (b,),"""
+    """The index of the likeliest pattern, (b,)."""
     responsibility: Any
-    """and its responsibility."""
+    """The probability of that pattern, (b,)."""
 
 
 def ask(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
@@ -32,27 +34,25 @@ def ask(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, known: np.ndar
     half = 1 / (2 * np.asarray(sigma, float) ** 2)
     seen = x if known is None else np.where(known, x, 0)
     own = np.sum(seen * seen, axis=1)
-    top, mass, total = np.full(b, -np.inf), np.zeros(b), np.zeros((b, d))
-    near, index, own_logit = np.full(b, np.inf), np.zeros(b, np.int64), np.zeros(b)
+    top, mass, total, spread = np.full(b, -np.inf), np.zeros(b), np.zeros((b, d)), np.zeros(b)
+    index, rows = np.zeros(b, np.int64), np.arange(b)
     for start, codes, scale in placed.storage.blocks(ROWS):
         y = placed.encoding.decode(codes, scale, d).astype(float)
         squares = np.sum(y * y, axis=1) if known is None else known @ (y * y).T
         distance = np.maximum(own[:, None] - 2 * seen @ y.T + squares, 0)
         logits = placed.log_weights(np.arange(start, start + len(y))) - half[:, None] * distance
-        closest = distance.argmin(axis=1)
-        rows = np.arange(b)
-        better = distance[rows, closest] < near
-        near = np.where(better, distance[rows, closest], near)
-        index = np.where(better, start + closest, index)
-        own_logit = np.where(better, logits[rows, closest], own_logit)
-        highest = np.maximum(top, logits.max(axis=1))
-        # A block of patterns without weight says nothing.
+        best = logits.argmax(axis=1)
+        highest = logits[rows, best]
+        index = np.where(highest > top, start + best, index)
+        highest = np.maximum(top, highest)
+        # A block of patterns without weight contributes nothing.
         safe = np.where(np.isfinite(highest), highest, 0)
-        share = np.exp(logits - safe[:, None])
+        weight = np.exp(logits - safe[:, None])
         shrink = np.exp(top - safe)
-        mass = mass * shrink + share.sum(axis=1)
-        total = total * shrink[:, None] + share @ y
+        mass = mass * shrink + weight.sum(axis=1)
+        total = total * shrink[:, None] + weight @ y
+        spread = spread * shrink + np.sum(weight * distance, axis=1)
         top = highest
     log_mass = top + np.log(mass)
     prior = -np.log(len(placed.storage)) if placed.uniform else 0.0
-    return Answer(total / mass[:, None], log_mass + prior, index, np.exp(own_logit - log_mass))
+    return Answer(total / mass[:, None], log_mass + prior, spread / mass, index, np.exp(top - log_mass))

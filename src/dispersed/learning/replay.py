@@ -97,7 +97,7 @@ def _closest(memory: PatternMemory) -> Scalar:
 
 @eqx.filter_jit
 def _replay(memory, bias, experiences, sharpness, replayed, dynamics, replays: int, key) -> Float[Array, "times n"]:
-    _, widest = PatternMemory(memory.patterns).uninformed()
+    _, widest = PatternMemory(memory.patterns).prior_start()
 
     def generation(weights: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         favour, new, own_key = given

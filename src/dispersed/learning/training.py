@@ -14,7 +14,7 @@ from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream, start
 from dispersed.memories import LearnedMemory
 from dispersed.types import Array, ArrayLike, Key, Patterns
-from dispersed.validation import InputError, at_least, pattern_array, weight_array
+from dispersed.validation import InputError, at_least, log_prior, pattern_array
 
 
 class Trained(eqx.Module):
@@ -100,7 +100,8 @@ def as_data(patterns: Any, weights: ArrayLike | None, dimension: int) -> Fixed |
     n, d = array.shape
     if d != dimension:
         raise InputError("patterns", f"got shape {array.shape}", f"the network has {dimension} units")
-    prior = jnp.ones(n) if weights is None else weight_array(weights, n)
+    log_weights = log_prior(weights, None, n)
+    prior = jnp.ones(n) if log_weights is None else jnp.exp(jnp.asarray(log_weights, float))
     return Fixed(array, (prior / prior.sum()).astype(array.dtype))
 
 

@@ -1,5 +1,6 @@
 """Memories: what is stored, and the energy or denoiser that belongs to it."""
 
+from dispersed.memories.associative_memory import AssociativeMemory
 from dispersed.memories.binary import BinaryNetwork, ClassicalHopfield, DenseHopfield
 from dispersed.memories.extended import Extended
 from dispersed.memories.flat import Box, Segment, Subspace
@@ -17,6 +18,7 @@ from dispersed.memories.smoothed import Smoothed
 from dispersed.memories.sphere import Sphere
 
 __all__ = [
+    "AssociativeMemory",
     "BinaryNetwork",
     "Box",
     "ClassicalHopfield",

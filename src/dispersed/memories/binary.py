@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.display import place
-from dispersed.memories.batching import per_state
 from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
 from dispersed.memories.network import Network
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
@@ -44,8 +43,7 @@ class BinaryNetwork(Network):
     def shares(self, overlaps: Float[Array, " n"]) -> Float[Array, " n"]:
         """Each pattern's non-negative share of the energy."""
 
-    @per_state
-    def update(self, x: State) -> State:
+    def _update(self, x: State) -> State:
         """All units at once: x_i ← sign(field_i(x)) (Eq. 1). May end in a 2-cycle."""
         overlaps = self.overlaps(x)
         field = jax.vmap(self.unit_field, (None, 1, 0))(overlaps, self.patterns, x)
@@ -63,18 +61,20 @@ class BinaryNetwork(Network):
 
         return jax.lax.fori_loop(0, order.size, visit, (x, self.overlaps(x)))[0]
 
-    @per_state
-    def responsibilities(self, x: State) -> Float[Array, " n"]:
+    def responsibilities(self, x: ArrayLike) -> Float[Array, "... n"]:
+        """Each pattern's fraction of the energy of a state, (..., n), summing to one."""
+        return self._mapped("_responsibilities", x)
+
+    def _responsibilities(self, x: State) -> Float[Array, " n"]:
         """Each pattern's share of the energy of x, (..., n), summing to one."""
         shares = self.shares(self.overlaps(x))
         total = shares.sum()
         return jnp.where(total > 0, shares / jnp.where(total > 0, total, 1), 1 / shares.size)
 
-    @per_state
-    def nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern with the largest overlap and its share of the energy."""
         index = jnp.argmax(self.overlaps(x))
-        return index, self.responsibilities(x)[index]
+        return index, self._responsibilities(x)[index]
 
 
 class ClassicalHopfield(BinaryNetwork):
@@ -114,8 +114,7 @@ class ClassicalHopfield(BinaryNetwork):
     def _diagonal(self) -> int:
         return 0 if self.self_coupling else self.patterns.shape[0]
 
-    @per_state
-    def energy(self, x: State) -> Scalar:
+    def _energy(self, x: State) -> Scalar:
         """−½ xᵀWx = −½ Σ_j (xᵀy_j)² (+ ½ n‖x‖² without self-coupling)."""
         overlaps = self.overlaps(x)
         return (self._diagonal() * (x @ x) - overlaps @ overlaps) / 2
@@ -156,8 +155,7 @@ class DenseHopfield(BinaryNetwork):
         n, d = self.patterns.shape
         return f"DenseHopfield({n} patterns of {d} units, {self.interaction}, {place(self.patterns)})"
 
-    @per_state
-    def energy(self, x: State) -> Scalar:
+    def _energy(self, x: State) -> Scalar:
         """u(x) = −h(Σ_j F(xᵀy_j))."""
         return self.interaction.energy(self.overlaps(x), self.dimension)
 

@@ -22,7 +22,6 @@ import abc
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.memories.batching import per_state
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.types import Array, Float, Int, Scalar, State
 
@@ -30,16 +29,15 @@ from dispersed.types import Array, Float, Int, Scalar, State
 class Extended(Memory):
     """A memory written by its anchor and excess; the density follows.
 
-    To add a shape, write `dimension`, `anchored`, `project` and `uninformed` for one state, and `denoise`
-    where a closed form is better conditioned than differentiation; `given` and `evidence` if it can be completed.
+    To add a shape, write `dimension`, `anchored`, `_project`, `_sample` and `prior_start`, and `_denoise` where a
+    closed form is better conditioned than differentiation; `_given` and `_evidence` if it can be completed.
     """
 
     @abc.abstractmethod
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """An anchor p of x and the excess log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π)."""
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x), in nats (Eq. 23)."""
         anchor, excess = self.anchored(x, sigma)
         residual = (x - anchor) / sigma

@@ -6,12 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import place
-from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.memories.seen import SeenFlat, fitted, told_apart
-from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -56,27 +55,28 @@ class Segment(Extended):
         nearest, excess, _ = self._interval(x, sigma)
         return self.start + nearest * self.direction, excess
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): the mean of a Gaussian truncated to the segment."""
         return self.start + self._interval(x, sigma)[2] * self.direction
 
-    @per_state
-    def project(self, x: State) -> State:
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return self.start + jax.random.uniform(key, (), self.start.dtype) * self.length * self.direction
+
+    def _project(self, x: State) -> State:
         """The nearest point of the segment."""
         u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
         return self.start + u * self.direction
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
         """The segment after the entries `known` of one state were observed with noise σ: a truncated Gaussian on it."""
         none, length = jnp.zeros_like(self.length)[None], self.length[None]
         return fitted(SeenFlat(x, known, sigma, none[0], self.start, self.direction[None], none, length))
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self.given(x, known, sigma).log_evidence()
+        return self._given(x, known, sigma).log_evidence()
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The midpoint, at ten times the root-mean-square distance from it."""
         return self.start + self.length / 2 * self.direction, 10 * self.length / np.sqrt(12)
 
@@ -113,28 +113,33 @@ class Box(Extended):
         nearest, excess, _ = product(x, self.low, self.high, sigma)
         return nearest, excess
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): unit by unit the mean of a truncated Gaussian."""
         return product(x, self.low, self.high, sigma)[2]
 
-    @per_state
-    def project(self, x: State) -> State:
+    @property
+    def _proper(self) -> bool:
+        return _bounded(self.low, self.high)
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return _uniform(key, self.low, self.high)
+
+    def _project(self, x: State) -> State:
         """The nearest point of the box."""
         return jnp.clip(x, self.low, self.high)
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Box":
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Box":
         """The box after the entries `known` of one state were observed with noise σ: they are fixed, no other is."""
         limits = jnp.where(known, x, self.low), jnp.where(known, x, self.high)
         return eqx.tree_at(lambda box: (box.low, box.high), self, limits)
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
         nearest, excess, _ = jax.vmap(interval, (0, 0, 0, None))(x, self.low, self.high, sigma)
         log_densities = excess - ((x - nearest) / sigma) ** 2 / 2 - gaussian_normaliser(1, sigma)
         return jnp.sum(jnp.where(known, log_densities, 0))
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded units do not count."""
         mean, variance = spread_of_uniform(self.low, self.high)
         return mean, 10 * jnp.sqrt(variance.sum())
@@ -188,18 +193,23 @@ class Subspace(Extended):
         nearest, excess, _ = self._product(x, sigma)
         return self.origin + nearest @ self.directions, excess
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): the orthogonal projection, with truncated-Gaussian means for its coordinates."""
         return self.origin + self._product(x, sigma)[2] @ self.directions
 
-    @per_state
-    def project(self, x: State) -> State:
+    @property
+    def _proper(self) -> bool:
+        return _bounded(self.low, self.high)
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return self.origin + _uniform(key, self.low, self.high) @ self.directions
+
+    def _project(self, x: State) -> State:
         """The nearest point of the subspace within its limits."""
         u = jnp.clip(self.directions @ (x - self.origin), self.low, self.high)
         return self.origin + u @ self.directions
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
         """The subspace after the entries `known` of one state were observed with noise σ: a Gaussian on it.
 
         Raises `InputError` for limits in two directions or more: what was seen ties their coordinates to each
@@ -212,11 +222,11 @@ class Subspace(Extended):
         nothing = jnp.zeros_like(sigma)
         return fitted(SeenFlat(x, known, sigma, nothing, self.origin, directions, self.low, self.high))
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self.given(x, known, sigma).log_evidence()
+        return self._given(x, known, sigma).log_evidence()
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         mean, variance = spread_of_uniform(self.low, self.high)
         return self.origin + mean @ self.directions, 10 * jnp.sqrt(variance.sum())
@@ -240,6 +250,14 @@ def limits(low: ArrayLike, high: ArrayLike, k: int | None) -> tuple[Array, Array
             raise InputError("low, high", f"got {low[at]:g} and {high[at]:g} at entry {at}", "low ≤ high is accepted")
         check_finite("low, high", jnp.where(low == high, low, 0))
     return low, high
+
+
+def _bounded(low: Array, high: Array) -> bool:
+    return not is_known(low, high) or bool(np.isfinite(np.asarray(low)).all() and np.isfinite(np.asarray(high)).all())
+
+
+def _uniform(key: Key[Array, ""], low: Array, high: Array) -> Array:
+    return low + jax.random.uniform(key, low.shape, low.dtype) * (high - low)
 
 
 def side_product(low: Array, high: Array) -> Scalar:

@@ -1,14 +1,14 @@
 r"""Gaussian blobs, with covariance of any rank (Eq. 23, 24)."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import place
-from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended
 from dispersed.memories.memory import gaussian_normaliser
-from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, real_array, vector
 
 
@@ -94,28 +94,29 @@ class GaussianMemory(Extended):
         excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma)) / 2
         return self.mean + (share * u) @ self.directions, excess
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = mean + Σ_k λ_k/(λ_k+σ²) v_k v_kᵀ (x − mean)."""
         u, share = self._coordinates(x, sigma)
         return self.mean + (share * u) @ self.directions
 
-    @per_state
-    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+    def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """∂D_σ/∂x = Σ_k λ_k/(λ_k+σ²) v_k v_kᵀ, the same everywhere."""
         _, share = self._coordinates(x, sigma)
         return (self.directions.T * share) @ self.directions
 
-    @per_state
-    def project(self, x: State) -> State:
+    def _sample(self, key: Key[Array, ""]) -> State:
+        noise = jax.random.normal(key, self.variances.shape, self.mean.dtype)
+        return self.mean + (jnp.sqrt(self.variances) * noise) @ self.directions
+
+    def _project(self, x: State) -> State:
         """The nearest point of the affine subspace that the Gaussian fills."""
         return self.mean + (jnp.where(self.variances > 0, self.directions @ (x - self.mean), 0)) @ self.directions
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         return self.mean, 10 * jnp.sqrt(self.variances.sum())
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "GaussianMemory":
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "GaussianMemory":
         """The Gaussian after the entries `known` of one state were observed with noise σ.
 
         Observed entries are evidence, and stay as they were given; the others have their conditional density.
@@ -125,7 +126,7 @@ class GaussianMemory(Extended):
         mean = jnp.where(known, x, conditional.mean)
         return self._with(mean, *eigen(factor))
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
         fit = self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)[1]
         return fit - gaussian_normaliser(known.sum(), sigma)

@@ -16,7 +16,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dispersed.memories.batching import per_state
 from dispersed.memories.memory import Denoiser
 from dispersed.types import Scalar, State
 from dispersed.validation import InputError, at_least
@@ -82,8 +81,7 @@ class LearnedMemory(Denoiser):
         estimate = self.estimate(y + sigma * noise, sigma)
         return estimate - y if self.predicts == "pattern" else sigma * (noise - estimate)
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = x − σε̂, or ŷ. `x`: (..., d), in VE coordinates; `sigma` > 0."""
         estimate = self.estimate(x, sigma)
         return estimate if self.predicts == "pattern" else x - sigma * estimate

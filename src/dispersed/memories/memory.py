@@ -1,4 +1,4 @@
-r"""What a memory is: a distribution of states, felt through Gaussian noise of standard deviation σ.
+r"""What a memory is: a distribution of states, observed under Gaussian noise of standard deviation σ.
 
 With φ the distribution of memories and p_σ = φ ∗ N(0, σ²I),
 
@@ -6,111 +6,214 @@ With φ the distribution of memories and p_σ = φ ∗ N(0, σ²I),
     score     s_σ(x) = ∇ log p_σ(x) = −∇E_σ(x)/σ²
     denoiser  D_σ(x) = E[y | x] = x + σ² s_σ(x) = x − ∇E_σ(x)    (Tweedie's formula)
 
-so one gradient step of length one on the energy *is* denoising. A memory writes `log_density` and the rest
-follows by differentiation; closed forms replace it where they are faster.
+so one gradient step of length one on the energy *is* denoising. A memory writes `_log_density` and the
+rest follows by differentiation; closed forms replace it where they are faster.
 
 Time is unknown here: σ alone says how noisy a state is.
 """
 
 import abc
+import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.display import one_line, value
-from dispersed.memories.batching import per_state
+from dispersed.display import value
+from dispersed.keys import state_keys
+from dispersed.memories.associative_memory import AssociativeMemory
 from dispersed.memories.network import Network
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
-from dispersed.validation import InputError, positive
+from dispersed.posterior import Posterior
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import (
+    InputError,
+    at_least,
+    broadcast,
+    host_array,
+    is_known,
+    mask_array,
+    positive,
+    random_key,
+    vector,
+)
 
 COMPLETED = "points, Gaussians, shapes, cores, their mixtures, smoothed ones and networks are completed from one"
-"""What a mask of known entries is accepted for."""
+"""The memories that a mask of known entries is accepted for."""
 
 
-class Denoiser(eqx.Module):
-    """Anything that knows E[y | x] at every noise level; enough to be recalled.
+class Denoiser(AssociativeMemory):
+    """Anything that gives E[y | x] at every noise level, which is enough to recall from it.
 
-    A trained network is a denoiser without being a `Memory`: it has a score but claims no energy.
+    A trained network is a denoiser without being a `Memory`: it has a score but claims no energy. To add one, write
+    `dimension` and `_denoise` for one state.
+
+    All public methods take states `x: (..., d)` and noise levels `sigma` > 0, one number or an array that broadcasts
+    against the batch axes `...`, and raise `InputError` for states of another dimension and other levels.
     """
 
-    __repr__ = one_line
-
-    @property
     @abc.abstractmethod
-    def dimension(self) -> int:
-        """The number of units d."""
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) of one state."""
 
-    @abc.abstractmethod
-    def denoise(self, x: State, sigma: Scalar) -> State:
-        """D_σ(x) = E[y | x], the mean of the memories that may lie behind x."""
+    def _score(self, x: State, sigma: Scalar) -> State:
+        largest = jnp.finfo(x.dtype).max
+        return jnp.clip((self._denoise(x, sigma) - x) / sigma / sigma, -largest, largest)
 
-    @per_state
-    def score(self, x: State, sigma: Scalar) -> State:
-        """s_σ(x) = (D_σ(x) − x)/σ², the gradient of log p_σ. `x`: (..., d), `sigma` > 0."""
-        return (self.denoise(x, sigma) - x) / sigma / sigma
+    def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        return jax.jacfwd(self._denoise)(x, sigma)
 
-    @per_state
-    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        """∂D_σ/∂x = Cov[y | x]/σ², (..., d, d). Its trace counts the directions left open at σ."""
-        return jax.jacfwd(self.denoise)(x, sigma)
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        return Posterior(self._denoise(x, sigma))
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
-        """Index of the nearest stored pattern and its responsibility p(j | x) at σ.
+    def denoise(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... d"]:
+        """The denoiser D_σ(x) = E[y | x], the mean of the memories that may lie behind x (Tweedie's formula)."""
+        return self._mapped("_denoise", x, sigma)
 
-        `(None, None)` where the memory keeps no list of patterns.
+    def score(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... d"]:
+        """The score s_σ(x) = (D_σ(x) − x)/σ² = ∇ log p_σ(x)."""
+        return self._mapped("_score", x, sigma)
+
+    def jacobian(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... d d"]:
+        """The Jacobian ∂D_σ/∂x = Cov[y | x]/σ², whose trace counts the directions left open at σ."""
+        return self._mapped("_jacobian", x, sigma)
+
+    def nearest(self, x: ArrayLike, sigma: ArrayLike) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:
+        """Index of the stored item that each state most probably stands for, and its responsibility p(j | x) at σ.
+
+        `(None, None)` where the memory keeps no list of items.
         """
-        return None, None
+        return self._mapped("_nearest", x, sigma)
+
+    def posterior(self, x: ArrayLike, sigma: ArrayLike, *, leading: int = 8) -> Posterior:
+        """The posterior over memories behind each state: its mean and, where the memory has them, its log density, the
+        `leading` likeliest patterns or components, their probabilities and the entropy.
+        """
+        return self._mapped("_posterior", x, sigma, leading=at_least("leading", leading, 1))
+
+    def at(self, sigma: ArrayLike) -> Network:
+        """The network that this memory is while its noise level is held at one σ > 0: its update is the denoiser."""
+        level = positive("sigma", sigma)
+        if level.shape:
+            raise InputError("sigma", f"got shape {level.shape}", "a network has one noise level")
+        return Held(self, level)
+
+    def prior_start(self) -> tuple[State, Scalar]:
+        """A state and a noise level at which nearly nothing is known: the prior mean, at ten times the spread."""
+        raise InputError("memory", f"{type(self).__name__} does not say how far its memories reach", "give a cue")
+
+    def given(self, x: ArrayLike, known: ArrayLike, sigma: ArrayLike) -> "Denoiser":
+        """The memory after the entries `known` of one state x were observed with noise σ; they stay as they are.
+
+        `x`: (d,), whose other entries are not used; `known`: booleans (d,); `sigma` > 0.
+        """
+        return self._given(*_observation(self, x, known, sigma))
+
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
+        raise InputError("known", f"got a mask for a {type(self).__name__}", COMPLETED)
 
     def sampling(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State, Scalar]:
-        """Where random dynamics start once the entries `known` of x were seen: memory, state and noise level."""
-        source = self.given(x, known, sigma)
-        start, widest = source.uninformed()
+        """Where random dynamics start once the entries `known` of x were observed: memory, state and noise level."""
+        source = self._given(x, known, sigma)
+        start, widest = source.prior_start()
         return source, jnp.where(known, x, start), jnp.maximum(sigma, widest)
 
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Denoiser", State, Scalar]:
-        """Where deterministic dynamics start once the entries `known` of x were seen."""
+        """Where deterministic dynamics start once the entries `known` of x were observed."""
         return self.sampling(x, known, sigma)
-
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Denoiser":
-        """The memory after the entries `known` of one state x were observed with noise σ, and stay as they are."""
-        raise InputError("known", f"got a mask for a {type(self).__name__}", COMPLETED)
-
-    def uninformed(self) -> tuple[State, Scalar]:
-        """A state that says nothing of which memory it came from, and its noise level."""
-        raise InputError("memory", f"{type(self).__name__} does not say how far its memories reach", "give a cue")
-
-    def at(self, sigma: ArrayLike) -> Network:
-        """The network that this memory is while its noise level is held at σ."""
-        return Held(self, positive("sigma", sigma))
 
 
 class Memory(Denoiser):
     """A distribution of states with a density at every noise level.
 
-    To add a kind of memory, write `dimension` and `log_density` for one state, decorated with
-    `per_state`; overwrite `denoise` or `jacobian` where a closed form is faster.
+    To add a kind of memory, write `dimension` and `_log_density` for one state; override `_denoise` or `_jacobian`
+    where a closed form is faster, and write `_sample` for one draw.
     """
 
     @abc.abstractmethod
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
-        """Log p_σ(x), in nats."""
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
+        """Log p_σ(x) of one state, in nats."""
 
-    @per_state
-    def energy(self, x: State, sigma: Scalar) -> Scalar:
-        """E_σ(x) = −σ² log p_σ(x) (Eq. 11). `x`: (..., d), `sigma` > 0."""
-        return -(sigma**2) * self.log_density(x, sigma)
+    def _energy(self, x: State, sigma: Scalar) -> Scalar:
+        largest = jnp.finfo(x.dtype).max
+        return jnp.clip(-(sigma**2) * self._log_density(x, sigma), -largest, largest)
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
-        """D_σ(x) = E[y | x] = x − ∇E_σ(x), by Tweedie's formula. `x`: (..., d), `sigma` > 0."""
-        return x - jax.grad(self.energy)(x, sigma)
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        return x + sigma**2 * jax.grad(self._log_density)(x, sigma)
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known): the log density of the entries `known` of one state x, seen with noise σ."""
+    def _hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        return jnp.eye(x.shape[-1], dtype=x.dtype) - self._jacobian(x, sigma)
+
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        return Posterior(self._denoise(x, sigma), self._log_density(x, sigma))
+
+    @property
+    def _proper(self) -> bool:
+        """Whether the memory is a distribution that can be drawn from; limits at infinity make it improper."""
+        return type(self)._sample is not Memory._sample
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        """One state drawn from the memory itself, at σ = 0."""
+        raise InputError("memory", f"a {type(self).__name__} cannot be drawn from", "normalised memories can")
+
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """p(k | x) of every pattern or component, for one state."""
+        given = f"a {type(self).__name__} has no responsibilities"
+        raise InputError("memory", given, "memories of patterns or components have them")
+
+    def _project(self, x: State) -> State:
+        raise InputError("memory", f"a {type(self).__name__} has no nearest point", "extended memories have one")
+
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         raise InputError("known", f"got a mask for a {type(self).__name__}", COMPLETED)
+
+    def responsibilities(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... n"]:
+        """The probabilities p(k | x) of the patterns or components behind each state, (..., n) (Eq. 29).
+
+        Raises `InputError` for memories that are not made of any.
+        """
+        return self._mapped("_responsibilities", x, sigma)
+
+    def log_density(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
+        """The log density log p_σ(x), in nats, of states under the memory and Gaussian noise."""
+        return self._mapped("_log_density", x, sigma)
+
+    def energy(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
+        """The energy E_σ(x) = −σ² log p_σ(x) (Eq. 11)."""
+        return self._mapped("_energy", x, sigma)
+
+    def hessian(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... d d"]:
+        """The Hessian of the energy, ∇²E_σ(x) = I − ∂D_σ/∂x."""
+        return self._mapped("_hessian", x, sigma)
+
+    def project(self, x: ArrayLike) -> Float[Array, "... d"]:
+        """The state of the memory that is nearest to each state, for memories that are sets of states."""
+        return self._mapped("_project", x)
+
+    def sample(self, key: Key[Array, ""], shape: int | tuple[int, ...] = (), sigma: ArrayLike = 0.0) -> Array:
+        """States `(*shape, d)` drawn from the memory at noise level `sigma` ≥ 0: x = y + σε, y from the memory.
+
+        The i-th state depends on `key` and i alone. Raises `InputError` for a memory that is no distribution.
+        """
+        random_key(key)
+        if not self._proper:
+            given = f"a {type(self).__name__} that is no normalised distribution"
+            raise InputError("memory", given, "memories that are can be drawn from")
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        for length in shape:
+            at_least("shape", length, 0)
+        level = host_array("sigma", sigma)
+        if is_known(level) and not (np.isfinite(level).all() and (np.asarray(level) >= 0).all()):
+            raise InputError("sigma", f"got {float(np.min(np.asarray(level))):g}", "finite numbers from 0 are accepted")
+        if broadcast("sigma", level.shape, shape) != shape:
+            raise InputError("sigma", f"got shape {level.shape}", f"one that broadcasts against {shape} is accepted")
+        levels = jnp.broadcast_to(jnp.asarray(level), shape).reshape(-1)
+        return _draw(self, key, levels).reshape(*shape, self.dimension)
+
+    def evidence(self, x: ArrayLike, known: ArrayLike, sigma: ArrayLike) -> Scalar:
+        """Log p_σ(x_known), the log density of the entries `known` of one state x, observed with noise σ."""
+        return self._evidence(*_observation(self, x, known, sigma))
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """An anchor p of one state x, and log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π).
@@ -118,32 +221,57 @@ class Memory(Denoiser):
         A `Mixture` compares its components by their anchors, since differences of squared distances keep
         digits that differences of log densities lose. Without a better one the anchor is x itself.
         """
-        return x, self.log_density(x, sigma) + gaussian_normaliser(self.dimension, sigma)
+        return x, self._log_density(x, sigma) + gaussian_normaliser(self.dimension, sigma)
 
-    @per_state
-    def project(self, x: State) -> State:
-        """The nearest state of the memory, for memories that are places."""
-        raise InputError("memory", f"a {type(self).__name__} has no nearest point", "extended memories have one")
 
-    @per_state
-    def hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        """∇²E_σ(x) = I − ∂D_σ/∂x, (..., d, d)."""
-        return jnp.eye(x.shape[-1], dtype=x.dtype) - self.jacobian(x, sigma)
+def _observation(memory: Denoiser, x: Any, known: Any, sigma: Any) -> tuple[State, Bool[Array, " d"], Scalar]:
+    """One state, its mask and its noise level, checked."""
+    mask = mask_array(known, (memory.dimension,))
+    array = host_array("x", x)
+    if is_known(array, mask):
+        array = np.where(np.asarray(mask), np.asarray(array), 0)  # NaN may stand for what is unknown
+    state = vector("x", array, memory.dimension)
+    state = state.astype(jnp.promote_types(state.dtype, memory._dtype))
+    level = positive("sigma", sigma)
+    if level.shape:
+        raise InputError("sigma", f"got shape {level.shape}", "one noise level is accepted")
+    return state, mask, level.astype(state.dtype)
+
+
+def draw(memory: Memory, key: Key[Array, ""], sigma: Scalar) -> State:
+    """One state of a memory at noise level σ."""
+    pattern, noise = jax.random.split(key)
+    y = memory._sample(pattern)
+    return y + sigma.astype(y.dtype) * jax.random.normal(noise, y.shape, y.dtype)
+
+
+@eqx.filter_jit
+def _draw(memory: Memory, key: Key[Array, ""], levels: Float[Array, " count"]) -> Float[Array, "count d"]:
+    return jax.vmap(lambda key, level: draw(memory, key, level))(state_keys(key, len(levels)), levels)
+
+
+def components_posterior(
+    mean: State, log_density: Scalar, responsibilities: Float[Array, " n"], leading: int
+) -> Posterior:
+    """The posterior of one state over a list of patterns or components, of which the `leading` ones are named."""
+    p, index = jax.lax.top_k(responsibilities, min(leading, responsibilities.size))
+    entropy = jax.scipy.special.entr(responsibilities).sum()
+    return Posterior(mean, log_density, index, p, entropy)
 
 
 def gaussian_normaliser(dimension: int | Int[Array, ""], sigma: Scalar) -> Scalar:
     """D log(σ√2π), minus the log density of N(0, σ²I) at its centre."""
-    return dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
+    return dimension * (jnp.log(sigma) + math.log(2 * math.pi) / 2)
 
 
 class Held(Network):
-    """A memory at one noise level: a network whose update is the denoiser, x ← D_σ(x).
+    """A memory at one noise level: a network whose update is the denoiser, x ← D_σ(x) = x − ∇E_σ(x).
 
     For patterns of equal norm this is the modern Hopfield network with β = 1/σ² (Eq. 14).
     """
 
     memory: Denoiser
-    sigma: Float[Array, "..."]
+    sigma: Float[Array, ""]
 
     def __repr__(self) -> str:
         return f"Held({self.memory}, sigma={value(self.sigma)})"
@@ -152,15 +280,16 @@ class Held(Network):
     def dimension(self) -> int:
         return self.memory.dimension
 
-    def energy(self, x: ArrayLike) -> Float[Array, "..."]:
-        """E_σ(x); only memories with a density have one."""
+    def _prepared(self) -> "Held":
+        return Held(self.memory._prepared(), self.sigma)
+
+    def _energy(self, x: State) -> Scalar:
         if not isinstance(self.memory, Memory):
             raise InputError("memory", f"a {type(self.memory).__name__} has no density", "a Memory has an energy")
-        return self.memory.energy(jnp.asarray(x), self.sigma)
+        return self.memory._energy(x, self.sigma.astype(x.dtype))
 
-    def update(self, x: ArrayLike) -> Float[Array, "... d"]:
-        """X ← D_σ(x) = x − ∇E_σ(x)."""
-        return self.memory.denoise(jnp.asarray(x), self.sigma)
+    def _update(self, x: State) -> State:
+        return self.memory._denoise(x, self.sigma.astype(x.dtype))
 
-    def nearest(self, x: ArrayLike) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:
-        return self.memory.nearest(jnp.asarray(x), self.sigma)
+    def _nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        return self.memory._nearest(x, self.sigma.astype(x.dtype))

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import place
-from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.memory import Memory
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
-from dispersed.validation import InputError, is_known, weight_array
+from dispersed.memories.memory import Denoiser, Memory, components_posterior
+from dispersed.posterior import Posterior
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError, is_known, log_prior
 
 
 class Mixture(Extended):
@@ -37,7 +37,9 @@ class Mixture(Extended):
     """
 
     groups: tuple[Memory, ...]
-    """Components of one kind and shape, stacked along a new leading axis."""
+    """Components of one kind and shape, stacked along a new leading axis; a component that is alone is as it was."""
+    alone: tuple[bool, ...] = eqx.field(static=True)
+    """Which groups are one component."""
     order: Int[Array, " n"]
     """Where the j-th component stands in the concatenated groups."""
     log_weights: Float[Array, " n"]
@@ -56,16 +58,16 @@ class Mixture(Extended):
             given = f"got memories of {', '.join(map(str, dimensions))} units"
             raise InputError("components", given, "memories of one dimension are accepted")
         self.units = dimensions[0]
-        self.groups, order = _stacked(components)
+        self.groups, self.alone, order = _stacked(components)
         self.order = jnp.asarray(order)
         dtype = jnp.result_type(*jax.tree.leaves(self.groups))
         n = len(components)
-        array = jnp.ones(n, dtype) if weights is None else weight_array(weights, n, "component").astype(dtype)
-        scaled = array / array.max()
-        self.log_weights = jnp.log(scaled) - jnp.log(scaled.sum())
+        prior = log_prior(weights, None, n, "component")
+        self.log_weights = jnp.asarray(np.full(n, -np.log(n)) if prior is None else prior, dtype)
 
     def __repr__(self) -> str:
-        kinds = ", ".join(f"{_size(group)} {type(group).__name__}" for group in self.groups)
+        sizes = (1 if alone else _size(group) for group, alone in zip(self.groups, self.alone, strict=True))
+        kinds = ", ".join(f"{size} {type(group).__name__}" for size, group in zip(sizes, self.groups, strict=True))
         return f"Mixture({kinds}; {self.dimension} units, {place(self.log_weights)})"
 
     @property
@@ -79,7 +81,10 @@ class Mixture(Extended):
 
     def each(self, function: Callable[[Any], Any]) -> Any:
         """`function` of every component, stacked in their order."""
-        parts = [eqx.filter_vmap(function)(group) for group in self.groups]
+        parts = [
+            jax.tree.map(lambda part: part[None], function(group)) if alone else eqx.filter_vmap(function)(group)
+            for group, alone in zip(self.groups, self.alone, strict=True)
+        ]
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays)[self.order], *parts)
 
     def _parts(self, x: State, sigma: Scalar) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
@@ -92,53 +97,69 @@ class Mixture(Extended):
         c, logits = compare(x, sigma, anchors, excess)
         return anchors[c], excess[c] + jax.nn.logsumexp(logits)
 
-    @per_state
-    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """p(k | x) of every component, (..., n)."""
         return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1])
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_k p(k | x) D_σ^k(x)."""
-        return self.responsibilities(x, sigma) @ self.each(lambda component: component.denoise(x, sigma))
+        return self._responsibilities(x, sigma) @ self.each(lambda component: component._denoise(x, sigma))
 
-    @per_state
-    def project(self, x: State) -> State:
+    def _project(self, x: State) -> State:
         """The nearest point of the nearest component."""
-        points = self.each(lambda component: component.project(x))
+        points = self.each(lambda component: component._project(x))
         return points[jnp.argmin(jnp.sum((points - x) ** 2, axis=1))]
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the component most responsible for x at σ, and its responsibility p(k | x).
 
         Not the one whose closest point is nearest: a Gaussian of full rank reaches every state.
         """
-        r = self.responsibilities(x, sigma)
+        r = self._responsibilities(x, sigma)
         index = jnp.argmax(r)
         return index, r[index]
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Mixture":
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        p = self._responsibilities(x, sigma)
+        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
+
+    @property
+    def _proper(self) -> bool:
+        return all(group._proper for group in self.groups)
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        which, key = jax.random.split(key)
+        # One draw of every component, of which one is taken: components of different kinds share no program.
+        return self.each(lambda component: component._sample(key))[jax.random.categorical(which, self.log_weights)]
+
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Mixture":
         """The mixture after the entries `known` of one state were observed with noise σ: w_k ← w_k p_σ^k(x_known)."""
-        evidence = self.each(lambda component: component.evidence(x, known, sigma))
-        groups = tuple(eqx.filter_vmap(lambda part: part.given(x, known, sigma))(group) for group in self.groups)
+
+        def given(component: Memory) -> Denoiser:
+            return component._given(x, known, sigma)
+
+        evidence = self.each(lambda component: component._evidence(x, known, sigma))
+        groups = tuple(
+            given(group) if alone else eqx.filter_vmap(given)(group)
+            for group, alone in zip(self.groups, self.alone, strict=True)
+        )
         log_weights = jax.nn.log_softmax(self.log_weights + evidence)
         return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, (groups, log_weights))
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known) = log Σ_k w_k p_σ^k(x_known)."""
-        return jax.nn.logsumexp(self.log_weights + self.each(lambda component: component.evidence(x, known, sigma)))
+        return jax.nn.logsumexp(self.log_weights + self.each(lambda component: component._evidence(x, known, sigma)))
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
-        means, levels = self.each(lambda component: component.uninformed())
+        means, levels = self.each(lambda component: component.prior_start())
         mean = self.weights @ means
         squares = (levels / 10) ** 2 + jnp.sum((means - mean) ** 2, axis=1)
         return mean, 10 * jnp.sqrt(self.weights @ squares)
 
 
-def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], np.ndarray]:
-    """Components of one structure stacked, and where each of them went."""
+def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], tuple[bool, ...], np.ndarray]:
+    """Components of one structure stacked, which of these groups are one component, and where each of them went."""
     groups: dict[Any, list[int]] = {}
     flat = [jax.tree.flatten(component) for component in components]
     for number, (leaves, structure) in enumerate(flat):
@@ -151,8 +172,11 @@ def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], np.ndarray]:
         # NumPy stacks thousands of arrays without compiling a program for them.
         return jnp.asarray(np.stack(leaves)) if is_known(*leaves) else jnp.stack(leaves)
 
-    stacked = tuple(jax.tree.map(stack, *(components[number] for number in group)) for group in groups.values())
-    return stacked, order
+    stacked = tuple(
+        components[group[0]] if len(group) == 1 else jax.tree.map(stack, *(components[number] for number in group))
+        for group in groups.values()
+    )
+    return stacked, tuple(len(group) == 1 for group in groups.values()), order
 
 
 def _size(group: Memory) -> int:

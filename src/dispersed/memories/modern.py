@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.display import place, value
-from dispersed.memories.batching import per_state
+from dispersed.engines import Dense
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
@@ -42,31 +42,32 @@ class ModernHopfield(Network):
     @property
     def memory(self) -> PatternMemory:
         """The exact diffusion memory whose energy at σ = 1/√β is this network's, up to a constant."""
-        return PatternMemory(self.patterns, log_weights=self.beta * jnp.sum(self.patterns**2, axis=1) / 2)
+        prior = self.beta * jnp.sum(self.patterns**2, axis=1) / 2
+        return PatternMemory(self.patterns, log_weights=prior, engine=Dense())
 
     def _logits(self, x: State) -> tuple[Int[Array, ""], Float[Array, " n"]]:
         """A leading pattern c and β xᵀ(y_j − c) for every j."""
         c = jnp.argmax(self.patterns @ x)
         return c, self.beta * jnp.sum((self.patterns - self.patterns[c]) * x, axis=1)
 
-    @per_state
-    def energy(self, x: State) -> Scalar:
+    def _energy(self, x: State) -> Scalar:
         """E(x) = −β⁻¹ log Σ_j exp(β xᵀy_j) + ‖x‖²/2 (Eq. 5)."""
         c, logits = self._logits(x)
         return x @ x / 2 - x @ self.patterns[c] - jax.nn.logsumexp(logits) / self.beta
 
-    @per_state
-    def responsibilities(self, x: State) -> Float[Array, " n"]:
+    def responsibilities(self, x: ArrayLike) -> Float[Array, "... n"]:
+        """The weights of the patterns in the update, softmax_j(β xᵀy_j), (..., n)."""
+        return self._mapped("_responsibilities", x)
+
+    def _responsibilities(self, x: State) -> Float[Array, " n"]:
         """softmax_j(β xᵀy_j), (..., n)."""
         return jax.nn.softmax(self._logits(x)[1])
 
-    @per_state
-    def update(self, x: State) -> State:
+    def _update(self, x: State) -> State:
         """X ← Σ_j softmax_j(β xᵀy_j) y_j."""
-        return self.responsibilities(x) @ self.patterns
+        return self._responsibilities(x) @ self.patterns
 
-    @per_state
-    def nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern nearest to x and its responsibility."""
         index = jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))
-        return index, self.responsibilities(x)[index]
+        return index, self._responsibilities(x)[index]

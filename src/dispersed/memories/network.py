@@ -1,39 +1,44 @@
-"""Networks: state-to-state maps that descend one fixed energy, recalled by iteration."""
+"""Networks: one scalar energy, its descent, and recall by iteration (Eq. 1–5)."""
 
 import abc
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 
-from dispersed.display import one_line
+from dispersed.memories.associative_memory import AssociativeMemory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
 
 
-class Network(eqx.Module):
-    """A recurrent network of `dimension` units with one energy and one update.
+class Network(AssociativeMemory):
+    """A recurrent network with one energy E(x), recalled by repeating its update x ← x − ∇E(x).
 
-    It has no noise level: what temperature it has is its own. Subclasses write `energy`, `update` and
-    `nearest` for one state, decorated with `per_state`.
+    It has no noise level: what temperature it has is its own. To add one, write `dimension` and `_energy` for one
+    state; override `_update` where a closed form is faster or the units are discrete, and `_nearest` if the network
+    keeps a list of patterns.
     """
 
-    __repr__ = one_line
-
-    @property
     @abc.abstractmethod
-    def dimension(self) -> int:
-        """The number of units d."""
+    def _energy(self, x: State) -> Scalar:
+        """E(x) of one state."""
 
-    @abc.abstractmethod
-    def energy(self, x: State) -> Scalar:
-        """The energy that the dynamics lowers."""
+    def _update(self, x: State) -> State:
+        """The next state of one state: x − ∇E(x)."""
+        return x - jax.grad(self._energy)(x)
 
-    @abc.abstractmethod
-    def update(self, x: State) -> State:
-        """One synchronous update of every unit."""
+    def energy(self, x: ArrayLike) -> Float[Array, "..."]:
+        """The energy E(x) that the dynamics lowers. `x`: (..., d)."""
+        return self._mapped("_energy", x)
 
-    @abc.abstractmethod
-    def nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
-        """Index of the nearest stored pattern and its responsibility for the state."""
+    def update(self, x: ArrayLike) -> Float[Array, "... d"]:
+        """The states after one synchronous update of every unit. `x`: (..., d)."""
+        return self._mapped("_update", x)
+
+    def nearest(self, x: ArrayLike) -> tuple[Int[Array, "..."] | None, Float[Array, "..."] | None]:
+        """Index of the stored pattern that each state stands for, and its responsibility. `x`: (..., d).
+
+        `(None, None)` where the network keeps no list of patterns.
+        """
+        return self._mapped("_nearest", x)
 
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Network", State, Scalar]:
         """The network with the units `known` clamped to those of one state x, the others at rest, 0."""
@@ -55,11 +60,11 @@ class Clamped(Network):
     def dimension(self) -> int:
         return self.network.dimension
 
-    def energy(self, x: State) -> Scalar:
-        return self.network.energy(x)
+    def _energy(self, x: State) -> Scalar:
+        return self.network._energy(x)
 
-    def update(self, x: State) -> State:
-        return jnp.where(self.known, self.x, self.network.update(x))
+    def _update(self, x: State) -> State:
+        return jnp.where(self.known, self.x, self.network._update(x))
 
-    def nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
-        return self.network.nearest(x)
+    def _nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        return self.network._nearest(x)

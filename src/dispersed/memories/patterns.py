@@ -6,25 +6,24 @@ With prior weights w_j, normalised to one,
     p(j | x) = softmax_j( log w_j − ‖x − y_j‖²/(2σ²) )                (Eq. 29)
     D_σ(x) = Σ_j p(j | x) y_j                                          (Eq. 28)
 
-**Numerics.** Only differences of logits matter, and ‖x−y_i‖² − ‖x−y_j‖² computed from expanded dot products
-carries an error of about 1e-7·‖x‖‖y‖/σ² in single precision: more than a nat where memories live. Logits are
-therefore taken relative to a leading pattern c, by differences that are small where it matters:
-
-    ‖x−c‖² − ‖x−y_j‖² = (y_j − c)·(2(x − c) − (y_j − c))
-
-which is exactly zero for duplicates, exact at near-ties and unharmed by far cues. The dot product serves
-only to find c, for which any near-leader will do.
+How these sums are done is the engine's part (`dispersed.engines`): in memory, inside compiled programs; block by block
+over any number of patterns in any storage; or spread over devices.
 """
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.display import MOST, gallery, place
-from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Denoiser, Memory, gaussian_normaliser
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, is_known, log_weight_array, pattern_array, weight_array
+from dispersed.display import MOST, gallery
+from dispersed.engines import DensePatterns, Engine, PatternSet, choose_engine, pattern_source
+from dispersed.engines.unit_precisions import unit_precision_logits
+from dispersed.memories.memory import Denoiser, Memory, components_posterior, gaussian_normaliser
+from dispersed.posterior import Posterior
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError, is_known
 
 
 class PatternMemory(Memory):
@@ -32,13 +31,15 @@ class PatternMemory(Memory):
 
     **Arguments**
 
-    - `patterns`: (n, d), finite; duplicates and unequal norms are welcome.
+    - `patterns`: (n, d), finite; duplicates and unequal norms are welcome. An array of any precision and byte order, a
+      list, a pandas frame, a PyTorch tensor, the path of a file, a `Storage` or a `PatternStore`.
     - `weights`: prior probabilities of the patterns, (n,), non-negative and not all zero; normalised here.
-      Uniform by default.
-    - `log_weights`: their logarithms instead, for priors whose ratios overflow.
+      Uniform by default. `log_weights`: their logarithms instead, for priors whose ratios overflow.
+    - `engine`: how sums over the patterns are done: `Dense()`, `Scanned()` or `Sharded()`. Chosen by size, storage and
+      devices by default; `repr` says which.
 
-    All methods take states `x: (..., d)` and noise levels `sigma > 0`, a number or one per state.
-    Float32 unless the patterns are float64 (with `jax_enable_x64`).
+    All methods take states `x: (..., d)` and noise levels `sigma > 0`, a number or one per state. Half precision is
+    promoted to single; double precision stays if `jax_enable_x64` is on; cue and patterns meet in the wider one.
 
     **Raises** `InputError` for an empty set, a wrong shape, non-finite entries, unusable weights.
 
@@ -46,163 +47,273 @@ class PatternMemory(Memory):
     has the wrong sign and lacks θ_t; Eq. 29 lacks θ_t. In z = x/θ_t both read as above.
     """
 
-    patterns: Patterns
-    log_weights: Float[Array, " n"]
+    held: PatternSet
 
     def __init__(
-        self, patterns: ArrayLike, weights: ArrayLike | None = None, *, log_weights: ArrayLike | None = None
+        self,
+        patterns: Any,
+        weights: ArrayLike | None = None,
+        *,
+        log_weights: ArrayLike | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        self.patterns = pattern_array(patterns)
-        n, dtype = self.patterns.shape[0], self.patterns.dtype
-        if weights is not None:
-            if log_weights is not None:
-                raise InputError("weights, log_weights", "got both", "give the prior as at most one of them")
-            log_weights = jnp.log(weight_array(weights, n))
-        elif log_weights is None:
-            log_weights = jnp.zeros(n)
-        self.log_weights = jax.nn.log_softmax(log_weight_array(log_weights, n)).astype(dtype)
+        source = pattern_source(patterns)
+        if engine is None:
+            engine = choose_engine(source)
+        elif not isinstance(engine, Engine):
+            hint = "Dense(), Scanned() or Sharded() is accepted"
+            raise InputError("engine", f"got {engine!r}", hint)
+        self.held = engine.hold(source, weights, log_weights)
 
     def __repr__(self) -> str:
-        n, d = self.patterns.shape
-        return f"PatternMemory({n} patterns of {d} units, {place(self.patterns)})"
+        n, d = self.held.shape
+        return f"PatternMemory({n} patterns of {d} units, {self.held.where}, {self.held.engine})"
 
     def _repr_html_(self) -> str | None:
         """The first patterns as pictures, or in a table, for notebooks."""
-        if not is_known(self.patterns, self.log_weights):
+        first = self.held.first(MOST)
+        if not is_known(*first):
             return None
-        weights = [f"{weight:.3g}" for weight in np.asarray(self.weights[:MOST])]
-        return gallery(repr(self), self.patterns, {"weight": weights})
+        patterns, log_weights = map(np.asarray, first)
+        weights = [f"{weight:.3g}" for weight in np.exp(log_weights)]
+        return gallery(repr(self), patterns, {"weight": weights}, self.held.shape[0])
 
     @property
     def dimension(self) -> int:
-        return self.patterns.shape[-1]
+        return self.held.shape[1]
+
+    @property
+    def engine(self) -> Engine:
+        """How sums over the patterns are done."""
+        return self.held.engine
+
+    @property
+    def patterns(self) -> Float[Array, "n d"]:
+        """The stored patterns (n, d), all of them in memory."""
+        return self.held.patterns
+
+    @property
+    def log_weights(self) -> Float[Array, " n"]:
+        """Logarithms of the prior probabilities, (n,)."""
+        return self.held.log_weights
 
     @property
     def weights(self) -> Float[Array, " n"]:
         """Prior probabilities w_j of the patterns, (n,), summing to one."""
         return jnp.exp(self.log_weights)
 
-    def _logits(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, " n"]]:
-        """A leading pattern c and log p(j | x) − log p(c | x) for every j."""
-        # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
-        y, log_w, x = jax.lax.optimization_barrier((self.patterns, self.log_weights, x))
-        largest = np.finfo(y.dtype).max
-        # Cues so far away that products would overflow count as merely very far in that direction.
-        reach = np.sqrt(largest / self.dimension) / 4
-        x = jnp.clip(x, -reach, reach)
-        rough = y @ x + sigma**2 * log_w - jnp.sum(y * y, axis=1) / 2
-        c = jnp.argmax(rough)
-        step = y - y[c]
-        gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
-        # Beyond the clip everything has lost, and the difference of two such logits must not be inf − inf.
-        precision = jnp.minimum(1 / sigma / sigma, largest)
-        logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
-        # Responsibilities below the normal range are zero: denormal numbers cost ten times the time.
-        negligible = np.log(np.finfo(y.dtype).tiny) + 10
-        return c, jnp.where(logits < negligible, -largest / 4, logits)
+    def _prepared(self) -> "PatternMemory":
+        # Kept beside the fields, so that a memory that is made from this one by changing them starts anew.
+        if "_ready" not in self.__dict__:
+            held = self.held.prepared()
+            if held is self.held:
+                return self
+            self.__dict__["_ready"] = eqx.tree_at(lambda memory: memory.held, self, held)
+        return self.__dict__["_ready"]
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
-        """Log p_σ(x) = log Σ_j w_j N(x; y_j, σ²I), in nats (Eq. 12)."""
-        c, logits = self._logits(x, sigma)
-        residual = (x - self.patterns[c]) / sigma
-        normaliser = self.dimension * (jnp.log(sigma) + np.log(2 * np.pi) / 2)
-        return jax.nn.logsumexp(logits) + self.log_weights[c] - residual @ residual / 2 - normaliser
+    def _evaluated(self, hook: Any, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> Any:
+        if levels and isinstance(hook, str) and is_known(x, *levels):
+            found = self.held.evaluated(hook, x, levels[0], dict(settings))
+            if found is not None:
+                return found
+        return super()._evaluated(hook, x, levels, settings)
+
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
+        anchor, excess = self.held.anchored(x, sigma)
+        residual = (x - anchor) / sigma
+        return excess - residual @ residual / 2 - gaussian_normaliser(self.dimension, sigma)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """The leading pattern, and the log-sum of all relative to it."""
-        c, logits = self._logits(x, sigma)
-        return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
+        return self.held.anchored(x, sigma)
 
-    @per_state
-    def project(self, x: State) -> State:
-        """The stored pattern nearest to x."""
-        return self.patterns[jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))]
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        return self.held.denoise(x, sigma)
 
-    @per_state
-    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        """p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)), (..., n) (Eq. 29)."""
-        return jax.nn.softmax(self._logits(x, sigma)[1])
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        return self.held.responsibilities(x, sigma)
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
-        """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
-        return self.responsibilities(x, sigma) @ self.patterns
+    def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        return self.held.jacobian(x, sigma)
 
-    @per_state
-    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        """∂D_σ/∂x = Cov[y | x]/σ², (..., d, d)."""
-        r = self.responsibilities(x, sigma)
-        centred = (self.patterns - r @ self.patterns) / sigma
-        return (r[:, None] * centred).T @ centred
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return self.held.nearest(x, sigma)
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """Index of the pattern nearest to x and its responsibility p(j | x) at σ."""
-        index = jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))
-        return index, self.responsibilities(x, sigma)[index]
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        p = self._responsibilities(x, sigma)
+        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
 
-    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Observed", State, Scalar]:
-        """The memory asked through the entries `known` of one state x alone, and its first guess at noise σ."""
-        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
-        source = Observed(self.patterns, seen, x, known)
-        return source, source.denoise(x, sigma), sigma
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return self.held.sample(key)
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "PatternMemory":
-        r"""The memory after the entries `known` of one state were observed with noise σ.
+    def _project(self, x: State) -> State:
+        return self.held.closest(x)
 
-        Conditioning a pattern memory gives a pattern memory: observed entries are evidence,
+    def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple[Denoiser, State, Scalar]:
+        """The memory given the entries `known` of one state x alone, and its first guess at noise σ."""
+        if self.held.resident is None:
+            source: Denoiser = ObservedStored(self.held, x, known)
+        else:
+            source = Observed(self.held.resident, x, known)
+        return source, source._denoise(x, sigma), sigma
 
-            w_j ← w_j exp(−Σ_{i known} (x_i − y_ji)²/(2σ²)),    y_ji ← x_i  for known i,
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "ConditionedPatterns":
+        return ConditionedPatterns(self._resident(), x, known, sigma)
 
-        so every dynamics applies to it unchanged, and leaves the known entries as they were given.
-        Sampling from it is sampling from the posterior.
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        return self._given(x, known, sigma).log_evidence()
+
+    def _resident(self) -> DensePatterns:
+        if self.held.resident is None:
+            given = f"got a mask for random dynamics and patterns {self.held.where}"
+            raise InputError("known", given, "deterministic dynamics complete from these")
+        return self.held.resident
+
+    def prior_start(self) -> tuple[State, Scalar]:
+        """The prior mean, at ten times the patterns' root-mean-square distance from it.
+
+        Their responsibilities differ there from the prior by at most a few parts in a thousand.
         """
-        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
-        return PatternMemory(jnp.where(known, x, self.patterns), log_weights=seen._logits(x, sigma)[1])
-
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        seen = PatternMemory(jnp.where(known, self.patterns, x), log_weights=self.log_weights)
-        # The others match exactly, and only their normaliser is to be taken off.
-        return seen.log_density(x, sigma) + gaussian_normaliser((~known).sum(), sigma)
-
-    def uninformed(self) -> tuple[State, Scalar]:
-        """A state that says nothing of which memory it came from, and its noise level.
-
-        The prior mean, at ten times the patterns' root-mean-square distance from it: their responsibilities
-        differ there from the prior by at most a few parts in a thousand.
-        """
-        mean = self.weights @ self.patterns
-        spread = jnp.sqrt(self.weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
+        mean, spread = self.held.start()
         return mean, 10 * spread
 
 
 class Observed(Denoiser):
-    r"""Stored patterns asked through the known entries of one state, which stay as they are.
+    r"""Stored patterns given the observed entries of one state, with noise σ on them, which stay as they are.
 
         p(j | x) ∝ w_j exp(−Σ_{i known} (x_i − y_ji)²/(2σ²)),    D = x where known, Σ_j p(j | x) y_j elsewhere
 
     As σ falls the evidence sharpens, and recall ends at the pattern that fits the known entries best.
     """
 
-    patterns: Patterns
-    seen: PatternMemory
-    """The patterns with x in place of their unknown entries: what is unknown then weighs nothing."""
+    held: DensePatterns
     x: State
     known: Bool[Array, " d"]
 
     @property
     def dimension(self) -> int:
-        return self.patterns.shape[-1]
+        return self.held.shape[1]
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
-        """D of the held state; the unknown entries of `x` are not looked at."""
-        guess = self.seen.responsibilities(self.x, sigma) @ self.patterns
-        return jnp.where(self.known, self.x, guess)
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        precision = jnp.where(self.known, 1 / sigma / sigma, 0)
+        y, log_w = self.held.patterns, self.held.log_weights
+        return jax.nn.softmax(unit_precision_logits(y, log_w, self.x, precision))
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """The pattern nearest to the held state in its known entries, and its responsibility."""
-        return self.seen.nearest(self.x, sigma)
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
+
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        p = self._responsibilities(x, sigma)
+        index = jnp.argmax(p)
+        return index, p[index]
+
+
+class ObservedStored(Denoiser):
+    """The same for patterns that are not in memory: a scan on the host for every evaluation."""
+
+    held: PatternSet
+    x: State
+    known: Bool[Array, " d"]
+
+    @property
+    def dimension(self) -> int:
+        return self.held.shape[1]
+
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        return jnp.where(self.known, self.x, self.held.observed(self.x, sigma, self.known)[0])
+
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return self.held.observed(self.x, sigma, self.known)[1:]
+
+
+class ConditionedPatterns(Memory):
+    r"""Stored patterns after some entries of a state were observed with noise τ: again a memory of patterns.
+
+    Observed entries are evidence, and stay as they were given,
+
+        w'_j ∝ w_j exp(−Σ_{i known} (x_i − y_ji)²/(2τ²)),    y'_ji = x_i  for known i,
+
+    so every dynamics applies to it unchanged, and sampling from it is sampling from the posterior. Patterns that agree
+    on the other entries are told from each other by the evidence.
+    """
+
+    held: DensePatterns
+    x: State
+    known: Bool[Array, " d"]
+    noise: Scalar
+
+    @property
+    def dimension(self) -> int:
+        return self.held.shape[1]
+
+    @property
+    def log_weights(self) -> Float[Array, " n"]:
+        """Logarithms of the posterior weights w', (n,)."""
+        return jax.nn.log_softmax(self._logits(self.x, jnp.asarray(jnp.inf, self.x.dtype)))
+
+    @property
+    def weights(self) -> Float[Array, " n"]:
+        """The posterior weights w', (n,), summing to one."""
+        return jnp.exp(self.log_weights)
+
+    @property
+    def patterns(self) -> Float[Array, "n d"]:
+        """The patterns with the observed entries in place of their own, (n, d)."""
+        return jnp.where(self.known, self.x, self.held.patterns)
+
+    def _logits(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        noise = jnp.where(self.known, self.noise, sigma)
+        point = jnp.where(self.known, self.x, x)
+        return unit_precision_logits(self.held.patterns, self.held.log_weights, point, 1 / noise / noise)
+
+    def _anchor(self, logits: Float[Array, " n"]) -> tuple[State, Scalar]:
+        """The leading pattern, and log Σ_j exp(ℓ_j − ℓ_c) + log w_c − its misfit in the observed entries."""
+        c = jnp.argmax(logits)
+        pattern = self.held.patterns[c]
+        off = jnp.where(self.known, self.x - pattern, 0) / self.noise
+        return pattern, jax.nn.logsumexp(logits) + self.held.log_weights[c] - off @ off / 2
+
+    def log_evidence(self) -> Scalar:
+        """Log p_τ(x_known), the log density of the observed entries."""
+        everything_else = jnp.asarray(jnp.inf, self.x.dtype)
+        fit = self._anchor(self._logits(self.x, everything_else))[1]
+        return fit - gaussian_normaliser(self.known.sum(), self.noise)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """The leading pattern, the observed entries in place of its own, and its excess."""
+        pattern, fit = self._anchor(self._logits(x, sigma))
+        whole = self._anchor(self._logits(self.x, jnp.asarray(jnp.inf, self.x.dtype)))[1]
+        return jnp.where(self.known, self.x, pattern), fit - whole
+
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
+        anchor, excess = self.anchored(x, sigma)
+        residual = (x - anchor) / sigma
+        return excess - residual @ residual / 2 - gaussian_normaliser(self.dimension, sigma)
+
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        return jax.nn.softmax(self._logits(x, sigma))
+
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
+
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        p = self._responsibilities(x, sigma)
+        index = jnp.argmax(p)
+        return index, p[index]
+
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        p = self._responsibilities(x, sigma)
+        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        index = jax.random.categorical(key, self.log_weights)
+        return jnp.where(self.known, self.x, self.held.patterns[index])
+
+    def prior_start(self) -> tuple[State, Scalar]:
+        """The mean by the posterior weights, at ten times the root-mean-square distance from it."""
+        weights = self.weights
+        mean = weights @ self.held.patterns
+        # Σ w (y − m)² unit by unit: no array of the size of the patterns for every state.
+        squares = weights @ self.held.patterns**2 - mean**2
+        spread = jnp.sqrt(jnp.sum(jnp.where(self.known, 0, jnp.maximum(squares, 0))))
+        return jnp.where(self.known, self.x, mean), 10 * spread

@@ -28,13 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import one_line, place
-from dispersed.memories.batching import per_state
 from dispersed.memories.extended import Extended, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, observation
-from dispersed.memories.memory import Memory, gaussian_normaliser
+from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser
 from dispersed.memories.mixture import Mixture
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
-from dispersed.validation import InputError, check_finite, real_array, weight_array
+from dispersed.posterior import Posterior
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError, check_finite, log_prior, real_array
 
 
 class ReconstructiveMemory(Extended):
@@ -84,7 +84,7 @@ class ReconstructiveMemory(Extended):
         weights: ArrayLike | None = None,
         noise: float = 0.0,
     ) -> None:
-        gaussians, log_prior = _gaussians(semantic)
+        gaussians, log_parts = _gaussians(semantic)
         dtype = gaussians.mean.dtype
         if not 0 <= noise < np.inf:
             raise InputError("noise", f"got {noise!r}", "finite numbers from 0 are accepted")
@@ -114,9 +114,10 @@ class ReconstructiveMemory(Extended):
                 given = "got a core that some Gaussian of the semantic memory leaves no freedom"
                 raise InputError("encoder", given, "noise > 0 is accepted then")
         n = stored.shape[0]
-        events = jnp.ones(n, dtype) if weights is None else weight_array(weights, n, "core").astype(dtype)
-        posterior = jax.nn.log_softmax(log_prior[None] + evidence, axis=1)
-        self.log_weights = posterior + jnp.log(events / events.sum())[:, None]
+        events = log_prior(weights, None, n, "core")
+        events = np.full(n, -np.log(n)) if events is None else events
+        posterior = jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
+        self.log_weights = posterior + jnp.asarray(events, dtype)[:, None]
 
     def __repr__(self) -> str:
         n, k, d = self.means.shape
@@ -155,27 +156,36 @@ class ReconstructiveMemory(Extended):
         c, logits = compare(x, sigma, anchors, excess)
         return anchors[c], excess[c] + jax.nn.logsumexp(logits)
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_nk p(n, k | x) D_σ^nk(x)."""
         anchors, excess = self._parts(x, sigma)
         return jax.nn.softmax(compare(x, sigma, anchors, excess)[1]) @ anchors
 
-    @per_state
-    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """p(n | x) of every core, (..., n)."""
         n, k, _ = self.means.shape
         return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1]).reshape(n, k).sum(1)
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the core most responsible for x at σ, and its responsibility."""
-        r = self.responsibilities(x, sigma)
+        r = self._responsibilities(x, sigma)
         index = jnp.argmax(r)
         return index, r[index]
 
-    @per_state
-    def project(self, x: State) -> State:
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        p = self._responsibilities(x, sigma)
+        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        which, key = jax.random.split(key)
+        k = self.means.shape[1]
+        event, part = jnp.divmod(jax.random.categorical(which, self.log_weights.ravel()), k)
+        directions = self.directions[part] if self.directions.ndim == 3 else self.directions[event, part]
+        variances = self.variances[part] if self.variances.ndim == 2 else self.variances[event, part]
+        noise = jax.random.normal(key, variances.shape, self.means.dtype)
+        return self.means[event, part] + (jnp.sqrt(jnp.maximum(variances, 0)) * noise) @ directions
+
+    def _project(self, x: State) -> State:
         """The nearest state with one of the stored cores that the semantic memory allows."""
         u = jnp.einsum(f"{self._axes},nkd->nkv", self.directions, x - self.means)
         points = self.means + jnp.einsum(f"nkv,{self._axes}->nkd", jnp.where(self._free, u, 0), self.directions)
@@ -187,18 +197,18 @@ class ReconstructiveMemory(Extended):
         """Directions along which the semantic memory leaves freedom, told from round-off."""
         return self.variances > 1e3 * jnp.finfo(self.variances.dtype).eps ** 2 * self.variances.max()
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         weights = jnp.exp(self.log_weights)
         mean = jnp.einsum("nk,nkd->d", weights, self.means)
         squares = jnp.sum((self.means - mean) ** 2, axis=-1) + self.variances.sum(-1)
         return mean, 10 * jnp.sqrt(jnp.sum(weights * squares))
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "ReconstructiveMemory":
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "ReconstructiveMemory":
         """The memory after the entries `known` of one state were observed with noise σ: again one of cores."""
         return self._seen(x, known, sigma)[0]
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
         return self._seen(x, known, sigma)[1]
 
@@ -301,13 +311,16 @@ class SumOfCores(Memory):
     def dimension(self) -> int:
         return self.semantic.dimension
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    @property
+    def _proper(self) -> bool:
+        return False
+
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """−E_σ(x)/σ², in nats, with the normaliser of the Gaussian noise (Eq. 25)."""
         core = self.encoder(x)
         misfit = jnp.sum((core - self.cores) ** 2, axis=1) + x @ x - core @ core
         cores = jax.nn.logsumexp(-misfit / 2 / sigma / sigma)
-        return jnp.logaddexp(cores - gaussian_normaliser(self.dimension, sigma), self.semantic.log_density(x, sigma))
+        return jnp.logaddexp(cores - gaussian_normaliser(self.dimension, sigma), self.semantic._log_density(x, sigma))
 
 
 def _gaussians(semantic: GaussianMemory | Mixture) -> tuple[GaussianMemory, Float[Array, " k"]]:

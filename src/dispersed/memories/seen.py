@@ -19,7 +19,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from dispersed.memories.batching import per_state
 from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval
@@ -63,8 +62,7 @@ class Seen(Extended):
         y, fit = self.explained(x, 1 / sigma)
         return jnp.where(self.known, self.x, y), fit - self.fit
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): the known entries, and the posterior mean of the others."""
         return jnp.where(self.known, self.x, self.felt(x, 1 / sigma)[2])
 
@@ -105,8 +103,7 @@ class SeenFlat(Seen):
         nearest, excess, mean = jax.vmap(interval)(centre, self.low, self.high, spread)
         return self.origin + nearest @ self.directions, excess.sum(), self.origin + mean @ self.directions
 
-    @per_state
-    def project(self, x: State) -> State:
+    def _project(self, x: State) -> State:
         """The nearest point of the piece's image in the unknown entries."""
         free = jnp.where(self.known, 0, self.directions)
         length = jnp.sum(free**2, axis=1)
@@ -114,7 +111,7 @@ class SeenFlat(Seen):
         u = jnp.clip(jnp.where(length > 0, u, 0), self.low, self.high)
         return jnp.where(self.known, self.x, self.origin + u @ free)
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         centre, spread = self._coordinates(self.x, jnp.zeros_like(self.noise))
         middle, uniform = spread_of_uniform(self.low, self.high)
@@ -142,7 +139,7 @@ class SeenSphere(Seen):
         state = [self.centre + self.radius * u @ self.directions for u in (e, mean)]
         return state[0], excess, state[1]
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten radii."""
         return jnp.where(self.known, self.x, self.centre), 10 * self.radius
 

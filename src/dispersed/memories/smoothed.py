@@ -1,11 +1,12 @@
 """A memory read with less detail: stored samples become a density (Eq. 24)."""
 
+import equinox as eqx
 import jax.numpy as jnp
 
 from dispersed.display import value
-from dispersed.memories.batching import per_state
-from dispersed.memories.memory import Memory, gaussian_normaliser
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
+from dispersed.memories.memory import Memory, draw, gaussian_normaliser
+from dispersed.posterior import Posterior
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, positive
 
 
@@ -41,41 +42,46 @@ class Smoothed(Memory):
     def _level(self, sigma: Scalar) -> Scalar:
         return jnp.hypot(sigma, self.bandwidth.astype(sigma.dtype))
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_s(x) of the memory at s = √(σ²+h²), in nats."""
-        return self.memory.log_density(x, self._level(sigma))
+        return self.memory._log_density(x, self._level(sigma))
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = (σ² D_s(x) + h² x)/s²."""
         level = self._level(sigma)
-        return (sigma / level) ** 2 * self.memory.denoise(x, level) + (self.bandwidth / level) ** 2 * x
+        return (sigma / level) ** 2 * self.memory._denoise(x, level) + (self.bandwidth / level) ** 2 * x
 
-    @per_state
-    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """The memory's own responsibilities at s, for memories that have them."""
-        if not hasattr(self.memory, "responsibilities"):
-            raise InputError("memory", f"a {type(self.memory).__name__} has no responsibilities", "mixtures have")
-        return self.memory.responsibilities(x, self._level(sigma))
+        return self.memory._responsibilities(x, self._level(sigma))
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """The memory's own nearest item, and its responsibility at s."""
-        return self.memory.nearest(x, self._level(sigma))
+        return self.memory._nearest(x, self._level(sigma))
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "SeenSmoothed":
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        of_memory = self.memory._posterior(x, self._level(sigma), leading)
+        return eqx.tree_at(lambda posterior: posterior.mean, of_memory, self._denoise(x, sigma))
+
+    @property
+    def _proper(self) -> bool:
+        return self.memory._proper
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return draw(self.memory, key, self.bandwidth)
+
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "SeenSmoothed":
         """The memory after the entries `known` were observed with noise σ: evidence at s for what it smooths."""
-        inner = self.memory.given(x, known, self._level(sigma))
+        inner = self.memory._given(x, known, self._level(sigma))
         return SeenSmoothed(Smoothed(inner, self.bandwidth), x, known)  # type: ignore[arg-type]
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known): the memory's own, at s."""
-        return self.memory.evidence(x, known, self._level(sigma))
+        return self.memory._evidence(x, known, self._level(sigma))
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The memory's own, with the bandwidth added to the spread."""
-        mean, level = self.memory.uninformed()
+        mean, level = self.memory.prior_start()
         return mean, jnp.hypot(level, 10 * self.bandwidth * jnp.sqrt(float(self.dimension)).astype(level.dtype))
 
 
@@ -90,31 +96,27 @@ class SeenSmoothed(Memory):
     def dimension(self) -> int:
         return self.memory.dimension
 
-    @per_state
-    def log_density(self, x: State, sigma: Scalar) -> Scalar:
+    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x), in nats: the known entries at x_known with the noise σ alone."""
         off = jnp.where(self.known, x - self.x, 0) / sigma
         units, level = self.known.sum(), jnp.hypot(sigma, self.memory.bandwidth.astype(sigma.dtype))
-        blurred = self.memory.log_density(jnp.where(self.known, self.x, x), sigma)
+        blurred = self.memory._log_density(jnp.where(self.known, self.x, x), sigma)
         kept = gaussian_normaliser(units, level) - gaussian_normaliser(units, sigma)
         return blurred + kept - off @ off / 2
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): the known entries, and the smoothed memory's D of the others."""
-        return jnp.where(self.known, self.x, self.memory.denoise(jnp.where(self.known, self.x, x), sigma))
+        return jnp.where(self.known, self.x, self.memory._denoise(jnp.where(self.known, self.x, x), sigma))
 
-    @per_state
-    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """The smoothed memory's own, for memories that have them."""
-        return self.memory.responsibilities(jnp.where(self.known, self.x, x), sigma)
+        return self.memory._responsibilities(jnp.where(self.known, self.x, x), sigma)
 
-    @per_state
-    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """The smoothed memory's own nearest item, and its responsibility."""
-        return self.memory.nearest(jnp.where(self.known, self.x, x), sigma)
+        return self.memory._nearest(jnp.where(self.known, self.x, x), sigma)
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The smoothed memory's own."""
-        start, level = self.memory.uninformed()
+        start, level = self.memory.prior_start()
         return jnp.where(self.known, self.x, start), level

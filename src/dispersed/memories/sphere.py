@@ -2,14 +2,14 @@ r"""Round memories: spheres and circles of any dimension, embedded in any space 
 
 import math
 
+import jax
 import jax.numpy as jnp
 
 from dispersed.display import place
-from dispersed.memories.batching import per_state
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
 from dispersed.memories.extended import Extended
 from dispersed.memories.seen import SeenSphere, fitted, told_apart
-from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -82,17 +82,16 @@ class Sphere(Extended):
     def _kappa(self, rho: Scalar, sigma: Scalar) -> Scalar:
         return jnp.minimum(rho / sigma * (self.radius / sigma), 1e30)
 
-    def _nearest(self, v: State, rho: Scalar) -> State:
+    def _closest(self, v: State, rho: Scalar) -> State:
         # At the centre all points are equally near; any of them will do.
         some = jnp.zeros_like(v).at[0].set(1) if self.directions is None else self.directions[0]
         return self.centre + self.radius * jnp.where(rho > 0, v / jnp.where(rho > 0, rho, 1), some)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         v, rho = self._polar(x)
-        return self._nearest(v, rho), log_mean_exponential(self._order, self._kappa(rho, sigma))
+        return self._closest(v, rho), log_mean_exponential(self._order, self._kappa(rho, sigma))
 
-    @per_state
-    def denoise(self, x: State, sigma: Scalar) -> State:
+    def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = c + r (I_{ν+1}(κ)/I_ν(κ)) v/ρ."""
         v, rho = self._polar(x)
         kappa = self._kappa(rho, sigma)
@@ -102,21 +101,25 @@ class Sphere(Extended):
         outer = self.radius * (1 - c / jnp.where(near, 1, kappa)) / jnp.where(near, 1, rho)
         return self.centre + jnp.where(near, inner, outer) * v
 
-    @per_state
-    def project(self, x: State) -> State:
-        """The nearest point of the sphere; some point of it for the centre."""
-        return self._nearest(*self._polar(x))
+    def _sample(self, key: Key[Array, ""]) -> State:
+        e = jax.random.normal(key, (self._m,), self.centre.dtype)
+        e = self.radius * e / jnp.linalg.norm(e)
+        return self.centre + (e if self.directions is None else e @ self.directions)
 
-    def given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenSphere:
+    def _project(self, x: State) -> State:
+        """The nearest point of the sphere; some point of it for the centre."""
+        return self._closest(*self._polar(x))
+
+    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenSphere:
         """The sphere after the entries `known` of one state were observed with noise σ: exact, by one contour."""
         all_of_space = jnp.eye(self.dimension, dtype=self.centre.dtype)
         directions = all_of_space if self.directions is None else told_apart(self.directions, known)
         return fitted(SeenSphere(x, known, sigma, jnp.zeros_like(sigma), self.centre, self.radius, directions))
 
-    def evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
         """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self.given(x, known, sigma).log_evidence()
+        return self._given(x, known, sigma).log_evidence()
 
-    def uninformed(self) -> tuple[State, Scalar]:
+    def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten radii."""
         return self.centre, 10 * self.radius

@@ -45,7 +45,7 @@ from dispersed.validation import (
     positive,
     random_key,
     real_array,
-    weight_array,
+    log_prior,
 )
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -179,7 +179,8 @@ class PotentialProcess(eqx.Module):
         if states.ndim == 0 or states.shape[-1] != y.shape[-1]:
             accepted = f"the patterns have {y.shape[-1]} units: shape (..., {y.shape[-1]}) is accepted"
             raise InputError("x", f"got shape {states.shape}", accepted)
-        w = jnp.ones(len(y)) if weights is None else weight_array(weights, len(y))
+        prior = log_prior(weights, None, len(y))
+        w = jnp.ones(len(y)) if prior is None else jnp.exp(jnp.asarray(prior, float))
         time = _one(positive("t", t)).astype(y.dtype)
         self._check(y[0], time)
         return self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))

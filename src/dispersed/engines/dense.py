@@ -1,0 +1,286 @@
+r"""Stored patterns in memory, weighed inside compiled programs at the price of two matrix products.
+
+With a centre μ, which cancels in all differences, the logit of a pattern at noise σ is
+
+    ℓ_j = log w_j + ((x − μ)·(y_j − μ) − ‖y_j − μ‖²/2)/σ²,
+
+and p(j | x) = softmax_j ℓ_j. A product of d terms in precision u is off by at most γ_{d+10} ‖x − μ‖‖y_j − μ‖ (Higham
+2002, Sec. 3.1), so ℓ_j is off by at most
+
+    e = γ_{d+10} ((‖x − μ‖ Y + Y²/2)/σ² + max|log w|),    Y = max‖y_j − μ‖.
+
+Round-off matters only where several patterns share a state: with S = Σ_{j ≠ c} e^{ℓ_j − ℓ_c} beside the leading pattern
+c, weights are off by at most S(e^{2e} − 1). Where that exceeds `TOLERANCE` for any state of a batch, the batch is
+weighed by products in double precision, and the states for which even these do not suffice one by one by differences,
+
+    ‖x − c‖² − ‖x − y_j‖² = (y_j − c)·(2(x − c) − (y_j − c)),
+
+which are exactly zero for duplicates, exact at near-ties and unharmed by far cues.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from dispersed.display import place
+from dispersed.engines.engine import Engine, PatternSet
+from dispersed.storage import Storage
+from dispersed.types import Array, Bool, Float, Int, Key, Patterns, Scalar, State
+from dispersed.validation import is_known, log_prior, pattern_array
+
+TOLERANCE = 1e-3
+"""The most by which round-off may change a weight in the worst case; a typical one is smaller by √d and more."""
+SAMPLE = 1024
+"""Patterns from which it is guessed whether all of them lie far from the origin."""
+
+
+class Dense(Engine):
+    """Patterns in memory, weighed inside compiled programs: exact, differentiable, at the price of two products."""
+
+    def hold(self, patterns: Any, weights: Any = None, log_weights: Any = None) -> "DensePatterns":
+        y = pattern_array(patterns.rows(np.arange(len(patterns))) if isinstance(patterns, Storage) else patterns)
+        prior = log_prior(weights, log_weights, len(y))
+        log_w = np.full(len(y), -np.log(len(y))) if prior is None else prior
+        return DensePatterns(y, jnp.asarray(log_w, y.dtype))
+
+
+class Products(eqx.Module):
+    """What products in single precision need to know of the patterns; derived from them, and never differentiated."""
+
+    centre: State
+    """The centre μ: near the mean of the patterns, or zero where that is no farther than they spread."""
+    centred: Patterns | None
+    """y_j − μ; None where μ is zero."""
+    half_squares: Float[Array, " n"]
+    """‖y_j − μ‖²/2."""
+    norm: Scalar
+    """max‖y_j − μ‖."""
+    log_weight: Scalar
+    """The largest absolute value of a finite log weight."""
+
+    def of(self, y: Patterns) -> Patterns:
+        """y_j − μ of the patterns y."""
+        return y if self.centred is None else self.centred
+
+
+def products(y: Patterns, log_w: Float[Array, " n"], centre: State | None = None) -> Products:
+    """What products need to know of patterns and their log weights, around a centre."""
+    centred = None if centre is None else y - centre
+    half = jnp.sum((y if centred is None else centred) ** 2, axis=1) / 2
+    widest = jnp.max(jnp.where(jnp.isfinite(log_w), jnp.abs(log_w), 0))
+    zero = jnp.zeros(y.shape[1:], y.dtype) if centre is None else centre
+    return Products(zero, centred, half, jnp.sqrt(2 * jnp.max(half)), widest)
+
+
+class DensePatterns(PatternSet):
+    """Patterns (n, d) and their log weights as arrays of a program."""
+
+    patterns: Patterns
+    log_weights: Float[Array, " n"]
+    products: Products | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.patterns.shape
+
+    @property
+    def engine(self) -> Dense:
+        return Dense()
+
+    @property
+    def where(self) -> str:
+        return place(self.patterns)
+
+    @property
+    def resident(self) -> "DensePatterns":
+        return self
+
+    def first(self, count: int) -> tuple[Patterns, Float[Array, " k"]]:
+        return self.patterns[:count], self.log_weights[:count]
+
+    def closest(self, x: State) -> State:
+        return self.patterns[jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))]
+
+    def prepared(self) -> "DensePatterns":
+        """The same with its `products`, which are computed once for patterns whose values are known."""
+        if self.products is not None or not is_known(self.patterns, self.log_weights):
+            return self
+        if "_prepared" not in self.__dict__:
+            # The values are known even while a program is being traced, and what is kept must not belong to it.
+            with jax.ensure_compile_time_eval():
+                centre = jnp.mean(self.patterns, axis=0)
+                far = jnp.sum(centre**2) > 4 * jnp.mean(jnp.sum((self.patterns[:SAMPLE] - centre) ** 2, axis=1))
+                known = products(self.patterns, self.log_weights, centre if bool(far) else None)
+            self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known)
+        return self.__dict__["_prepared"]
+
+    def _relative(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        known = products(self.patterns, self.log_weights) if self.products is None else self.products
+        return relative_logits(self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma)
+
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        weight = jnp.exp(self._relative(x, sigma))
+        return weight / jnp.sum(weight)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        logits = self._relative(x, sigma)
+        c = jnp.argmax(logits)
+        return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
+
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        weight = jnp.exp(self._relative(x, sigma))
+        total = jnp.sum(weight)
+        if self.products is None or self.products.centred is None:
+            return (weight @ self.patterns) / total
+        # Weights that do not sum to one by round-off must not scale an offset.
+        return (weight @ (self.patterns - self.products.centre)) / total + self.products.centre
+
+    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        r = self.responsibilities(x, sigma)
+        centred = (self.patterns - self.denoise(x, sigma)) / sigma
+        return (r[:, None] * centred).T @ centred
+
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        logits = self._relative(x, sigma)
+        return jnp.argmax(logits), 1 / jnp.sum(jnp.exp(logits))
+
+    def sample(self, key: Key[Array, ""]) -> State:
+        with jax.enable_x64(True):  # a million weights do not add up in single precision
+            weight = jnp.exp(jax.lax.convert_element_type(self.log_weights, jnp.float64))
+            total = jnp.cumsum(weight)
+            index = jnp.searchsorted(total, jax.random.uniform(key, (), jnp.float64) * total[-1], side="right")
+            index = jax.lax.convert_element_type(index, jnp.int32)
+        return self.patterns[index]
+
+    def start(self) -> tuple[State, Scalar]:
+        weights = jnp.exp(self.log_weights)
+        mean = weights @ self.patterns
+        return mean, jnp.sqrt(weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
+
+
+@jax.custom_jvp
+def relative_logits(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> Float[Array, " n"]:
+    """Log p(j | x) − max_k log p(k | x) of one state for every pattern; negligible ones at −max/4."""
+    return _batched(y, log_w, known, x[None], sigma[None])[0]
+
+
+@relative_logits.defjvp
+def _relative_logits_jvp(primals, tangents):
+    """dℓ_j = d log w_j + ((y_j − x)·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern."""
+    y, log_w, known, x, sigma = primals
+    dy, dlog_w, _, dx, dsigma = tangents
+    logits = relative_logits(*primals)
+    c = jnp.argmax(logits)
+    # Of a pattern without weight nothing changes.
+    live = logits > jnp.finfo(logits.dtype).min / 8
+    gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
+    change = dlog_w + (known.of(y) @ dx) / sigma / sigma - 2 * gap * (dsigma / sigma)
+    change += jnp.sum((x - y) * dy, axis=1) / sigma / sigma
+    return logits, jnp.where(live, change - change[c], 0)
+
+
+@custom_vmap
+def _batched(y, log_w, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Float[Array, "b n"]:
+    return _by_products(y, log_w, known, x, sigma)
+
+
+@_batched.def_vmap
+def _(size, batched, y, log_w, known, x, sigma):
+    of_memory, of_states = batched[:3], batched[3:]
+    if any(jax.tree.leaves(of_memory)):
+        # Many small memories at once, each with states of its own: there is no product that they could share.
+        axes = tuple(0 if part else None for part in (batched[0], batched[1], *of_states))
+        return jax.vmap(jax.vmap(_differences, (None, None, 0, 0)), axes)(y, log_w, x, sigma), True
+    x, sigma = (
+        part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
+        for part, is_batched in zip((x, sigma), of_states, strict=True)
+    )
+    logits = _batched(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
+    return logits.reshape(size, -1, logits.shape[-1]), True
+
+
+def _by_products(y, log_w, known: Products, x, sigma) -> Float[Array, "b n"]:
+    """Logits relative to the largest, by the cheapest way whose round-off is bounded."""
+    single = y.dtype == jnp.float32
+    logits = _product_logits(known.of(y), known.half_squares, log_w, x - known.centre, sigma)
+    off = _round_off(known, x, sigma)
+    small = jnp.all(off <= TOLERANCE / 2)
+    enough = jax.lax.cond(small, lambda: True, lambda: jnp.all(_sufficient(logits, off)))
+    better = _in_double if single else _by_differences
+    return jax.lax.cond(enough, lambda: _without_denormals(logits), lambda: better(y, log_w, x, sigma))
+
+
+def _product_logits(centred, half_squares, log_w, z, sigma) -> Float[Array, "b n"]:
+    products = jnp.matmul(z, centred.T, precision=jax.lax.Precision.HIGHEST)
+    logits = (products - half_squares) / sigma[:, None] / sigma[:, None] + log_w
+    return logits - jnp.max(logits, axis=1, keepdims=True)
+
+
+def _round_off(known: Products, x, sigma) -> Float[Array, " b"]:
+    """The bound e on the error of every logit."""
+    d, dtype = x.shape[1], x.dtype
+    nu = (d + 10) * float(jnp.finfo(dtype).eps) / 2
+    distance = jnp.sqrt(jnp.sum((x - known.centre) ** 2, axis=1))
+    size = (distance * known.norm + known.norm**2 / 2) / sigma / sigma
+    return nu / (1 - nu) * (size + known.log_weight)
+
+
+def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Array, " b"]:
+    """Whether S(e^{2e} − 1) ≤ `TOLERANCE`, what underflows included."""
+    tied = logits == 0
+    others = jnp.sum(jnp.where(tied, 0, jnp.exp(logits)), axis=1) + jnp.sum(tied, axis=1) - 1
+    others += logits.shape[1] * jnp.finfo(logits.dtype).tiny * 1e3
+    return (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
+
+
+def _in_double(y, log_w, x, sigma) -> Float[Array, "b n"]:
+    """By products in double precision, whatever the precision of the program."""
+    with jax.enable_x64(True):
+        wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
+        known = products(wide_y, wide_log_w, jnp.mean(wide_y, axis=0))
+        logits = _product_logits(known.of(wide_y), known.half_squares, wide_log_w, z - known.centre, level)
+        fine = _sufficient(logits, _round_off(known, z, level))
+        logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
+
+    def rest() -> Float[Array, "b n"]:
+        def one(state):
+            fine, logits, x, sigma = state
+            return jax.lax.cond(fine, lambda: logits, lambda: _differences(y, log_w, x, sigma))
+
+        return jax.lax.map(one, (fine, logits, x, sigma))
+
+    return jax.lax.cond(jnp.all(fine), lambda: logits, rest)
+
+
+def _by_differences(y, log_w, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Float[Array, "b n"]:
+    """State by state, by differences."""
+    return jax.lax.map(lambda state: _differences(y, log_w, *state), (x, sigma))
+
+
+def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar) -> Float[Array, " n"]:
+    """Logits of one state relative to the leading pattern, by differences from it."""
+    # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
+    y, log_w, x = jax.lax.optimization_barrier((y, log_w, x))
+    largest = np.finfo(y.dtype).max
+    # Cues so far away that products would overflow count as merely very far in that direction.
+    farthest = np.sqrt(largest / x.size) / 4
+    x = jnp.clip(x, -farthest, farthest)
+    rough = sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2
+    c = jnp.argmax(rough)
+    step = y - y[c]
+    gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
+    precision = jnp.minimum(1 / sigma / sigma, largest)
+    logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
+    return _without_denormals(logits - jnp.max(logits))
+
+
+def _without_denormals(logits: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+    """Logits whose weights are normal numbers or zero: denormal numbers cost ten times the time."""
+    limits = np.finfo(logits.dtype)
+    return jnp.where(logits < np.log(limits.tiny) + 10, -limits.max / 4, logits)

@@ -1,0 +1,86 @@
+"""What an engine is: how sums over stored patterns are done, an axis below the memory and invisible to the dynamics."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from dispersed.posterior import Posterior
+from dispersed.types import Array, Float, Int, Key, Scalar, State
+
+
+class PatternSet(eqx.Module):
+    """Stored patterns with their prior weights, held by an engine. All methods are of one state `(d,)` and one level."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """How many patterns of how many units, (n, d)."""
+
+    @property
+    @abc.abstractmethod
+    def engine(self) -> "Engine":
+        """The engine that holds them."""
+
+    @property
+    @abc.abstractmethod
+    def where(self) -> str:
+        """How and where the patterns are held, for people."""
+
+    @property
+    def resident(self) -> "PatternSet | None":
+        """The same patterns as arrays of a program (`DensePatterns`), where they are in memory as numbers."""
+        return None
+
+    @abc.abstractmethod
+    def first(self, count: int) -> tuple[Any, Any]:
+        """The first patterns (k, d) and their log weights (k,)."""
+
+    @abc.abstractmethod
+    def closest(self, x: State) -> State:
+        """The pattern nearest to x."""
+
+    @abc.abstractmethod
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
+
+    @abc.abstractmethod
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """A pattern c near x, and log Σ_j w_j exp((‖x − c‖² − ‖x − y_j‖²)/(2σ²))."""
+
+    @abc.abstractmethod
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """p(j | x) of every pattern (Eq. 29)."""
+
+    @abc.abstractmethod
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """The pattern with the largest p(j | x), the first one if several are alike, and that probability."""
+
+    @abc.abstractmethod
+    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        """Cov[y | x]/σ²."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key[Array, ""]) -> State:
+        """One pattern, drawn by its prior weight."""
+
+    @abc.abstractmethod
+    def start(self) -> tuple[State, Scalar]:
+        """The mean of the patterns by their weights, and the root-mean-square distance from it."""
+
+    def prepared(self) -> "PatternSet":
+        """The same with whatever programs would otherwise compute anew."""
+        return self
+
+    def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
+        """What a public method returns for states (..., d) where the engine works outside of programs; else None."""
+        return None
+
+
+class Engine(eqx.Module):
+    """How the sums of a `PatternMemory` are done: `Dense()`, `Scanned()` or `Sharded()`."""
+
+    @abc.abstractmethod
+    def hold(self, patterns: Any, weights: Any = None, log_weights: Any = None) -> PatternSet:
+        """Patterns, an array or a `Storage`, with their prior weights, in the hands of this engine."""

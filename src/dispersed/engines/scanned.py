@@ -1,0 +1,317 @@
+"""Any number of stored patterns in any storage, scanned block by block with a proof of how exact the sums are."""
+
+import itertools
+import math
+import weakref
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.engines import host_callback
+from dispersed.engines.certified_posterior import PatternPosterior, posterior
+from dispersed.engines.collectives import all_gather
+from dispersed.engines.dense import Dense, DensePatterns
+from dispersed.engines.engine import Engine, PatternSet
+from dispersed.engines.options import ScanOptions
+from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.storage import Float32, InMemory, Storage
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError, is_known, log_prior, positive_number
+
+BEST_EFFORT = 1e-6
+"""The error of a mean that methods without an explicit tolerance do not try to undercut, relative to the radius of the
+patterns: results in single precision are rounded to no less.
+"""
+
+
+class Scanned(Engine):
+    """Patterns scanned in blocks, most of which are left out, with a certificate for every answer.
+
+    **Arguments**
+
+    - `tol`: what ‖D − D_σ(x)‖ may be, in the units of the patterns.
+    - `devices`: the devices that hold the blocks, in turn; all local ones by default.
+    - `options`: how scans spend time and memory (`ScanOptions`); they never decide whether a bound holds.
+
+    Public methods work outside of programs, in double precision where that matters. Inside `jax.jit` patterns that are in
+    memory as numbers are weighed as by `Dense()`, all others by scans on the host. With several hosts
+    (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all of them share.
+    """
+
+    tol: float = eqx.field(static=True)
+    devices: tuple[jax.Device, ...] | None = eqx.field(static=True)
+    options: ScanOptions = eqx.field(static=True)
+
+    def __init__(self, tol: float = 1e-4, devices: Any = None, options: ScanOptions = ScanOptions()) -> None:
+        self.tol = positive_number("tol", tol)
+        self.devices = None if devices is None else tuple(devices)
+        if not isinstance(options, ScanOptions):
+            raise InputError("options", f"got {options!r}", "ScanOptions(...) is accepted")
+        self.options = options
+
+    def __repr__(self) -> str:
+        devices = "" if self.devices is None else f", {len(self.devices)} devices"
+        return f"Scanned(tol={self.tol:g}{devices})"
+
+    def hold(self, patterns: Any, weights: Any = None, log_weights: Any = None) -> "ScannedPatterns":
+        if not isinstance(patterns, Storage):
+            if not is_known(patterns):
+                given = "got the patterns of a program that is being traced"
+                raise InputError("engine", given, "Dense() serves inside programs")
+            patterns = InMemory(np.asarray(patterns))
+        n = len(patterns)
+        if not n:
+            raise InputError("patterns", f"got {patterns}", "at least one pattern is accepted")
+        prior = log_prior(weights, log_weights, n)
+        if prior is not None:
+            if not is_known(prior):
+                given = "got the weights of a program that is being traced"
+                raise InputError("weights", given, "Dense() serves inside programs")
+            if jax.process_count() > 1:
+                given = np.log(np.asarray(weights, float)) if log_weights is None else np.asarray(log_weights, float)
+                top = all_gather(given.max()).max()
+                prior = given - top - np.log(all_gather(np.exp(given - top).sum()).sum())
+        return ScannedPatterns(self, patterns, prior)
+
+
+class _Placed(NamedTuple):
+    """What a handle stands for."""
+
+    engine: Scanned
+    patterns: PlacedPatterns
+    prior: np.ndarray | None
+
+
+_placed: dict[int, _Placed] = {}
+"""Patterns by the number in their handle, as long as that array exists. Programs hold the number and never the patterns,
+so that a memory that is dropped is freed, and patterns of the same shapes share a program."""
+_numbers = itertools.count()
+
+
+def _handle(placed: _Placed) -> Int[Array, ""]:
+    number = next(_numbers)
+    with jax.ensure_compile_time_eval():
+        handle = jnp.asarray(number, jnp.int32)
+    _placed[number] = placed
+    weakref.finalize(handle, _placed.pop, number, None)
+    return handle
+
+
+def _of(handle: Any) -> _Placed:
+    try:
+        return _placed[int(handle)]
+    except KeyError:
+        raise InputError("memory", "the memory that held these patterns is gone", "keep it while it is used") from None
+
+
+class ScannedPatterns(PatternSet):
+    """Patterns placed for scans; what travels through programs is their number."""
+
+    handle: Int[Array, ""]
+    resident: DensePatterns | None
+    size: tuple[int, int] = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+
+    def __init__(self, engine: Scanned, storage: Storage, prior: np.ndarray | None) -> None:
+        devices = jax.local_devices() if engine.devices is None else list(engine.devices)
+        placed = PlacedPatterns(storage, prior, devices, engine.options)
+        self.handle = _handle(_Placed(engine, placed, prior))
+        self.resident = None
+        n = len(storage)
+        if isinstance(storage, InMemory) and storage.encoding.name == Float32.name and jax.process_count() == 1:
+            log_w = np.full(n, -math.log(n)) if prior is None else prior
+            y = jnp.asarray(storage.parts()[0][0])
+            self.resident = DensePatterns(y, jnp.asarray(log_w, y.dtype))
+        self.size = placed.shape
+        self.name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
+
+    def __reduce__(self) -> tuple:
+        engine, placed, prior = _of(self.handle)
+        return ScannedPatterns, (engine, placed.storage, prior)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.size
+
+    @property
+    def engine(self) -> Scanned:
+        return _of(self.handle).engine if is_known(self.handle) else Scanned()
+
+    @property
+    def placed(self) -> PlacedPatterns:
+        """The patterns where scans find them."""
+        return _of(self.handle).patterns
+
+    @property
+    def where(self) -> str:
+        return self.name
+
+    @property
+    def patterns(self) -> Float[Array, "n d"]:
+        if self.resident is not None:
+            return self.resident.patterns
+        storage = self.placed.storage
+        return jnp.asarray(storage.rows(np.arange(len(storage))))
+
+    @property
+    def log_weights(self) -> Float[Array, " n"]:
+        if self.resident is not None:
+            return self.resident.log_weights
+        prior = _of(self.handle).prior
+        return jnp.asarray(np.full(self.size[0], -math.log(self.size[0])) if prior is None else prior, jnp.float32)
+
+    def first(self, count: int) -> tuple[Any, Any]:
+        if self.resident is not None:
+            return self.resident.first(count)
+        index = np.arange(min(count, len(self.placed.storage)))
+        shift = -math.log(self.size[0]) if self.placed.uniform else 0.0
+        return self.placed.patterns(index), self.placed.log_weights(index) + shift
+
+    def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
+        if hook not in _ANSWERS:
+            return None
+        batch, dtype = np.broadcast_shapes(x.shape[:-1], np.shape(sigma)), x.dtype
+        tol, k = settings.get("tol"), settings.get("leading", 1)
+        found = self.posterior(np.broadcast_to(x, (*batch, x.shape[-1])), np.broadcast_to(sigma, batch), tol, k)
+        answer = _ANSWERS[hook](found, np.asarray(x, float), np.asarray(sigma, float), self.size[1])
+        if hook == "_posterior":
+            return answer
+
+        def narrowed(part: np.ndarray) -> Array:
+            if part.dtype.kind != "f":
+                return jnp.asarray(part, int)
+            limit = float(jnp.finfo(dtype).max)
+            return jnp.asarray(np.clip(part, -limit, limit), dtype)
+
+        return jax.tree.map(narrowed, answer)
+
+    def posterior(self, x: np.ndarray, sigma: np.ndarray, tol: float | None, leading: int) -> PatternPosterior:
+        """The certified posterior of states (..., d) at noise levels (...)."""
+        engine, placed, _ = _of(self.handle)
+        batch, d = x.shape[:-1], x.shape[-1]
+        goal = max(engine.tol, BEST_EFFORT * placed.radius) if tol is None else tol
+        found = posterior(
+            placed, np.asarray(x, float).reshape(-1, d), np.asarray(sigma, float).reshape(-1), goal, leading
+        )
+        if tol is not None and not (found.bound <= tol).all():
+            worst = f"asked for {tol:g}, double precision certifies {found.bound.max():.3g} here"
+            raise InputError("tol", worst, "a larger tol is accepted")
+        return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+
+    def _scan(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> host_callback.Answer:
+        """The sums over all patterns for one state, from inside a program; a batch is one scan on the host."""
+        if jax.process_count() > 1:
+            given = "patterns over several hosts inside a program"
+            raise InputError("memory", given, "CertifiedFlow and the methods of the memory serve outside of programs")
+        number = jax.ShapeDtypeStruct((), x.dtype)
+        like = host_callback.Answer(
+            jax.ShapeDtypeStruct(x.shape, x.dtype),
+            number,
+            number,
+            jax.ShapeDtypeStruct((), jnp.asarray(0).dtype),
+            number,
+        )
+
+        def call(handle: Any, x: Any, sigma: Any, known: Any = None) -> host_callback.Answer:
+            batch, d = x.shape[:-1], x.shape[-1]
+            mask = None if known is None else np.broadcast_to(known, x.shape).reshape(-1, d)
+            placed = _of(np.asarray(handle).reshape(-1)[0]).patterns
+            levels = np.broadcast_to(sigma, batch).reshape(-1)
+            answer = host_callback.ask(placed, np.asarray(x).reshape(-1, d), levels, mask)
+            return host_callback.Answer(
+                *(
+                    part.reshape(*batch, *part.shape[1:]).astype(wanted.dtype)
+                    for part, wanted in zip(answer, like, strict=True)
+                )
+            )
+
+        arguments = (self.handle, x, sigma) if known is None else (self.handle, x, sigma, known)
+        return jax.pure_callback(call, like, *arguments, vmap_method="broadcast_all")
+
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        return self._scan(x, sigma).mean if self.resident is None else self.resident.denoise(x, sigma)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        if self.resident is not None:
+            return self.resident.anchored(x, sigma)
+        return x, _log_mass(self, x, sigma)
+
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        if self.resident is not None:
+            return self.resident.nearest(x, sigma)
+        answer = self._scan(x, sigma)
+        return answer.nearest, answer.responsibility
+
+    def observed(self, x: State, sigma: Scalar, known: Bool[Array, " d"]) -> tuple[State, Array, Array]:
+        """The mean, the likeliest pattern and its probability given the entries `known` of one state with noise σ."""
+        answer = self._scan(x, sigma, known)
+        return answer.mean, answer.nearest, answer.responsibility
+
+    def _dense(self, method: str) -> DensePatterns:
+        if self.resident is None:
+            given = f"patterns {self.where} have no {method} in one piece"
+            raise InputError("memory", given, "Dense() serves patterns that fit into memory as numbers")
+        return self.resident
+
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        return self._dense("responsibilities").responsibilities(x, sigma)
+
+    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        return self._dense("jacobian").jacobian(x, sigma)
+
+    def closest(self, x: State) -> State:
+        return self._dense("nearest point").closest(x)
+
+    def sample(self, key: Key[Array, ""]) -> State:
+        return self._dense("sampler").sample(key)
+
+    def prepared(self) -> "ScannedPatterns":
+        if self.resident is None:
+            return self
+        resident = self.resident.prepared()
+        return self if resident is self.resident else eqx.tree_at(lambda held: held.resident, self, resident)
+
+    def start(self) -> tuple[State, Scalar]:
+        if not is_known(self.handle):
+            return self._dense("mean").start()
+        if self.resident is not None and not self.placed.uniform:
+            return self.resident.start()
+        return jnp.asarray(self.placed.mean, jnp.float32), jnp.asarray(self.placed.spread, jnp.float32)
+
+
+def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> np.ndarray:
+    return found.log_normaliser - d * (np.log(sigma) + math.log(2 * math.pi) / 2)
+
+
+_ANSWERS: dict[str, Any] = {
+    "_denoise": lambda found, x, sigma, d: found.mean,
+    "_score": lambda found, x, sigma, d: (found.mean - x) / sigma[..., None] ** 2,
+    "_log_density": lambda found, x, sigma, d: _log_density(found, d, sigma),
+    "_energy": lambda found, x, sigma, d: -(sigma**2) * _log_density(found, d, sigma),
+    "_nearest": lambda found, x, sigma, d: (found.index[..., 0], found.responsibilities[..., 0]),
+    "_posterior": lambda found, x, sigma, d: found,
+}
+"""What the public methods return of a certified posterior, by the name of their hook."""
+
+
+@eqx.filter_custom_jvp
+def _log_mass(held: ScannedPatterns, x: State, sigma: Scalar) -> Scalar:
+    """Log Σ_j w_j exp(−‖x − y_j‖²/(2σ²))."""
+    return held._scan(x, sigma).log_mass
+
+
+@_log_mass.def_jvp
+def _log_mass_jvp(primals, tangents):
+    """The gradient (D − x)/σ² in x, and E‖x − y‖²/σ³ in σ."""
+    held, x, sigma = primals
+    _, dx, dsigma = tangents
+    answer = held._scan(x, sigma)
+    slope = jnp.zeros_like(answer.log_mass)
+    if dx is not None:
+        slope += ((answer.mean - x) / sigma / sigma) @ dx
+    if dsigma is not None:
+        slope += answer.square / sigma / sigma * (dsigma / sigma)
+    return answer.log_mass, slope

@@ -1,0 +1,104 @@
+"""The one contract of whatever can be recalled: public methods of batches around private hooks of one state."""
+
+import abc
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.display import one_line
+from dispersed.types import Array, Float, Int, State
+from dispersed.validation import noise_levels, state_array
+
+Hook = str | Callable[..., Any]
+"""The name of a method of one state, or a function of a memory and one state."""
+
+
+class AssociativeMemory(eqx.Module):
+    """Whatever states can be recalled from: a memory at every noise level, or a network with a temperature of its own.
+
+    A public method is written once, on a base class: it checks its arguments, broadcasts noise levels against the batch
+    axes, and maps a hook over all states in one compiled program. Hooks are private methods of the same name with an
+    underscore, of one state `(d,)` and one level; classes write or override hooks only.
+    """
+
+    __repr__ = one_line
+
+    @property
+    @abc.abstractmethod
+    def dimension(self) -> int:
+        """The number of units d."""
+
+    def _mapped(self, hook: Hook, x: Any, *sigma: Any, **settings: Hashable) -> Any:
+        """The results of a hook for states `(..., d)`, each with its own noise level if that is an array.
+
+        `settings` are passed on; each choice of them is a program of its own.
+        """
+        states = state_array("x", x, self.dimension)
+        dtype = jnp.promote_types(states.dtype, self._dtype)
+        levels = tuple(noise_levels(level, states.shape[:-1], dtype) for level in sigma)
+        return self._evaluated(hook, states.astype(dtype), levels, tuple(settings.items()))
+
+    def _evaluated(
+        self, hook: Hook, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Hashable], ...]
+    ) -> Any:
+        """What `_mapped` returns, from checked arguments of one precision."""
+        memory = self._prepared()
+        run = _run if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(memory)) else _run_filtered
+        return run(hook, settings, memory, x, levels)
+
+    def _prepared(self) -> "AssociativeMemory":
+        """The same memory with whatever its hooks would otherwise compute anew in every program."""
+        return self
+
+    @property
+    def _dtype(self) -> Any:
+        """The widest floating-point precision among the arrays of the memory, at least single."""
+        kinds = {leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf)}
+        return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
+
+    def _in_precision(self, dtype: Any) -> "AssociativeMemory":
+        """The same memory with its floating-point arrays in precision `dtype`: cue and memory meet in the wider one."""
+        return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
+
+    def _nearest(self, x: State, *sigma: Array) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """Index of the stored item that one state stands for, and its responsibility."""
+        return None, None
+
+
+def of_states(hook: Callable[..., Any], memory: AssociativeMemory, x: Any, *sigma: Any) -> Any:
+    """The results of a function of a memory, one state and its noise level, for states `(..., d)`."""
+    return memory._mapped(hook, x, *sigma)
+
+
+def in_precision(memory: Any, dtype: Any) -> Any:
+    """A memory in precision `dtype`, itself if it is so already."""
+    return memory if memory._dtype == dtype else memory._in_precision(dtype)
+
+
+def _map(
+    hook: Hook,
+    settings: tuple[tuple[str, Hashable], ...],
+    memory: AssociativeMemory,
+    x: Array,
+    levels: tuple[Array, ...],
+) -> Any:
+    batch = np.broadcast_shapes(x.shape[:-1], *(np.shape(level) for level in levels))
+    memory = in_precision(memory, x.dtype)
+    x = jnp.broadcast_to(x, (*batch, x.shape[-1]))
+    of_one = getattr(memory, hook) if isinstance(hook, str) else functools.partial(hook, memory)
+    function: Callable[..., Any] = functools.partial(of_one, **dict(settings))
+    for _ in batch:
+        function = jax.vmap(function)
+    return function(x, *(jnp.broadcast_to(level, batch) for level in levels))
+
+
+_run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
+_run_filtered = eqx.filter_jit(_map)
+"""For memories with leaves that are no arrays, such as the activation functions of a network."""
+
+__all__ = ["AssociativeMemory", "in_precision", "of_states"]
