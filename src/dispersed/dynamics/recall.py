@@ -141,7 +141,7 @@ def noise_of_cues(
     level = jnp.broadcast_to(level.astype(x.dtype), batch)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
     limits = jnp.finfo(x.dtype)
-    floor = limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(jnp.sqrt(limits.tiny)) / limits.eps)
+    floor = limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(limits.tiny) ** 0.5 / limits.eps)
     level = jnp.maximum(level, floor)
     if is_known(level):
         noise_levels(level, batch, x.dtype)
