@@ -281,7 +281,7 @@ class PlacedPatterns:
 
 
 def _most(parts: list[tuple[int, tuple[np.ndarray, ...]]]) -> np.ndarray:
-    return np.max([moments[0] for _, moments in parts])
+    return np.asarray(max(moments[0] for _, moments in parts))
 
 
 def _padded(array: Numbers, rows: int) -> Numbers:
