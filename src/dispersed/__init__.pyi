@@ -3,10 +3,12 @@
 from . import capacities as capacities
 from . import diagnostics as diagnostics
 from . import dynamics as dynamics
+from . import engines as engines
 from . import learning as learning
 from . import memories as memories
 from . import noise as noise
 from . import processes as processes
+from . import storage as storage
 from .capacities import Capacity, CellFile, capacity
 from .dynamics import (
     AncestralSampling,
@@ -58,7 +60,8 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
-from .engines import PatternPosterior, ShardedMemory, StoredMemory
+from .engines import Dense, Scanned, ScanOptions, Sharded
+from .storage import PatternStore, open_patterns, save_patterns
 from .validation import InputError
 
 __version__: str
@@ -75,6 +78,7 @@ __all__ = [
     "Circuit",
     "ClassicalHopfield",
     "Cosine",
+    "Dense",
     "Denoiser",
     "DenseHopfield",
     "Exponential",
@@ -91,7 +95,7 @@ __all__ = [
     "Network",
     "OneStep",
     "PatternMemory",
-    "PatternPosterior",
+    "PatternStore",
     "Polynomial",
     "Posterior",
     "PotentialProcess",
@@ -100,11 +104,12 @@ __all__ = [
     "Recipe",
     "ReconstructiveMemory",
     "ReverseSDE",
+    "ScanOptions",
+    "Scanned",
     "Segment",
-    "ShardedMemory",
+    "Sharded",
     "Smoothed",
     "Sphere",
-    "StoredMemory",
     "Subspace",
     "SumOfCores",
     "alpha_from_sigma",
@@ -114,10 +119,12 @@ __all__ = [
     "capacity",
     "manifold",
     "noise_network",
+    "open_patterns",
     "preconditioned_network",
     "recall",
     "recall_many",
     "reliability",
+    "save_patterns",
     "score_gap",
     "sigma_from_alpha",
     "sigma_from_beta",

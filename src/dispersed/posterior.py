@@ -27,6 +27,8 @@ class Posterior(eqx.Module):
     """The entropy −Σ_j p(j | x) log p(j | x) in nats."""
     bound: Float[Numbers, "..."] | None = None
     """An upper bound of ‖mean − D_σ(x)‖, round-off included, where one was computed."""
+    patterns_weighed: Int[Numbers, "..."] | None = None
+    """The number of patterns that were not excluded as negligible, where a scan excludes any."""
 
     @property
     def effective_number(self) -> Float[Numbers, "..."]:

@@ -13,18 +13,18 @@ CASE = """
 import json, sys
 import numpy as np
 import jax
-from dispersed import CertifiedFlow, PatternMemory, ShardedMemory, StoredMemory, recall
+from dispersed import CertifiedFlow, Dense, PatternMemory, Scanned, Sharded, recall
 rng = np.random.default_rng(3)
 patterns = np.sign(rng.normal(size=(700, 12))).astype(np.float32)
 weights = rng.exponential(size=700)
 sigma = np.array([0.3, 0.8, 1.5, 6.0])
 x = patterns[:4] + sigma[:, None] * rng.normal(size=(4, 12))
 def answers(mine, prior):
-    memory = StoredMemory(mine, prior)
+    memory = PatternMemory(mine, prior, engine=Scanned())
     found = memory.posterior(x, sigma, tol=1e-4)
     recalled = recall(memory, x, CertifiedFlow(), sigma=sigma)
     return {"mean": found.mean.tolist(), "bound": found.bound.tolist(), "index": found.index[:, 0].tolist(),
-        "log_normaliser": found.log_normaliser.tolist(), "recalled": recalled.index.tolist(),
+        "log_density": found.log_density.tolist(), "recalled": recalled.index.tolist(),
         "owned": recalled.certificate.owned.tolist()}
 """
 
@@ -34,10 +34,10 @@ number = int(sys.argv[1])
 jax.distributed.initialize("127.0.0.1:" + sys.argv[2], 2, number)
 share = slice(0, 250) if number == 0 else slice(250, None)
 result = answers(patterns[share], weights[share])
-held = StoredMemory(patterns[share]).placed.blocks()
+held = PatternMemory(patterns[share], engine=Scanned()).held.placed.blocks()
 result["devices"] = len({device for block in held for device in block.rows.codes.devices()})
-sharded = ShardedMemory(patterns)
-result["shards"] = [len(sharded.codes.addressable_shards), sharded.mesh.size]
+sharded = PatternMemory(patterns, engine=Sharded())
+result["shards"] = [len(sharded.held.codes.addressable_shards), sharded.held.mesh.size]
 result["sharded"] = np.asarray(sharded.denoise(x, sigma)).tolist()
 print(json.dumps(result))
 """
@@ -74,20 +74,20 @@ def test_two_hosts_of_two_devices_give_what_one_gives(free_port):
     exec(CASE, alone)
     expected = alone["answers"](alone["patterns"], alone["weights"])
     np.testing.assert_allclose(first["mean"], expected["mean"], atol=2e-4)
-    np.testing.assert_allclose(first["log_normaliser"], expected["log_normaliser"], atol=1e-5)
+    np.testing.assert_allclose(first["log_density"], expected["log_density"], atol=1e-5)
     for name in ("index", "recalled", "owned"):
         assert first[name] == expected[name]
     assert max(first["bound"]) <= 1e-4
-    dense = alone["PatternMemory"](alone["patterns"]).denoise(alone["x"], alone["sigma"])
+    dense = alone["PatternMemory"](alone["patterns"], engine=alone["Dense"]()).denoise(alone["x"], alone["sigma"])
     np.testing.assert_allclose(first["sharded"], dense, atol=1e-4)
 
 
 PEER = """
 import os, signal, sys, numpy as np, jax
-from dispersed import StoredMemory
+from dispersed import PatternMemory, Scanned
 number = int(sys.argv[1])
 jax.distributed.initialize("127.0.0.1:" + sys.argv[2], 2, number, heartbeat_timeout_seconds=10)
-memory = StoredMemory(np.random.default_rng(number).normal(size=(300, 8)))
+memory = PatternMemory(np.random.default_rng(number).normal(size=(300, 8)), engine=Scanned())
 memory.posterior(np.zeros((2, 8)), 1.0)
 if number == 1:
     os.kill(os.getpid(), signal.SIGKILL)

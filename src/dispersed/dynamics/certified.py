@@ -7,15 +7,16 @@ import numpy as np
 
 from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
-from dispersed.engines import StoredMemory
+from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
+from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import is_known, positive_number
+from dispersed.validation import InputError, is_known, positive_number
 
 
 class CertifiedFlow(Dynamics):
-    """The probability flow of a `StoredMemory`, with a certificate.
+    """The probability flow of patterns that are `Scanned()`, with a certificate.
 
     **Arguments**
 
@@ -33,22 +34,28 @@ class CertifiedFlow(Dynamics):
     steps: int
     sigma_min: float
     tol: float
-    serves: ClassVar[tuple[type, ...]] = (StoredMemory,)
+    serves: ClassVar[tuple[type, ...]] = (PatternMemory,)
 
     def __init__(self, steps: int = 20, sigma_min: float = 0.05, tol: float = 1e-4) -> None:
         plain = ExponentialIntegrator(steps, 3, sigma_min)
         self.steps, self.sigma_min = plain.steps, plain.sigma_min
         self.tol = positive_number("tol", tol)
 
+    def check(self, memory: AssociativeMemory) -> None:
+        super().check(memory)
+        if not isinstance(memory.held, ScannedPatterns):
+            given = f"CertifiedFlow cannot recall patterns that are {memory.engine}"
+            raise InputError("dynamics", given, "PatternMemory(patterns, engine=Scanned()) is accepted")
+
     def run(
-        self, memory: StoredMemory, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+        self, memory: PatternMemory, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
         plain = ExponentialIntegrator(self.steps, 3, self.sigma_min)
         return plain.run(memory, process, z, sigma, key, trajectory)
 
     def run_all(
         self,
-        memory: StoredMemory,
+        memory: PatternMemory,
         process: Process,
         cues: Float[Array, "states d"],
         levels: Float[Array, " states"],
@@ -60,7 +67,7 @@ class CertifiedFlow(Dynamics):
             return super().run_all(memory, process, cues, levels, masks, keys, trajectory)
         scale = np.asarray(process.scale(process.time(levels)), float)
         z = np.asarray(cues, float) / scale[:, None]
-        solver = FlowSolver(memory.placed, self.steps, self.sigma_min, self.tol)
+        solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol)
         found = solver.solve(z, np.asarray(levels, float))
         dtype = cues.dtype
         return Recall(

@@ -9,6 +9,7 @@ import numpy as np
 
 from dispersed.engines.dense import Dense
 from dispersed.engines.engine import Engine
+from dispersed.engines.scanned import Scanned
 from dispersed.storage import Float32, InMemory, PatternStore, Storage, open_patterns
 from dispersed.types import Array
 from dispersed.validation import host_array, is_known
@@ -18,7 +19,7 @@ MANY = 32_768
 
 
 def pattern_source(patterns: Any) -> np.ndarray | Array | Storage:
-    """Patterns as they were given to a memory, as an array where it is or as a `Storage`: paths and stores are opened."""
+    """Patterns as given to a memory: an array, where it is, or a `Storage`, to which paths and stores are opened."""
     if isinstance(patterns, str | Path):
         return open_patterns(patterns)
     if isinstance(patterns, PatternStore):
@@ -32,10 +33,8 @@ def choose_engine(source: np.ndarray | Array | Storage) -> Engine:
     Patterns in double precision, and those whose values are not known because a program is being traced, are `Dense`.
     """
     if isinstance(source, Storage):
-        from dispersed.engines.scanned import Scanned
-
         encoded = not isinstance(source, InMemory) or source.encoding.name != Float32.name
         return Scanned() if encoded or len(source) >= MANY or jax.process_count() > 1 else Dense()
     if not is_known(source) or jnp.result_type(source.dtype) == jnp.float64:
-        return Dense()
-    return Dense()
+        return Scanned() if jax.process_count() > 1 or (source.ndim == 2 and len(source) >= MANY) else Dense()
+    return Scanned() if jax.process_count() > 1 or (source.ndim == 2 and len(source) >= MANY) else Dense()

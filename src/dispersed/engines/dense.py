@@ -18,6 +18,7 @@ weighed by products in double precision, and the states for which even these do 
 which are exactly zero for duplicates, exact at near-ties and unharmed by far cues.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -105,6 +106,19 @@ class DensePatterns(PatternSet):
     def closest(self, x: State) -> State:
         return self.patterns[jnp.argmin(jnp.sum((self.patterns - x) ** 2, axis=1))]
 
+    def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
+        if hook != "_posterior" or not is_known(self.patterns, self.log_weights):
+            return None
+        # In double precision and certified, by a scan of the same arrays.
+        if "_scanned" not in self.__dict__:
+            from dispersed.engines.scanned import Scanned
+
+            log_w = np.asarray(self.log_weights)
+            uniform = bool((log_w == log_w[0]).all())
+            patterns = np.asarray(self.patterns)
+            self.__dict__["_scanned"] = Scanned().hold(patterns, log_weights=None if uniform else log_w)
+        return self.__dict__["_scanned"].evaluated(hook, x, sigma, settings)
+
     def prepared(self) -> "DensePatterns":
         """The same with its `products`, which are computed once for patterns whose values are known."""
         if self.products is not None or not is_known(self.patterns, self.log_weights):
@@ -149,10 +163,12 @@ class DensePatterns(PatternSet):
         return jnp.argmax(logits), 1 / jnp.sum(jnp.exp(logits))
 
     def sample(self, key: Key[Array, ""]) -> State:
+        high, low = jax.random.bits(key, (2,), jnp.uint32)
         with jax.enable_x64(True):  # a million weights do not add up in single precision
-            weight = jnp.exp(jax.lax.convert_element_type(self.log_weights, jnp.float64))
-            total = jnp.cumsum(weight)
-            index = jnp.searchsorted(total, jax.random.uniform(key, (), jnp.float64) * total[-1], side="right")
+            wide = functools.partial(jax.lax.convert_element_type, new_dtype=jnp.float64)
+            uniform = (wide(high) * 2.0**21 + wide(low >> 11)) * 2.0**-53
+            total = jnp.cumsum(jnp.exp(wide(self.log_weights)))
+            index = jnp.searchsorted(total, uniform * total[-1], side="right")
             index = jax.lax.convert_element_type(index, jnp.int32)
         return self.patterns[index]
 

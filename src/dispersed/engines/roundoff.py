@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 
-def gamma(n: float, dtype: Any) -> float:
+def gamma(n: int | float, dtype: Any) -> float:
     """γ_n = nu/(1 − nu); infinite where n is so large that nothing can be said."""
     nu = n * float(np.finfo(dtype).eps) / 2
     return nu / (1 - nu) if nu < 1 else np.inf

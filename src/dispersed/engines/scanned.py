@@ -13,10 +13,11 @@ import numpy as np
 from dispersed.engines import host_callback
 from dispersed.engines.certified_posterior import PatternPosterior, posterior
 from dispersed.engines.collectives import all_gather
-from dispersed.engines.dense import Dense, DensePatterns
+from dispersed.engines.dense import DensePatterns
 from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior, positive_number
@@ -36,13 +37,13 @@ class Scanned(Engine):
     - `devices`: the devices that hold the blocks, in turn; all local ones by default.
     - `options`: how scans spend time and memory (`ScanOptions`); they never decide whether a bound holds.
 
-    Public methods work outside of programs, in double precision where that matters. Inside `jax.jit` patterns that are in
-    memory as numbers are weighed as by `Dense()`, all others by scans on the host. With several hosts
+    Public methods work outside of programs, in double precision where that matters. Inside `jax.jit` patterns that are
+    in memory as numbers are weighed as by `Dense()`, all others by scans on the host. With several hosts
     (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all of them share.
     """
 
     tol: float = eqx.field(static=True)
-    devices: tuple[jax.Device, ...] | None = eqx.field(static=True)
+    devices: tuple[Any, ...] | None = eqx.field(static=True)
     options: ScanOptions = eqx.field(static=True)
 
     def __init__(self, tol: float = 1e-4, devices: Any = None, options: ScanOptions = ScanOptions()) -> None:
@@ -66,14 +67,15 @@ class Scanned(Engine):
         if not n:
             raise InputError("patterns", f"got {patterns}", "at least one pattern is accepted")
         prior = log_prior(weights, log_weights, n)
-        if prior is not None:
-            if not is_known(prior):
-                given = "got the weights of a program that is being traced"
-                raise InputError("weights", given, "Dense() serves inside programs")
-            if jax.process_count() > 1:
-                given = np.log(np.asarray(weights, float)) if log_weights is None else np.asarray(log_weights, float)
-                top = all_gather(given.max()).max()
-                prior = given - top - np.log(all_gather(np.exp(given - top).sum()).sum())
+        if prior is None:
+            return ScannedPatterns(self, patterns, None)
+        if not is_known(prior):
+            raise InputError("weights", "got those of a program that is being traced", "Dense() serves inside programs")
+        # Hosts give weights of one scale: what the prior was divided by here is put back.
+        given = np.log(np.max(np.asarray(weights, float))) if log_weights is None else np.max(np.asarray(log_weights))
+        prior = np.asarray(prior, float) + (given - np.max(prior))
+        top = all_gather(prior.max()).max()
+        prior = prior - top - np.log(all_gather(np.exp(prior - top).sum()).sum())
         return ScannedPatterns(self, patterns, prior)
 
 
@@ -86,8 +88,8 @@ class _Placed(NamedTuple):
 
 
 _placed: dict[int, _Placed] = {}
-"""Patterns by the number in their handle, as long as that array exists. Programs hold the number and never the patterns,
-so that a memory that is dropped is freed, and patterns of the same shapes share a program."""
+"""Patterns by the number in their handle, as long as that array exists. Programs hold the number and never the
+patterns, so that a memory that is dropped is freed, and patterns of the same shapes share a program."""
 _numbers = itertools.count()
 
 
@@ -111,7 +113,7 @@ class ScannedPatterns(PatternSet):
     """Patterns placed for scans; what travels through programs is their number."""
 
     handle: Int[Array, ""]
-    resident: DensePatterns | None
+    in_program: DensePatterns | None
     size: tuple[int, int] = eqx.field(static=True)
     name: str = eqx.field(static=True)
 
@@ -119,18 +121,22 @@ class ScannedPatterns(PatternSet):
         devices = jax.local_devices() if engine.devices is None else list(engine.devices)
         placed = PlacedPatterns(storage, prior, devices, engine.options)
         self.handle = _handle(_Placed(engine, placed, prior))
-        self.resident = None
+        self.in_program = None
         n = len(storage)
         if isinstance(storage, InMemory) and storage.encoding.name == Float32.name and jax.process_count() == 1:
             log_w = np.full(n, -math.log(n)) if prior is None else prior
             y = jnp.asarray(storage.parts()[0][0])
-            self.resident = DensePatterns(y, jnp.asarray(log_w, y.dtype))
+            self.in_program = DensePatterns(y, jnp.asarray(log_w, y.dtype))
         self.size = placed.shape
         self.name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
 
     def __reduce__(self) -> tuple:
         engine, placed, prior = _of(self.handle)
         return ScannedPatterns, (engine, placed.storage, prior)
+
+    @property
+    def resident(self) -> DensePatterns | None:
+        return self.in_program
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -197,42 +203,45 @@ class ScannedPatterns(PatternSet):
             placed, np.asarray(x, float).reshape(-1, d), np.asarray(sigma, float).reshape(-1), goal, leading
         )
         if tol is not None and not (found.bound <= tol).all():
-            worst = f"asked for {tol:g}, double precision certifies {found.bound.max():.3g} here"
+            worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
 
-    def _scan(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> host_callback.Answer:
-        """The sums over all patterns for one state, from inside a program; a batch is one scan on the host."""
+    def _on_host(self, function: Any, like: Any, *arguments: Any) -> Any:
+        """`function(placed, *arguments)` on the host, from inside a program: of one state, or of a batch (b, …) at once.
+
+        `like` is the shape and precision of the result for one state.
+        """
         if jax.process_count() > 1:
             given = "patterns over several hosts inside a program"
             raise InputError("memory", given, "CertifiedFlow and the methods of the memory serve outside of programs")
+        shapes = [np.shape(argument) for argument in arguments]
+
+        def call(handle: Any, *batched: Any) -> Any:
+            batch = np.shape(handle)
+            flat = [
+                np.broadcast_to(part, (*batch, *shape)).reshape(-1, *shape)
+                for part, shape in zip(batched, shapes, strict=True)
+            ]
+            answer = function(_of(np.ravel(handle)[0]).patterns, *flat)
+
+            def shaped(part: Any, wanted: Any) -> np.ndarray:
+                return np.asarray(part).reshape(*batch, *wanted.shape).astype(wanted.dtype)
+
+            return jax.tree.map(shaped, answer, like)
+
+        return jax.pure_callback(call, like, self.handle, *arguments, vmap_method="broadcast_all")
+
+    def _scan(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> host_callback.Answer:
+        """The sums over all patterns for one state, from inside a program; a batch is one scan on the host."""
         number = jax.ShapeDtypeStruct((), x.dtype)
-        like = host_callback.Answer(
-            jax.ShapeDtypeStruct(x.shape, x.dtype),
-            number,
-            number,
-            jax.ShapeDtypeStruct((), jnp.asarray(0).dtype),
-            number,
-        )
-
-        def call(handle: Any, x: Any, sigma: Any, known: Any = None) -> host_callback.Answer:
-            batch, d = x.shape[:-1], x.shape[-1]
-            mask = None if known is None else np.broadcast_to(known, x.shape).reshape(-1, d)
-            placed = _of(np.asarray(handle).reshape(-1)[0]).patterns
-            levels = np.broadcast_to(sigma, batch).reshape(-1)
-            answer = host_callback.ask(placed, np.asarray(x).reshape(-1, d), levels, mask)
-            return host_callback.Answer(
-                *(
-                    part.reshape(*batch, *part.shape[1:]).astype(wanted.dtype)
-                    for part, wanted in zip(answer, like, strict=True)
-                )
-            )
-
-        arguments = (self.handle, x, sigma) if known is None else (self.handle, x, sigma, known)
-        return jax.pure_callback(call, like, *arguments, vmap_method="broadcast_all")
+        index = jax.ShapeDtypeStruct((), jnp.asarray(0).dtype)
+        like = host_callback.Answer(jax.ShapeDtypeStruct(x.shape, x.dtype), number, number, index, number)
+        arguments = (x, sigma) if known is None else (x, sigma, known)
+        return self._on_host(host_callback.sums, like, *arguments)
 
     def denoise(self, x: State, sigma: Scalar) -> State:
-        return self._scan(x, sigma).mean if self.resident is None else self.resident.denoise(x, sigma)
+        return _mean(self, x, sigma) if self.resident is None else self.resident.denoise(x, sigma)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         if self.resident is not None:
@@ -250,29 +259,34 @@ class ScannedPatterns(PatternSet):
         answer = self._scan(x, sigma, known)
         return answer.mean, answer.nearest, answer.responsibility
 
-    def _dense(self, method: str) -> DensePatterns:
-        if self.resident is None:
-            given = f"patterns {self.where} have no {method} in one piece"
-            raise InputError("memory", given, "Dense() serves patterns that fit into memory as numbers")
-        return self.resident
-
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        return self._dense("responsibilities").responsibilities(x, sigma)
+        if self.resident is not None:
+            return self.resident.responsibilities(x, sigma)
+        like = jax.ShapeDtypeStruct(self.size[:1], x.dtype)
+        return self._on_host(host_callback.responsibilities, like, x, sigma)
 
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        return self._dense("jacobian").jacobian(x, sigma)
+        if self.resident is not None:
+            return self.resident.jacobian(x, sigma)
+        like = jax.ShapeDtypeStruct((x.size, x.size), x.dtype)
+        return self._on_host(host_callback.jacobian, like, x, sigma)
 
     def closest(self, x: State) -> State:
-        return self._dense("nearest point").closest(x)
+        if self.resident is not None:
+            return self.resident.closest(x)
+        return self._on_host(host_callback.closest, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     def sample(self, key: Key[Array, ""]) -> State:
-        return self._dense("sampler").sample(key)
+        if self.resident is not None:
+            return self.resident.sample(key)
+        like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32)
+        return self._on_host(host_callback.draw, like, jax.random.bits(key, (2,), jnp.uint32))
 
     def prepared(self) -> "ScannedPatterns":
         if self.resident is None:
             return self
         resident = self.resident.prepared()
-        return self if resident is self.resident else eqx.tree_at(lambda held: held.resident, self, resident)
+        return self if resident is self.resident else eqx.tree_at(lambda held: held.in_program, self, resident)
 
     def start(self) -> tuple[State, Scalar]:
         if not is_known(self.handle):
@@ -292,7 +306,15 @@ _ANSWERS: dict[str, Any] = {
     "_log_density": lambda found, x, sigma, d: _log_density(found, d, sigma),
     "_energy": lambda found, x, sigma, d: -(sigma**2) * _log_density(found, d, sigma),
     "_nearest": lambda found, x, sigma, d: (found.index[..., 0], found.responsibilities[..., 0]),
-    "_posterior": lambda found, x, sigma, d: found,
+    "_posterior": lambda found, x, sigma, d: Posterior(
+        found.mean,
+        _log_density(found, d, sigma),
+        found.index,
+        found.responsibilities,
+        found.entropy,
+        found.bound,
+        found.patterns_weighed,
+    ),
 }
 """What the public methods return of a certified posterior, by the name of their hook."""
 
@@ -315,3 +337,21 @@ def _log_mass_jvp(primals, tangents):
     if dsigma is not None:
         slope += answer.square / sigma / sigma * (dsigma / sigma)
     return answer.log_mass, slope
+
+
+@eqx.filter_custom_jvp
+def _mean(held: ScannedPatterns, x: State, sigma: Scalar) -> State:
+    """D_σ(x)."""
+    return held._scan(x, sigma).mean
+
+
+@_mean.def_jvp
+def _mean_jvp(primals, tangents):
+    """The derivative Cov[y | x] dx/σ² in x; σ is not differentiated."""
+    held, x, sigma = primals
+    _, dx, dsigma = tangents
+    if dsigma is not None:
+        given = f"a derivative of the denoiser in σ of patterns {held.where}"
+        raise InputError("sigma", given, "Dense() serves patterns that fit into memory as numbers")
+    slope = jnp.zeros_like(x) if dx is None else held.jacobian(x, sigma) @ dx
+    return _mean(held, x, sigma), slope

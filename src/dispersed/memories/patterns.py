@@ -23,7 +23,7 @@ from dispersed.engines.unit_precisions import unit_precision_logits
 from dispersed.memories.memory import Denoiser, Memory, components_posterior, gaussian_normaliser
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known
+from dispersed.validation import InputError, at_least, is_known, positive_number
 
 
 class PatternMemory(Memory):
@@ -139,9 +139,24 @@ class PatternMemory(Memory):
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.held.nearest(x, sigma)
 
-    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+    def _posterior(self, x: State, sigma: Scalar, leading: int, tol: float | None = None) -> Posterior:
+        if tol is not None:
+            raise InputError("tol", "got one inside of a program", "certified answers are computed outside")
         p = self._responsibilities(x, sigma)
         return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
+
+    def posterior(self, x: ArrayLike, sigma: ArrayLike, *, leading: int = 8, tol: float | None = None) -> Posterior:
+        """The posterior over the patterns behind each state: mean, log density, the `leading` likeliest patterns, their
+        probabilities, the entropy, and a `bound` on ‖mean − D_σ(x)‖.
+
+        With `tol` the bound is at most that, or `InputError` says what double precision certifies. Outside of programs
+        the answer comes from a certified scan in double precision, whatever the engine; inside of `jax.jit` from the
+        engine, without a bound.
+        """
+        leading = at_least("leading", leading, 1)
+        if tol is None:
+            return self._mapped("_posterior", x, sigma, leading=leading)
+        return self._mapped("_posterior", x, sigma, leading=leading, tol=positive_number("tol", tol))
 
     def _sample(self, key: Key[Array, ""]) -> State:
         return self.held.sample(key)

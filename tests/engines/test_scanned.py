@@ -1,4 +1,4 @@
-"""A stored memory is the pattern memory of its patterns, for every dynamics."""
+"""Scanned and sharded patterns are the memory that dense ones are, for every dynamics."""
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,17 @@ from scipy.integrate import quad
 import dispersed
 from dispersed import (
     CertifiedFlow,
+    Dense,
     ExponentialIntegrator,
     InputError,
     Iteration,
     PatternMemory,
-    ShardedMemory,
-    StoredMemory,
+    Scanned,
+    Sharded,
     recall,
 )
 from dispersed.engines.certified_flow import FlowState, moments
-from dispersed.storage import Bits, InMemory
+from dispersed.storage import Bits, Float16, InMemory
 
 
 @pytest.fixture
@@ -26,22 +27,26 @@ def patterns(rng):
     return rng.normal(size=(300, 12)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", [StoredMemory, ShardedMemory])
-def test_it_has_the_methods_of_a_memory(patterns, rng, kind):
-    memory, dense = kind(patterns), PatternMemory(patterns)
+def scanned(patterns, *weights):
+    return PatternMemory(patterns, *weights, engine=Scanned())
+
+
+@pytest.mark.parametrize("engine", [Scanned(), Sharded()])
+def test_it_has_the_methods_of_a_memory(patterns, rng, engine):
+    memory, dense = PatternMemory(patterns, engine=engine), PatternMemory(patterns, engine=Dense())
     x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
     sigma = jnp.array([0.2, 0.6, 3.0, 40.0])
     for name in ("denoise", "log_density", "energy", "score"):
         expected = getattr(dense, name)(x, sigma)
         np.testing.assert_allclose(getattr(memory, name)(x, sigma), expected, rtol=1e-4, atol=1e-4)
-    state, level = memory.uninformed()
+    state, level = memory.prior_start()
     np.testing.assert_allclose(state, patterns.mean(axis=0), atol=1e-6)
     assert level > 10
 
 
 def test_weights_and_gradients(patterns, rng):
     weights = np.where(rng.random(300) < 0.3, 0, rng.exponential(size=300))
-    memory, dense = StoredMemory(patterns, weights), PatternMemory(patterns, weights)
+    memory, dense = scanned(patterns, weights), PatternMemory(patterns, weights)
     x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
     np.testing.assert_allclose(memory.denoise(x, 0.7), dense.denoise(x, 0.7), atol=1e-5)
     slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, 0.7)
@@ -51,13 +56,11 @@ def test_weights_and_gradients(patterns, rng):
     np.testing.assert_array_equal(index, expected)
     np.testing.assert_allclose(responsibility, share, atol=1e-5)
     found = memory.posterior(x, 0.7)
-    np.testing.assert_allclose(
-        found.log_normaliser - 12 * np.log(0.7 * np.sqrt(2 * np.pi)), dense.log_density(x, 0.7), rtol=1e-5
-    )
+    np.testing.assert_allclose(found.log_density, dense.log_density(x, 0.7), rtol=1e-5)
 
 
 def test_any_dynamics_recalls_and_completes(patterns, rng, key):
-    memory, dense = StoredMemory(patterns), PatternMemory(patterns)
+    memory, dense = scanned(patterns), PatternMemory(patterns)
     x = patterns[:5] + 0.4 * rng.normal(size=(5, 12)).astype(np.float32)
     known = jnp.arange(12) < 8
     for arguments in ({"known": None}, {"known": known}):
@@ -67,10 +70,34 @@ def test_any_dynamics_recalls_and_completes(patterns, rng, key):
     np.testing.assert_allclose(
         recall(memory, x, Iteration(5), sigma=0.4).x, recall(dense, x, Iteration(5), sigma=0.4).x, atol=1e-4
     )
+    coded = scanned(InMemory(patterns, Float16()))
     with pytest.raises(InputError, match="deterministic dynamics complete"):
-        recall(memory, x, dispersed.AncestralSampling(3), sigma=0.4, known=known, key=key)
-    with pytest.raises(InputError, match="no jacobian"):
-        memory.jacobian(x[0], 0.4)
+        recall(coded, x, dispersed.AncestralSampling(3), sigma=0.4, known=known, key=key)
+
+
+def test_encoded_patterns_serve_programs_by_scans_on_the_host(rng):
+    """Methods, their gradients and samples, against the same patterns in memory as numbers."""
+    patterns = np.sign(rng.normal(size=(200, 12))).astype(np.float32)
+    weights = np.where(rng.random(200) < 0.3, 0, rng.exponential(size=200))
+    for prior in ((), (weights,)):
+        coded, dense = scanned(InMemory(patterns, Bits()), *prior), PatternMemory(patterns, *prior, engine=Dense())
+        x = patterns[:3] + 0.6 * rng.normal(size=(3, 12)).astype(np.float32)
+        for name in ("responsibilities", "jacobian", "hessian"):
+            np.testing.assert_allclose(getattr(coded, name)(x, 0.6), getattr(dense, name)(x, 0.6), atol=2e-5)
+        np.testing.assert_array_equal(coded.project(x), dense.project(x))
+        inside = jax.jit(coded.denoise)(x, 0.6)
+        np.testing.assert_allclose(inside, dense.denoise(x, 0.6), atol=1e-5)
+        pull = jax.vmap(jax.grad(lambda x, m=coded: m.denoise(x, 0.6) @ jnp.arange(12.0)))(x)
+        expected = jax.vmap(jax.grad(lambda x, m=dense: m.denoise(x, 0.6) @ jnp.arange(12.0)))(x)
+        np.testing.assert_allclose(pull, expected, rtol=1e-3, atol=1e-3)
+        slope = jax.vmap(jax.grad(lambda s, x, m=coded: m.log_density(x, s)), (None, 0))(jnp.float32(0.6), x)
+        expected = jax.vmap(jax.grad(lambda s, x, m=dense: m.log_density(x, s)), (None, 0))(jnp.float32(0.6), x)
+        np.testing.assert_allclose(slope, expected, rtol=1e-4)
+        drawn = coded.sample(jax.random.key(0), 4000)
+        np.testing.assert_array_equal(drawn, dense.sample(jax.random.key(0), 4000))
+        start, spread = coded.prior_start()
+        np.testing.assert_allclose(start, dense.prior_start()[0], atol=1e-6)
+        np.testing.assert_allclose(spread, dense.prior_start()[1], rtol=1e-5)
 
 
 def test_certified_recall_ends_where_the_flow_does(rng):
@@ -79,7 +106,7 @@ def test_certified_recall_ends_where_the_flow_does(rng):
     dense = PatternMemory(patterns.astype(np.float32))
     alpha = jnp.asarray(rng.uniform(0.3, 0.95, size=60), jnp.float32)
     x = alpha[:, None] * patterns[:60] + jnp.sqrt(1 - alpha[:, None] ** 2) * rng.normal(size=(60, 16))
-    certified = recall(StoredMemory(InMemory(patterns, Bits())), x, CertifiedFlow(), alpha=alpha)
+    certified = recall(scanned(InMemory(patterns, Bits())), x, CertifiedFlow(), alpha=alpha)
     plain = recall(dense, x, ExponentialIntegrator(20), alpha=alpha)
     np.testing.assert_array_equal(certified.index, plain.index)
     np.testing.assert_allclose(certified.x, plain.x, atol=1e-3)
@@ -92,7 +119,7 @@ def test_certified_recall_ends_where_the_flow_does(rng):
         == patterns[np.asarray(certified.index)[np.asarray(proof.owned)]]
     ).all()
     # A cue is recalled alike alone and in a batch.
-    alone = recall(StoredMemory(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
+    alone = recall(scanned(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
     assert alone.index == certified.index[7]
     assert alone.certificate.owned == proof.owned[7]  # on which way depends on what else is asked at once
 
@@ -104,7 +131,7 @@ def test_recalls_from_between_two_patterns_come_to_an_end(rng):
     sigma = 10 ** rng.uniform(-2, 1, size=60)
     x = patterns[:60] + sigma[:, None] * rng.normal(size=(60, 2))
     x[::3] = (patterns[:20] + patterns[100:120]) / 2
-    result = recall(StoredMemory(patterns), x, CertifiedFlow(40, 0.02 * sigma.min()), sigma=sigma)
+    result = recall(scanned(patterns), x, CertifiedFlow(40, 0.02 * sigma.min()), sigma=sigma)
     assert result.certificate.owned.mean() > 0.9
     assert (result.evaluations <= 40).all()
 
@@ -114,7 +141,7 @@ def test_unresolved_recalls_end_with_tweedies_step(rng):
     patterns = rng.normal(size=(100, 8)).astype(np.float32)
     patterns[1] = patterns[0] + 0.01
     x = patterns[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
-    certified = recall(StoredMemory(patterns), x, CertifiedFlow(), sigma=0.1)
+    certified = recall(scanned(patterns), x, CertifiedFlow(), sigma=0.1)
     plain = recall(PatternMemory(patterns), x, sigma=0.1)
     assert not certified.certificate.owned[0]
     np.testing.assert_allclose(certified.x, plain.x, atol=1e-4)
@@ -122,14 +149,14 @@ def test_unresolved_recalls_end_with_tweedies_step(rng):
 
 
 def test_certified_recall_inside_a_program_is_the_plain_flow(patterns):
-    memory = StoredMemory(patterns)
+    memory = scanned(patterns)
     x = jnp.asarray(patterns[:3])
     inside = jax.jit(lambda x: recall(memory, x, CertifiedFlow(), sigma=0.3).x)(x)
     np.testing.assert_allclose(inside, recall(memory, x, CertifiedFlow(), sigma=0.3).x, atol=1e-4)
     kept = recall(memory, x, CertifiedFlow(), sigma=0.3, trajectory=True)
     assert kept.trajectory.shape == (3, 21, 12)
     with pytest.raises(InputError, match="cannot recall"):
-        recall(PatternMemory(patterns), x, CertifiedFlow(), sigma=0.3)
+        recall(PatternMemory(patterns, engine=Dense()), x, CertifiedFlow(), sigma=0.3)
 
 
 @pytest.mark.parametrize("known", [False, True])
