@@ -10,7 +10,7 @@ For few states a pass takes as long as it takes to read the patterns. Those in m
 with ŷ for y, a logit is off by β|(x − c)·(y − ŷ)| ≤ β‖x − c‖‖y − ŷ‖ more, which joins its round-off.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,6 +24,7 @@ from dispersed.engines.collectives import all_gather
 from dispersed.engines.online_softmax import BlockScan, EncodedRows, batch_size, padded_batch, scan_block
 from dispersed.engines.placed_patterns import Block, PlacedPatterns
 from dispersed.engines.roundoff import gamma, log_sum_bound, logit_error
+from dispersed.machine import jitted_soon
 from dispersed.types import Numbers
 
 FAR = 1e76
@@ -121,7 +122,7 @@ class LogitSample(eqx.Module):
 def sample_logits(placed: PlacedPatterns, states: States) -> LogitSample:
     """The logits of the first patterns of this host for each state."""
     b, d = states.x.shape
-    size = 1 << 2 * -(-(b - 1).bit_length() // 2)  # a power of four: a few more states cost little here
+    size = batch_size(b, 1)  # a few more states cost little here
     x, beta = np.zeros((size, d), np.float32), np.ones(size, np.float32)
     with np.errstate(over="ignore"):
         x[:b], beta[:b] = states.moved, states.beta
@@ -131,7 +132,7 @@ def sample_logits(placed: PlacedPatterns, states: States) -> LogitSample:
     return jax.tree.map(lambda part: np.asarray(part)[:b], found)
 
 
-@eqx.filter_jit
+@jitted_soon()
 def _sample(rows: EncodedRows, x: Any, beta: Any, size: int, depth: float) -> LogitSample:
     _, logits = rows.chunk(jnp.asarray(0), size, x, beta)
     there = logits > -jnp.inf
@@ -161,27 +162,33 @@ def screening_depth(tail: float, n: int, off: Any, trusted: float) -> Any:
 
 
 def screen_states(
-    placed: PlacedPatterns, states: States, tail: float, guess: LogitSample | None = None
+    placed: PlacedPatterns, states: States, tail: float, guess: Callable[[], LogitSample] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `Candidates` of every state, and which states were screened.
 
     They are None for a state that was not screened, because the sample tells that it would have too many candidates, or
-    that turned out to have more than are cheaper to sum. What is excluded weighs at most `tail` of what the leading
-    pattern weighs, or, where round-off or the depth of the screen does not allow that, as much as `log_tail_mass` says.
+    that turned out to have more than are cheaper to sum; they are all patterns where these are few. What is excluded
+    weighs at most `tail` of what the leading pattern weighs, or, where round-off or the depth of the screen does not
+    allow that, as much as `log_tail_mass` says.
     """
     n, options = placed.shape[0], placed.options
     most = options.most_candidates(n)
     b = len(states.x)
     found = np.full(b, None, object)
+    if n <= options.by_differences:
+        # All of them can be weighed by differences, without any pass.
+        index = np.flatnonzero(placed.log_weights(np.arange(len(placed.storage))) > -np.inf)
+        found[:] = [Candidates(index, -np.inf, -np.inf, FAR)] * b
+        return found, np.zeros(b, bool)
     off = states.logit_error(placed, np.float32)
     tried = all_gather(np.isfinite(off)).all(axis=0)
     if not tried.any():
         return found, tried
-    guess = sample_logits(placed, states) if guess is None else guess
+    sample = sample_logits(placed, states) if guess is None else guess()
     if n > max(options.sample_patterns, most):
-        near = guess.near
+        near = sample.near
         # Whether a pattern stands out that was not seen yet is seen only by trying, which is cheap for few states.
-        expected = guess.above(guess.best(n) - screening_depth(tail, n, off, options.trusted_roundoff))
+        expected = sample.above(sample.best(n) - screening_depth(tail, n, off, options.trusted_roundoff))
         if b <= options.cheap_states:
             near = np.minimum(near, expected)
         near = np.where(off < options.trusted_roundoff, near, np.maximum(near, expected))
@@ -191,7 +198,7 @@ def screen_states(
     likely = np.flatnonzero(tried)
     for start in range(0, len(likely), options.states_per_pass):
         some = likely[start : start + options.states_per_pass]
-        for i, one in zip(some, screen(placed, states.only(some), tail, most, guess.only(some)), strict=True):
+        for i, one in zip(some, screen(placed, states.only(some), tail, most, sample.only(some)), strict=True):
             found[i] = one
     # What is too much for one host is too much.
     found[all_gather(np.array([one is None for one in found])).any(axis=0)] = None
@@ -226,13 +233,13 @@ def screen(
     # Should the best be lower than guessed, some are selected all the same.
     floor = np.minimum(guess.best(n), np.maximum(guess.largest, LOWEST) + np.log(n) / 4)
     found = _Screening(placed, states, off, depth, floor.astype(float), most)
-    x, beta, depths = (padded_batch(part, np.float32) for part in (states.moved, states.beta, depth))
-    size = placed.chunk(batch_size(b))
+    x, beta, depths = (padded_batch(part, np.float32, n) for part in (states.moved, states.beta, depth))
+    size = placed.chunk(batch_size(b, n))
 
     def items() -> Iterator[tuple[Block, np.ndarray]]:
         """Every block with the best that is known when its turn comes: the closer, the fewer are selected in vain."""
         for block in blocks:
-            yield block, padded_batch(found.best, np.float32)
+            yield block, padded_batch(found.best, np.float32, n)
 
     def evaluate(item: tuple[Block, np.ndarray]) -> tuple[int, BlockScan]:
         block, floor = item

@@ -37,6 +37,7 @@ from dispersed.engines.shortlist import (
     shortlist_posterior,
     transported_tail,
 )
+from dispersed.machine import jitted_soon
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 RUNNING, INVALID, CERTIFIED, ENDED = range(4)
@@ -88,7 +89,7 @@ class FlowState(eqx.Module):
         """The noise level after so many steps."""
         return self.spread / numpy.expm1(self.start + self.h * step)
 
-    def after(self, mean: State, steps: int) -> "FlowState":
+    def after(self, mean: State, steps: int | Int[Array, ""]) -> "FlowState":
         """One step with the denoiser `mean`; the last step is to 0."""
         k, kappa = self.step, self.kappa
         a, b = self.sigma, self.sigma_at(k + 1)
@@ -275,7 +276,7 @@ class FlowSolver(NamedTuple):
         flow.evaluations[states] += 1
         with jax.enable_x64(True):
             here, mean = pad_batch((_at(flow, states), total.mean))
-            _put(flow, states, _after(here, mean, self.steps))
+            _put(flow, states, _after(here, mean, np.asarray(self.steps)))
         return total.candidates
 
     def _run(self, flow: FlowState, states: np.ndarray, shortlists: Shortlist, tail: float) -> None:
@@ -283,9 +284,10 @@ class FlowSolver(NamedTuple):
         options, ball = self.placed.options, enclosing_ball(self.placed)
         here = _at(flow, states)
         shortlists, here = pad_batch((shortlists, here))
-        tol, tail = np.float64(self._tol), np.float64(tail * options.flow_tail)
+        tol, tail, steps, most = np.float64(self._tol), tail * options.flow_tail, np.asarray(self.steps), 0
+        # At first states are only evaluated: what is decided there, and how long the shortlists must be.
         while True:
-            count, here = _assess(shortlists, here, ball, tol, tail)
+            here, seen = jax.tree.map(np.asarray, _advance(shortlists, here, ball, tol, steps, np.asarray(most)))
             _put(flow, states, here)
             running = np.flatnonzero(flow.status[states] == RUNNING)
             if not running.size:
@@ -293,12 +295,11 @@ class FlowSolver(NamedTuple):
             states = states[running]
             size = int(round_up(len(states), 4))
             some = np.concatenate([running, np.repeat(running[:1], size - len(running))])
-            shortlists, here = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (shortlists, here))
-            width = int(round_up(np.asarray(count)[some].max(), 4, 16))
+            shortlists, here, seen = jax.tree.map(lambda a, some=some: np.asarray(a)[some], (shortlists, here, seen))
+            width = int(round_up(required_size(seen, tail).max(), 4, 16))
             if width < shortlists.index.shape[1]:
-                shortlists = _shorten(shortlists, here, ball, width)
-            stride = options.stride if width > options.small_shortlist else self.steps
-            here = _advance(shortlists, here, ball, tol, self.steps, stride)
+                shortlists = shortened(shortlists, here.x, here.sigma_at(here.step, np), seen, width, ball.flush)
+            most = options.stride if width > options.small_shortlist else self.steps
 
     def _name(self, flow: FlowState) -> None:
         """The likeliest pattern of states that ended without one, and its responsibility."""
@@ -354,61 +355,52 @@ def _responsibility(seen: ShortlistPosterior) -> Scalar:
     return jax.nn.softmax(seen.logits)[seen.lead] * jax.nn.sigmoid(seen.log_mass - seen.log_tail_mass)
 
 
-@eqx.filter_jit
-def _after(flow: FlowState, mean: Array, steps: int) -> FlowState:
+@jitted_soon()
+def _after(flow: FlowState, mean: Array, steps: Array) -> FlowState:
     return jax.vmap(lambda flow, mean: flow.after(mean, steps))(flow, mean)
 
 
-@eqx.filter_jit
-def _assess(
-    shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, tail: Any
-) -> tuple[Array, FlowState]:
-    """Which states are decided where they are, and how many patterns the others need."""
+@jitted_soon()
+def _advance(
+    shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, steps: Array, most: Array
+) -> tuple[FlowState, ShortlistPosterior]:
+    """At most `most` steps on shortlists, and the posterior where each state comes to a halt."""
 
-    def one(shortlist: Shortlist, flow: FlowState) -> tuple[Array, FlowState]:
-        seen, now = _evaluate(shortlist, flow, ball, tol)
-        # The next step evaluates again, and counts.
-        now = eqx.tree_at(lambda p: p.evaluations, now, flow.evaluations + (now.status == CERTIFIED))
-        now = jax.tree.map(lambda new, old: jnp.where(flow.status == RUNNING, new, old), now, flow)
-        return required_size(seen, tail), now
-
-    return jax.vmap(one)(shortlists, flow)
-
-
-@eqx.filter_jit
-def _shorten(shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, size: int) -> Shortlist:
-    def one(shortlist: Shortlist, flow: FlowState) -> Shortlist:
-        seen = shortlist_posterior(shortlist, flow.x, flow.sigma, ball)
-        return shortened(shortlist, flow.x, flow.sigma, seen, size, ball.flush)
-
-    return jax.vmap(one)(shortlists, flow)
-
-
-@eqx.filter_jit
-def _advance(shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, steps: int, most: int) -> FlowState:
-    """At most `most` steps on shortlists."""
-
-    def one(shortlist: Shortlist, flow: FlowState) -> FlowState:
+    def one(shortlist: Shortlist, flow: FlowState) -> tuple[FlowState, ShortlistPosterior]:
         end = flow.step + most
 
-        def go(flow: FlowState) -> FlowState:
+        def go(carry: tuple[FlowState, ShortlistPosterior, Array]) -> tuple[FlowState, ShortlistPosterior, Array]:
+            flow, _, _ = carry
             seen, now = _evaluate(shortlist, flow, ball, tol)
-            there = now.after(seen.mean, steps)
-            return jax.tree.map(lambda new, old: jnp.where(now.status == RUNNING, new, old), there, now)
+            goes_on = (now.status == RUNNING) & (flow.step < end)
+            # Where it comes to a halt the next step evaluates again, and counts.
+            halts = (now.status == RUNNING) & ~goes_on
+            now = eqx.tree_at(lambda p: p.evaluations, now, now.evaluations - halts)
+            there = jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), now.after(seen.mean, steps), now)
+            ended = flow.status == ENDED
+            last = _finished(shortlist, seen, flow)
+            there = jax.tree.map(lambda new, old: jnp.where(ended, new, old), last, there)
+            return there, seen, ended | ~goes_on
 
-        flow = jax.lax.while_loop(lambda p: (p.status == RUNNING) & (p.step < end), go, flow)
-        # Of a recall that went to the end: a fixed point if denoising once more moves it by less than σ/10 a unit.
-        again = shortlist_posterior(shortlist, flow.x, flow.sigma, ball)
-        still = jnp.sqrt(jnp.mean((again.mean - flow.x) ** 2)) <= flow.sigma / 10
-        ended = flow.status == ENDED
-        # Nothing that was excluded can be likelier than the leading pattern.
-        lead = jnp.where(again.log_tail_mass <= again.log_lead, shortlist.index[again.lead], -1)
-        new = ((ended & still).astype(flow.period.dtype), lead, _responsibility(again))
-        old = (flow.period, flow.index, flow.responsibility)
-        return eqx.tree_at(
-            lambda p: (p.period, p.index, p.responsibility),
-            flow,
-            jax.tree.map(lambda new, old: jnp.where(ended, new, old), new, old),
+        def more(carry: tuple[FlowState, ShortlistPosterior, Array]) -> Array:
+            return ~carry[2]
+
+        blank = jax.tree.map(
+            lambda part: jnp.zeros(part.shape, part.dtype), jax.eval_shape(_evaluate, shortlist, flow, ball, tol)[0]
         )
+        flow, seen, _ = jax.lax.while_loop(more, go, (flow, blank, flow.status != RUNNING))
+        return flow, seen
 
     return jax.vmap(one)(shortlists, flow)
+
+
+def _finished(shortlist: Shortlist, seen: ShortlistPosterior, flow: FlowState) -> FlowState:
+    """A state at the end of its flow: a fixed point if denoising once more moves it by less than σ/10 a unit."""
+    still = jnp.sqrt(jnp.mean((seen.mean - flow.x) ** 2)) <= flow.sigma / 10
+    # Nothing that was excluded can be likelier than the leading pattern.
+    lead = jnp.where(seen.log_tail_mass <= seen.log_lead, shortlist.index[seen.lead], -1)
+    return eqx.tree_at(
+        lambda p: (p.period, p.index, p.responsibility),
+        flow,
+        (still.astype(flow.period.dtype), lead, _responsibility(seen)),
+    )

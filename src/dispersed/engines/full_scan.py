@@ -76,14 +76,14 @@ def full_scan(placed: PlacedPatterns, states: States, dtype: type, guess: LogitS
     # As if all patterns were like the first of them.
     floor = guess.log_sum + np.log(max(n / options.sample_patterns, 1))
     depth = float(np.clip(np.log(max(n * options.dominant_fraction, 1e-300)), 0, options.dominance))
-    arrays = [padded_batch(a, dtype) for a in (states.moved, beta, floor, np.full(b, depth))]
+    arrays = [padded_batch(a, dtype, n) for a in (states.moved, beta, floor, np.full(b, depth))]
     tiles = leading + options.spare_tiles if leading else 0
     split = _scan_blocks(placed, arrays, b, dtype, tiles)
     whose, which = split.dominant.patterns()
     order = np.argsort(whose, kind="stable")
     whose, which = whose[order], which[order]
     # What decides must be the same on all hosts.
-    terms = int(all_gather(np.array(placed.terms(batch_size(b)))).max()) + MERGED * jax.process_count()
+    terms = int(all_gather(np.array(placed.terms(batch_size(b, n)))).max()) + MERGED * jax.process_count()
     off, fine = (states.logit_error(placed, t) for t in (dtype, np.float64))
     logit, weighed, most = _weigh(placed, states, whose, which)
     with np.errstate(divide="ignore"):

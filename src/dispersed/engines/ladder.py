@@ -10,13 +10,13 @@ A state takes the next rung where the bound exceeds the tolerance, or where it i
 first is the likeliest.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from dispersed.engines.candidate_screening import (
     Candidates,
@@ -33,10 +33,14 @@ from dispersed.engines.options import TILE
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.engines.roundoff import gamma, mean_error
 from dispersed.engines.shortlist import EnclosingBall, Shortlist, ShortlistPosterior, shortlist_posterior
-from dispersed.types import Array
+from dispersed.machine import jitted_soon
 
 SCREENING, SINGLE, DOUBLE, DIFFERENCES = range(4)
 """The rungs of the ladder, in order."""
+
+
+Guess = Callable[[], LogitSample]
+"""The sample of logits for the states of a rung."""
 
 
 class Answers(NamedTuple):
@@ -93,17 +97,24 @@ def climb(
     if not b:
         return answers
     states = States.of(placed, x, sigma)
-    guess = None if first == DIFFERENCES else sample_logits(placed, states)
+    sample: list[LogitSample] = []
+
+    def guess(some: np.ndarray) -> LogitSample:
+        """The logits of a few patterns for some of the states, evaluated when they are first asked for."""
+        if not sample:
+            sample.append(sample_logits(placed, states))
+        return sample[0].only(some)
+
     left = np.arange(b)
     for rung in range(first, DIFFERENCES + 1):
-        answers.put(left, _RUNGS[rung](placed, states.only(left), guess and guess.only(left), tol, k))
+        answers.put(left, _RUNGS[rung](placed, states.only(left), functools.partial(guess, left), tol, k))
         left = np.flatnonzero(~((answers.bound <= tol) & (answers.certain | (k == 0))))
         if not left.size:
             break
     return answers
 
 
-def _by_screening(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+def _by_screening(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
     b, d = states.x.shape
     answers = Answers.none(b, d, k)
     found, _ = screen_states(placed, states, allowed_tail(placed, tol), guess)
@@ -120,8 +131,8 @@ def _by_screening(placed: PlacedPatterns, states: States, guess: LogitSample, to
     with jax.enable_x64(True):
         for some, shortlists in grouped_shortlists(placed, states.only(few), found[few]):
             m, ball = len(some), enclosing_ball(placed)
-            parts = jax.tree.map(lambda a, m=m: np.asarray(a)[:m], _posteriors(pad_batch(shortlists), ball, k))
-            seen, index, share, entropy = parts
+            seen = jax.tree.map(lambda a, m=m: np.asarray(a)[:m], _posteriors(pad_batch(shortlists), ball))
+            index, share, entropy = _likeliest(shortlists, seen, k)
             # Nothing that was excluded can exceed the leading pattern.
             slack = gamma(d + 8, float) * 2 * np.abs(seen.log_lead)
             certain = np.minimum(log_max[some], seen.log_tail_mass) <= seen.log_lead + slack
@@ -147,7 +158,7 @@ def _by_screening(placed: PlacedPatterns, states: States, guess: LogitSample, to
 
 
 def _by_scan(
-    placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int, dtype: type, some: np.ndarray
+    placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int, dtype: type, some: np.ndarray
 ) -> Answers:
     """The answers of a full scan for those states that are among `some`, in groups that share a pass."""
     b, d = states.x.shape
@@ -156,13 +167,13 @@ def _by_scan(
     for start in range(0, len(likely), placed.options.states_per_pass):
         group = likely[start : start + placed.options.states_per_pass]
         here = states.only(group)
-        total = full_scan(placed, here, dtype, guess.only(group), k)
+        total = full_scan(placed, here, dtype, guess().only(group), k)
         rung = SINGLE if dtype == np.float32 else DOUBLE
         answers.put(group, _from_scan(placed, here, total, k, rung, np.full(len(group), placed.total)))
     return answers
 
 
-def _in_single(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+def _in_single(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
     """A scan in single precision, for states where that is likely to meet the tolerance.
 
     A random energy model whose energies deviate by more than √(2 log n) condenses: a few of n patterns carry nearly all
@@ -171,20 +182,22 @@ def _in_single(placed: PlacedPatterns, states: States, guess: LogitSample, tol: 
     options, known, n = placed.options, placed.statistics, placed.total
     off = states.logit_error(placed, np.float32)
     wrong = mean_error(off, options.chunk_patterns, np.float32, 2 * known.radius, known.radius)
+    if n <= options.small_set:
+        return Answers.none(len(states.x), states.x.shape[1], k)
     with np.errstate(invalid="ignore"):
-        condensed = guess.deviation > options.condensation * np.sqrt(2 * np.log(max(n, 2)))
+        condensed = guess().deviation > options.condensation * np.sqrt(2 * np.log(max(n, 2)))
     likely = (wrong <= tol) | (all_gather(condensed).any(axis=0) & (options.condensed_rest * wrong <= tol))
-    return _by_scan(placed, states, guess, tol, k, np.float32, likely & np.isfinite(off) & (n > options.small_set))
+    return _by_scan(placed, states, guess, tol, k, np.float32, likely & np.isfinite(off))
 
 
-def _in_double(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+def _in_double(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
     """A scan in double precision, for states whose logits do not overflow there."""
     off = states.logit_error(placed, np.float64)
     # Where not even two terms can be compared it would be in vain.
     return _by_scan(placed, states, guess, tol, k, np.float64, off < 1)
 
 
-def _by_differences(placed: PlacedPatterns, states: States, guess: LogitSample, tol: float, k: int) -> Answers:
+def _by_differences(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
     b, d = states.x.shape
     found = sum_by_differences(placed, states.x, states.sigma, k)
     return Answers.none(b, d, k)._replace(
@@ -346,15 +359,21 @@ def pad_batch(tree: Any) -> Any:
     return jax.tree.map(fill, tree)
 
 
-@eqx.filter_jit
-def _posteriors(shortlists: Shortlist, ball: EnclosingBall, k: int) -> tuple[ShortlistPosterior, Array, Array, Array]:
-    """For every state at x₀: the posterior, the k likeliest patterns, their responsibilities and the entropy."""
+@jitted_soon()
+def _posteriors(shortlists: Shortlist, ball: EnclosingBall) -> ShortlistPosterior:
+    """The posterior of every state at x₀."""
 
-    def one(shortlist: Shortlist) -> tuple[ShortlistPosterior, Array, Array, Array]:
-        seen = shortlist_posterior(shortlist, shortlist.x, shortlist.sigma, ball)
-        p = jax.nn.softmax(seen.logits)
-        _, place = jax.lax.top_k(seen.logits, min(k, p.size))
-        index = jnp.where(shortlist.log_weights[place] > -jnp.inf, shortlist.index[place], -1)
-        return seen, index, jnp.where(index >= 0, p[place], 0), jax.scipy.special.entr(p).sum()
+    def one(shortlist: Shortlist) -> ShortlistPosterior:
+        return shortlist_posterior(shortlist, shortlist.x, shortlist.sigma, ball)
 
     return jax.vmap(one)(shortlists)
+
+
+def _likeliest(shortlists: Shortlist, seen: ShortlistPosterior, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k likeliest patterns of every state, −1 where there are fewer, their responsibilities, and the entropy."""
+    m = len(seen.mean)
+    p = scipy.special.softmax(seen.logits, axis=1)
+    place = np.argsort(-seen.logits, axis=1, kind="stable")[:, :k]
+    there = np.take_along_axis(shortlists.log_weights[:m], place, 1) > -np.inf
+    index = np.where(there, np.take_along_axis(shortlists.index[:m], place, 1), -1)
+    return index, np.where(there, np.take_along_axis(p, place, 1), 0), scipy.special.entr(p).sum(axis=1)

@@ -60,8 +60,8 @@ def empty_sums(b: int, d: int, dtype: Any, numpy: Any = jnp) -> SoftmaxSums:
     """The sums over no patterns."""
     # Not −inf: two empty sets would differ by inf − inf.
     lowest = float(np.finfo(dtype).min) / 4
-    zeros = numpy.zeros(b, dtype)
-    return SoftmaxSums(numpy.full(b, lowest, dtype), zeros, numpy.zeros((b, d), dtype), zeros)
+    largest, mass, logits = numpy.full(b, lowest, dtype), numpy.zeros(b, dtype), numpy.zeros(b, dtype)
+    return SoftmaxSums(largest, mass, numpy.zeros((b, d), dtype), logits)
 
 
 def merge(one: SoftmaxSums, other: SoftmaxSums, numpy: Any = jnp) -> SoftmaxSums:
@@ -93,17 +93,23 @@ def half_squared_norms(y: Float[Array, "m d"]) -> Float[Array, " m"]:
     return precise_product(y * y, jnp.full(y.shape[1], 0.5, y.dtype))
 
 
-def batch_size(states: int) -> int:
-    """The next of 1, 4, 16, 24, 32, 48, 64, 96, …: few sizes, so that few programs serve all."""
-    if states <= 16:
-        return 1 if states == 1 else 4 if states <= 4 else 16
+FEW_PATTERNS = 1 << 12
+"""Patterns up to which it costs more to compile a program than to evaluate some states in vain."""
+
+
+def batch_size(states: int, n: int) -> int:
+    """The next of 1, 4, 16, 24, 32, 48, 64, 96, … for states beside n patterns, or, beside few, the next of 1, 4, 16,
+    64, 256, …: few sizes, so that few programs serve all.
+    """
+    if states <= 16 or n <= FEW_PATTERNS:
+        return 1 << 2 * -(-(states - 1).bit_length() // 2)
     power = 1 << (states - 1).bit_length()
     return 3 * power // 4 if states <= 3 * power // 4 else power
 
 
-def padded_batch(array: np.ndarray, dtype: type) -> np.ndarray:
+def padded_batch(array: np.ndarray, dtype: type, n: int) -> np.ndarray:
     """One number or vector a state, filled up to `batch_size` states with copies of the first."""
-    return np.concatenate([array, array[np.zeros(batch_size(len(array)) - len(array), int)]]).astype(dtype)
+    return np.concatenate([array, array[np.zeros(batch_size(len(array), n) - len(array), int)]]).astype(dtype)
 
 
 class EncodedRows(eqx.Module):

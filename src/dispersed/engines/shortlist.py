@@ -47,6 +47,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from dispersed.engines.candidate_screening import FAR
 from dispersed.engines.roundoff import gamma
@@ -231,35 +232,38 @@ def in_certified_basin(
 
 
 def shortened(
-    shortlist: Shortlist, x: State, sigma: Scalar, posterior: ShortlistPosterior, size: int, flush: Scalar
+    shortlists: Shortlist, x: np.ndarray, sigma: np.ndarray, posterior: ShortlistPosterior, size: int, flush: Any
 ) -> Shortlist:
-    """The shortlist of the `size` likeliest patterns at x and σ.
+    """The shortlists of the `size` likeliest patterns at states x (b, d) and noise levels sigma (b,), by NumPy.
 
     The others join what is excluded, and x and σ are the new x₀ and σ₀.
     """
-    d, dtype = x.size, x.dtype
-    slack = gamma(d + 8, dtype)
-    _, place = jax.lax.top_k(posterior.logits, size)
-    gone = jnp.ones(posterior.logits.shape, bool).at[place].set(False) & (shortlist.log_weights > -jnp.inf)
-    weight = jax.nn.logsumexp(jnp.where(gone, posterior.logits + posterior.errors, -jnp.inf)) + posterior.log_lead
-    distance = jnp.linalg.norm(shortlist.y.astype(dtype) - x, axis=1)
-    reach = jnp.maximum(shortlist.excluded_distance * (1 - slack) - jnp.linalg.norm(x - shortlist.x) * (1 + slack), 0)
-    reach = jnp.minimum(reach, jnp.min(jnp.where(gone, distance, FAR)) * (1 - slack) - flush)
-    lead = shortlist.log_weights[posterior.lead]
-    rounding = slack * 4 * (jnp.abs(posterior.log_lead) + jnp.abs(lead)) + gamma(gone.size + 40, dtype)
-    tail = jnp.logaddexp(posterior.log_tail_mass, weight)
+    b, d = x.shape
+    slack = gamma(d + 8, float)
+    place = np.argsort(-posterior.logits, axis=1, kind="stable")[:, :size]
+    gone = shortlists.log_weights > -np.inf
+    np.put_along_axis(gone, place, False, 1)
+    terms = np.where(gone, posterior.logits + posterior.errors, -np.inf)
+    weight = scipy.special.logsumexp(terms, axis=1) + posterior.log_lead
+    distance = np.linalg.norm(shortlists.y.astype(float) - x[:, None], axis=2)
+    nearest = np.where(gone, distance, FAR).min(axis=1) * (1 - slack) - flush
+    moved = np.linalg.norm(x - shortlists.x, axis=1)
+    before = shortlists.excluded_distance * (1 - slack) - moved * (1 + slack)
+    lead = shortlists.log_weights[np.arange(b), posterior.lead]
+    rounding = 4 * slack * (np.abs(posterior.log_lead) + np.abs(lead)) + gamma(gone.shape[1] + 40, float)
+    index, log_w = (np.take_along_axis(a, place, 1) for a in (shortlists.index, shortlists.log_weights))
     return Shortlist(
-        shortlist.index[place],
-        shortlist.y[place],
-        shortlist.log_weights[place],
+        index,
+        np.take_along_axis(shortlists.y, place[:, :, None], 1),
+        log_w,
         x,
         sigma,
-        jnp.where(tail == -jnp.inf, tail, tail + rounding),
-        jnp.maximum(reach, 0),
+        np.logaddexp(posterior.log_tail_mass, weight) + rounding,
+        np.maximum(np.minimum(before, nearest), 0),
     )
 
 
-def required_size(posterior: ShortlistPosterior, tail: Scalar) -> Int[Array, ""]:
-    """How many patterns must stay so that the others weigh less than `tail` beside the leading one."""
-    weights = jnp.sort(jnp.exp(posterior.logits))
-    return jnp.sum(jnp.cumsum(weights) > tail)
+def required_size(posterior: ShortlistPosterior, tail: float) -> np.ndarray:
+    """How many patterns of each state must stay so that the others weigh less than `tail` beside the leading one."""
+    weights = np.sort(np.exp(np.minimum(posterior.logits, 0)), axis=1)
+    return np.sum(np.cumsum(weights, axis=1) > tail, axis=1)
