@@ -91,7 +91,7 @@ def check_finite(argument: str, array: Array | np.ndarray) -> None:
     """Raise `InputError` for NaN and infinite entries, if the values are known."""
     if not is_known(array):
         return
-    finite = np.isfinite(np.asarray(array))
+    finite = np.isfinite(array)
     if not finite.all():
         first = tuple(int(i) for i in np.argwhere(~finite)[0])
         count = int((~finite).sum())
@@ -218,7 +218,7 @@ def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k
 
 def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
     """Finite states `(..., d)` of a memory with `d` units, where they are: of NumPy or of JAX."""
-    array = host_array(argument, x)
+    array = x if isinstance(x, jax.Array) and x.dtype == jnp.float32 else host_array(argument, x)
     if array.ndim == 0 or array.shape[-1] != d:
         accepted = f"the memory has {d} units: shape (..., {d}) is accepted"
         if array.ndim > 1 and math.prod(array.shape[-2:]) == d:
@@ -234,22 +234,24 @@ def on_host(array: Array) -> bool:
     return is_known(array) and all(device.platform == "cpu" for device in array.devices())
 
 
-def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: Any) -> np.ndarray | Array:
+def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: np.dtype) -> np.generic | np.ndarray | Array:
     """Noise levels σ of precision `dtype` that broadcast against the batch axes, and whose squares are normal numbers.
 
     Raises `InputError` for σ ≤ 0, NaN, infinity, shapes that do not broadcast, and levels beyond √tiny…√max of the
     precision, at which 1/σ² is no number.
     """
+    low, high = _level_range(dtype)
+    if type(sigma) is float and low <= sigma <= high:  # what is written most often is checked at once
+        return dtype.type(sigma)
     array = host_array("sigma", sigma)
     if is_known(array):
         values = np.asarray(array)
         check_finite("sigma", values)
-        low, high = _level_range(np.dtype(dtype))
         if values.size and not (values > 0).all():
             raise InputError("sigma", f"got {float(values.min()):g}", "numbers above 0 are accepted")
         if values.size and not (low <= values.min() and values.max() <= high):
             odd = values.min() if values.min() < low else values.max()
-            accepted = f"levels from {low:.2g} to {high:.2g} are accepted in {np.dtype(dtype).name}"
+            accepted = f"levels from {low:.2g} to {high:.2g} are accepted in {dtype.name}"
             raise InputError("sigma", f"got {float(odd):.3g}", accepted)
     if array.shape:
         broadcast("sigma", array.shape, batch)

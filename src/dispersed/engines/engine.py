@@ -13,6 +13,9 @@ from dispersed.types import Array, Float, Int, Key, Scalar, State
 class PatternSet(eqx.Module):
     """Stored patterns with their prior weights, held by an engine. All methods are of one state `(d,)` and one level."""
 
+    # As for memories: Equinox makes a pytree of a bound method at every access.
+    __getattribute__ = object.__getattribute__
+
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, int]:

@@ -27,6 +27,8 @@ class AssociativeMemory(eqx.Module):
     """
 
     __repr__ = one_line
+    # Equinox makes a pytree of a bound method at every access, which takes longer than a small evaluation.
+    __getattribute__ = object.__getattribute__
 
     @property
     @abc.abstractmethod
@@ -39,23 +41,31 @@ class AssociativeMemory(eqx.Module):
         `settings` are passed on; each choice of them is a program of its own.
         """
         states = state_array("x", x, self.dimension)
-        dtype = jnp.promote_types(states.dtype, self._dtype)
+        dtype = self._dtype
+        if states.dtype != dtype:
+            dtype = jnp.promote_types(states.dtype, dtype)
+            states = states.astype(dtype)
         levels = tuple(noise_levels(level, states.shape[:-1], dtype) for level in sigma)
-        return self._evaluated(hook, states.astype(dtype), levels, tuple(settings.items()))
+        return self._evaluated(hook, states, levels, tuple(settings.items()))
 
     def _evaluated(
         self, hook: Hook, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Hashable], ...]
     ) -> Any:
         """What `_mapped` returns, from checked arguments of one precision."""
         memory = self._prepared()
-        run = _run if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(memory)) else _run_filtered
+        run = _run if memory._is_arrays else _run_filtered
         return run(hook, settings, memory, x, levels)
 
     def _prepared(self) -> "AssociativeMemory":
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
         return self
 
-    @property
+    @functools.cached_property
+    def _is_arrays(self) -> bool:
+        """Whether all leaves of the memory are arrays."""
+        return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self))
+
+    @functools.cached_property
     def _dtype(self) -> Any:
         """The widest floating-point precision among the arrays of the memory, at least single."""
         kinds = {leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf)}
