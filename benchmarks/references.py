@@ -73,3 +73,46 @@ def nearest(patterns, x):
         closer = value < best
         best, index = np.where(closer, value, best), np.where(closer, start + here, index)
     return index
+
+
+def by_differences(patterns, log_weights, x, sigma):
+    """D_σ(x), all logits relative to the largest and what these can be off by, relative to a leading pattern.
+
+    All arguments are long doubles.
+    """
+    d, eps = len(x), np.finfo(np.longdouble).eps
+    half = 1 / sigma / sigma / 2
+    lead = int(np.argmax(log_weights - half * np.sum((patterns - x) ** 2, axis=1)))
+    for _ in range(3):
+        step = patterns - patterns[lead]
+        squares = np.sum(step * step, axis=1)
+        found = (2 * step @ (x - patterns[lead]) - squares) * half + log_weights - log_weights[lead]
+        if found.max() <= 0:
+            break
+        lead = int(found.argmax())
+    far, away = np.sqrt(squares), np.sqrt(np.sum((x - patterns[lead]) ** 2))
+    finite = np.where(np.isfinite(log_weights), np.abs(log_weights), 0)
+    off = (d + 8) * eps * ((2 * far * away + squares) * half + finite + finite[lead]) + 50 * eps
+    weight = np.exp(found - found.max())
+    p = weight / weight.sum()
+    mean = patterns[lead] + p @ step
+    # Where the reference itself may be off by more than a weight, nothing can be said of that weight.
+    wrong = np.exp(np.minimum(found - found.max() + off, 100)) * -np.expm1(-2 * off) / weight.sum()
+    floor = wrong @ (far + np.sqrt(np.sum((p @ step) ** 2))) + 8 * eps * (np.abs(patterns).max() * np.sqrt(d))
+    return mean, found - found.max(), float(floor)
+
+
+def tie(x, pattern, sigma, log_weight):
+    """By how much two logits may differ that double precision cannot tell apart by squared distances."""
+    away = np.sum(((x - pattern) / sigma) ** 2) / 2
+    return 4 * (len(x) + 8) * np.finfo(float).eps * (away + abs(log_weight) + 1)
+
+
+def followed(patterns, log_weights, x, sigma, steps):
+    """Where the flow over all patterns ends from one state, by exponential steps in log σ down to σ/10⁴."""
+    log_weights = np.zeros(len(patterns)) if log_weights is None else log_weights
+    h = np.log(1e4) / steps
+    for _ in range(steps):
+        d = by_differences(patterns, log_weights, x, np.float64(sigma))[0]
+        x, sigma = d + np.exp(-h) * (x - d), sigma * np.exp(-h)
+    return x

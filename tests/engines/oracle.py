@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from dispersed.engines.options import ScanOptions
+from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.storage import InMemory, Storage
+
 
 def exact(patterns, log_weights, x, sigma):
     """log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), D_σ(x) and p(j | x) of one state, in extended precision."""
@@ -37,3 +41,14 @@ def families(rng, n, d):
     for name, patterns in sets.items():
         yield name, patterns.astype(np.float32), np.ones(len(patterns))
         yield f"{name}, uneven", patterns.astype(np.float32), uneven[: len(patterns)]
+
+
+def placed(patterns, weights=None, log_weights=None, **options):
+    """Patterns, or a storage, ready to be scanned."""
+    storage = patterns if isinstance(patterns, Storage) else InMemory(np.asarray(patterns, np.float32))
+    if weights is not None:
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(weights)
+    if log_weights is not None:
+        log_weights = log_weights - np.logaddexp.reduce(log_weights)
+    return PlacedPatterns(storage, log_weights, None, ScanOptions(**options))

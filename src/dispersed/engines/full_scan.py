@@ -63,7 +63,8 @@ def _best_tiles(tile_maxima: Array, k: int) -> tuple[Array, Array]:
     """The k largest of tile maxima (chunks, b, tiles) and the numbers of their tiles, (b, k), in single precision."""
     # In double precision it would be a whole sort.
     flat = jnp.moveaxis(tile_maxima, 1, 0).reshape(tile_maxima.shape[1], -1).astype(jnp.float32)
-    return jax.lax.top_k(flat, min(k, flat.shape[1]))
+    largest, tile = jax.lax.top_k(flat, min(k, flat.shape[1]))
+    return largest, tile
 
 
 def full_scan(placed: PlacedPatterns, states: States, dtype: type, guess: LogitSample, leading: int = 0) -> ScanResult:

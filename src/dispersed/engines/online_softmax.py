@@ -115,19 +115,19 @@ def padded_batch(array: np.ndarray, dtype: type, n: int) -> np.ndarray:
 class EncodedRows(eqx.Module):
     """Encoded patterns of a block, with what their logits need. All lengths are in internal units."""
 
-    codes: Array
+    codes: Numbers
     """The codes (m, ...), as many as `ScanOptions.rows` gives."""
-    scale: Array | None
+    scale: Numbers | None
     """One scale a pattern, for encodings that have one."""
-    factor: Array | None
+    factor: Numbers | None
     """The power of two by which decoded patterns are multiplied; None for 1."""
-    centre: Float[Array, " d"] | None
+    centre: Numbers | None
     """The centre c that is subtracted from them; None for 0."""
-    half_norms: Float[Array, " m"] | None
+    half_norms: Numbers | None
     """‖y − c‖²/2 where it is known already, in double precision."""
-    log_weights: Float[Array, " m"] | Float[Array, ""]
+    log_weights: Numbers
     """The log weights, one a pattern or one for all."""
-    count: Int[Array, ""]
+    count: Numbers
     """The number of patterns; what follows is padding."""
     encoding: Encoding = eqx.field(static=True)
 
