@@ -16,9 +16,14 @@ weighed by products in double precision, and the states for which even these do 
     ‖x − c‖² − ‖x − y_j‖² = (y_j − c)·(2(x − c) − (y_j − c)),
 
 which are exactly zero for duplicates, exact at near-ties and unharmed by far cues.
+
+The logits of a modern Hopfield network, β x·y_j with β = 1/σ² (Eq. 5), are the same without the squared norms:
+x·(y_j − μ) differs from x·y_j by what all patterns have in common, the bound is γ_{d+10} β‖x‖Y, and differences are
+x·(y_j − c).
 """
 
 import functools
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -35,6 +40,9 @@ from dispersed.validation import is_known, log_prior, pattern_array
 
 TOLERANCE = 1e-3
 """The most by which round-off may change a weight in the worst case; a typical one is smaller by √d and more."""
+FAR = 0.25
+"""The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
+centred copy of the patterns is kept."""
 SAMPLE = 1024
 """Patterns from which it is guessed whether all of them lie far from the origin."""
 
@@ -56,8 +64,8 @@ class Products(eqx.Module):
     """The centre μ: near the mean of the patterns, or zero where that is no farther than they spread."""
     centred: Patterns | None
     """y_j − μ; None where μ is zero."""
-    half_squares: Float[Array, " n"]
-    """‖y_j − μ‖²/2."""
+    half_squares: Float[Array, " n"] | None
+    """‖y_j − μ‖²/2; None for logits without norms."""
     norm: Scalar
     """max‖y_j − μ‖."""
     log_weight: Scalar
@@ -67,14 +75,18 @@ class Products(eqx.Module):
         """y_j − μ of the patterns y."""
         return y if self.centred is None else self.centred
 
+    def from_centre(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        """The factors of the patterns in the products: x − μ, or x where logits have no norms."""
+        return x if self.half_squares is None else x - self.centre
 
-def products(y: Patterns, log_w: Float[Array, " n"], centre: State | None = None) -> Products:
+
+def products(y: Patterns, log_w: Float[Array, " n"], norms: bool, centre: State | None = None) -> Products:
     """What products need to know of patterns and their log weights, around a centre."""
     centred = None if centre is None else y - centre
     half = jnp.sum((y if centred is None else centred) ** 2, axis=1) / 2
     widest = jnp.max(jnp.where(jnp.isfinite(log_w), jnp.abs(log_w), 0))
     zero = jnp.zeros(y.shape[1:], y.dtype) if centre is None else centre
-    return Products(zero, centred, half, jnp.sqrt(2 * jnp.max(half)), widest)
+    return Products(zero, centred, half if norms else None, jnp.sqrt(2 * jnp.max(half)), widest)
 
 
 class DensePatterns(PatternSet):
@@ -83,6 +95,8 @@ class DensePatterns(PatternSet):
     patterns: Patterns
     log_weights: Float[Array, " n"]
     products: Products | None = None
+    norms: bool = eqx.field(static=True, default=True)
+    """Whether logits hold −‖y_j‖²/(2σ²), as those of a Gaussian do, or are x·y_j/σ² alone, as in Eq. 5."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,13 +141,15 @@ class DensePatterns(PatternSet):
             # The values are known even while a program is being traced, and what is kept must not belong to it.
             with jax.ensure_compile_time_eval():
                 centre = jnp.mean(self.patterns, axis=0)
-                far = jnp.sum(centre**2) > 4 * jnp.mean(jnp.sum((self.patterns[:SAMPLE] - centre) ** 2, axis=1))
-                known = products(self.patterns, self.log_weights, centre if bool(far) else None)
-            self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known)
+                far = jnp.sum(centre**2) > FAR * jnp.mean(jnp.sum((self.patterns[:SAMPLE] - centre) ** 2, axis=1))
+                known = products(self.patterns, self.log_weights, self.norms, centre if bool(far) else None)
+            self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known, self.norms)
         return self.__dict__["_prepared"]
 
     def _relative(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        known = products(self.patterns, self.log_weights) if self.products is None else self.products
+        known = self.products
+        if known is None:
+            known = products(self.patterns, self.log_weights, self.norms)
         return relative_logits(self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma)
 
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
@@ -146,7 +162,14 @@ class DensePatterns(PatternSet):
         return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
 
     def denoise(self, x: State, sigma: Scalar) -> State:
-        weight = jnp.exp(self._relative(x, sigma))
+        return self._mean(self._relative(x, sigma))
+
+    def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
+        logits = self._relative(x, sigma)
+        return self._mean(logits), jnp.argmax(logits), 1 / jnp.sum(jnp.exp(logits))
+
+    def _mean(self, logits: Float[Array, " n"]) -> State:
+        weight = jnp.exp(logits)
         total = jnp.sum(weight)
         if self.products is None or self.products.centred is None:
             return (weight @ self.patterns) / total
@@ -188,7 +211,10 @@ def relative_logits(
 
 @relative_logits.defjvp
 def _relative_logits_jvp(primals, tangents):
-    """dℓ_j = d log w_j + ((y_j − x)·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern."""
+    """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
+
+    Without norms (y_j − x)·dy_j is −x·dy_j.
+    """
     y, log_w, known, x, sigma = primals
     dy, dlog_w, _, dx, dsigma = tangents
     logits = relative_logits(*primals)
@@ -197,7 +223,8 @@ def _relative_logits_jvp(primals, tangents):
     live = logits > jnp.finfo(logits.dtype).min / 8
     gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
     change = dlog_w + (known.of(y) @ dx) / sigma / sigma - 2 * gap * (dsigma / sigma)
-    change += jnp.sum((x - y) * dy, axis=1) / sigma / sigma
+    toward = x if known.half_squares is None else x - y
+    change += jnp.sum(toward * dy, axis=1) / sigma / sigma
     return logits, jnp.where(live, change - change[c], 0)
 
 
@@ -212,7 +239,8 @@ def _(size, batched, y, log_w, known, x, sigma):
     if any(jax.tree.leaves(of_memory)):
         # Many small memories at once, each with states of its own: there is no product that they could share.
         axes = tuple(0 if part else None for part in (batched[0], batched[1], *of_states))
-        return jax.vmap(jax.vmap(_differences, (None, None, 0, 0)), axes)(y, log_w, x, sigma), True
+        differences = partial(_differences, norms=known.half_squares is not None)
+        return jax.vmap(jax.vmap(differences, (None, None, 0, 0)), axes)(y, log_w, x, sigma), True
     x, sigma = (
         part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
         for part, is_batched in zip((x, sigma), of_states, strict=True)
@@ -224,17 +252,18 @@ def _(size, batched, y, log_w, known, x, sigma):
 def _by_products(y, log_w, known: Products, x, sigma) -> Float[Array, "b n"]:
     """Logits relative to the largest, by the cheapest way whose round-off is bounded."""
     single = y.dtype == jnp.float32
-    logits = _product_logits(known.of(y), known.half_squares, log_w, x - known.centre, sigma)
+    logits = _product_logits(known.of(y), known, log_w, x, sigma)
     off = _round_off(known, x, sigma)
     small = jnp.all(off <= TOLERANCE / 2)
     enough = jax.lax.cond(small, lambda: True, lambda: jnp.all(_sufficient(logits, off)))
-    better = _in_double if single else _by_differences
+    better = partial(_in_double if single else _by_differences, norms=known.half_squares is not None)
     return jax.lax.cond(enough, lambda: _without_denormals(logits), lambda: better(y, log_w, x, sigma))
 
 
-def _product_logits(centred, half_squares, log_w, z, sigma) -> Float[Array, "b n"]:
-    products = jnp.matmul(z, centred.T, precision=jax.lax.Precision.HIGHEST)
-    logits = (products - half_squares) / sigma[:, None] / sigma[:, None] + log_w
+def _product_logits(centred, known: Products, log_w, x, sigma) -> Float[Array, "b n"]:
+    overlaps = jnp.matmul(known.from_centre(x), centred.T, precision=jax.lax.Precision.HIGHEST)
+    overlaps = overlaps if known.half_squares is None else overlaps - known.half_squares
+    logits = overlaps / sigma[:, None] / sigma[:, None] + log_w
     return logits - jnp.max(logits, axis=1, keepdims=True)
 
 
@@ -242,8 +271,9 @@ def _round_off(known: Products, x, sigma) -> Float[Array, " b"]:
     """The bound e on the error of every logit."""
     d, dtype = x.shape[1], x.dtype
     nu = (d + 10) * float(jnp.finfo(dtype).eps) / 2
-    distance = jnp.sqrt(jnp.sum((x - known.centre) ** 2, axis=1))
-    size = (distance * known.norm + known.norm**2 / 2) / sigma / sigma
+    distance = jnp.sqrt(jnp.sum(known.from_centre(x) ** 2, axis=1))
+    square = 0 if known.half_squares is None else known.norm**2 / 2
+    size = (distance * known.norm + square) / sigma / sigma
     return nu / (1 - nu) * (size + known.log_weight)
 
 
@@ -255,31 +285,37 @@ def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Ar
     return (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
 
 
-def _in_double(y, log_w, x, sigma) -> Float[Array, "b n"]:
-    """By products in double precision, whatever the precision of the program."""
+def _in_double(y, log_w, x, sigma, norms: bool) -> Float[Array, "b n"]:
+    """By products in double precision, whatever the precision of the program; by differences where these fail too."""
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
-        known = products(wide_y, wide_log_w, jnp.mean(wide_y, axis=0))
-        logits = _product_logits(known.of(wide_y), known.half_squares, wide_log_w, z - known.centre, level)
+        known = products(wide_y, wide_log_w, norms, jnp.mean(wide_y, axis=0))
+        logits = _product_logits(known.of(wide_y), known, wide_log_w, z, level)
         fine = _sufficient(logits, _round_off(known, z, level))
         logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
+
+    def differences(x, sigma) -> Float[Array, " n"]:
+        with jax.enable_x64(True):
+            z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (x, sigma))
+            found = _differences(wide_y, wide_log_w, z, level, norms)
+            return _without_denormals(jax.lax.convert_element_type(found, y.dtype))
 
     def rest() -> Float[Array, "b n"]:
         def one(state):
             fine, logits, x, sigma = state
-            return jax.lax.cond(fine, lambda: logits, lambda: _differences(y, log_w, x, sigma))
+            return jax.lax.cond(fine, lambda: logits, lambda: differences(x, sigma))
 
         return jax.lax.map(one, (fine, logits, x, sigma))
 
     return jax.lax.cond(jnp.all(fine), lambda: logits, rest)
 
 
-def _by_differences(y, log_w, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Float[Array, "b n"]:
+def _by_differences(y, log_w, x: Float[Array, "b d"], sigma: Float[Array, " b"], norms: bool) -> Float[Array, "b n"]:
     """State by state, by differences."""
-    return jax.lax.map(lambda state: _differences(y, log_w, *state), (x, sigma))
+    return jax.lax.map(lambda state: _differences(y, log_w, *state, norms), (x, sigma))
 
 
-def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar) -> Float[Array, " n"]:
+def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
     """Logits of one state relative to the leading pattern, by differences from it."""
     # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
     y, log_w, x = jax.lax.optimization_barrier((y, log_w, x))
@@ -287,13 +323,22 @@ def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar
     # Cues so far away that products would overflow count as merely very far in that direction.
     farthest = np.sqrt(largest / x.size) / 4
     x = jnp.clip(x, -farthest, farthest)
-    rough = sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2
-    c = jnp.argmax(rough)
-    step = y - y[c]
-    gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
+    if norms:
+        c = _first_largest(sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2)
+        step = y - y[c]
+        gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
+    else:
+        c = _first_largest(sigma**2 * log_w + jnp.sum((y - y[0]) * x, axis=1))
+        gap = jnp.sum((y - y[c]) * x, axis=1)
     precision = jnp.minimum(1 / sigma / sigma, largest)
     logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
     return _without_denormals(logits - jnp.max(logits))
+
+
+def _first_largest(values: Float[Array, " n"]) -> Int[Array, ""]:
+    """The index of the first largest value; JAX does not lower a double-precision `argmax` in single precision."""
+    index = jax.lax.iota(jnp.int32, values.size)
+    return jnp.min(jnp.where(values == jnp.max(values), index, values.size - 1))
 
 
 def _without_denormals(logits: Float[Array, "*b n"]) -> Float[Array, "*b n"]:

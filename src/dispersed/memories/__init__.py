@@ -5,12 +5,12 @@ from dispersed.memories.binary import BinaryNetwork, ClassicalHopfield, DenseHop
 from dispersed.memories.extended import Extended
 from dispersed.memories.flat import Box, Segment, Subspace
 from dispersed.memories.gaussian import GaussianMemory
+from dispersed.memories.hopfield_modern import ModernHopfield
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.learned import LearnedMemory
 from dispersed.memories.manifold import manifold
 from dispersed.memories.memory import Denoiser, Held, Memory
 from dispersed.memories.mixture import Mixture
-from dispersed.memories.modern import ModernHopfield
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.memories.reconstructive import ReconstructiveMemory, SumOfCores
