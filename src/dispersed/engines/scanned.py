@@ -226,7 +226,7 @@ class ScannedPatterns(PatternSet):
             answer = function(_of(np.ravel(handle)[0]).patterns, *flat)
 
             def shaped(part: Any, wanted: Any) -> np.ndarray:
-                return np.asarray(part).reshape(*batch, *wanted.shape).astype(wanted.dtype)
+                return np.asarray(part).reshape((*batch, *wanted.shape)).astype(wanted.dtype)
 
             return jax.tree.map(shaped, answer, like)
 
@@ -296,7 +296,7 @@ class ScannedPatterns(PatternSet):
         return jnp.asarray(self.placed.mean, jnp.float32), jnp.asarray(self.placed.spread, jnp.float32)
 
 
-def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> np.ndarray:
+def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:
     return found.log_normaliser - d * (np.log(sigma) + math.log(2 * math.pi) / 2)
 
 
