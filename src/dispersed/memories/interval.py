@@ -38,6 +38,13 @@ def mills(m: Scalar) -> tuple[Scalar, Scalar]:
     return jnp.where(m < 7, ratio, 1 / (far + r)), r
 
 
+def _in_levels(end: Scalar, u: Scalar, sigma: Scalar) -> Scalar:
+    """(end − u)/σ, at most `REACH`."""
+    # The derivative of an infinite quotient is NaN, also where it is not taken.
+    near = (jnp.where(jnp.isfinite(end), end, u) - u) / sigma
+    return jnp.where(jnp.isfinite(end), jnp.clip(near, -REACH, REACH), jnp.copysign(REACH, end).astype(near.dtype))
+
+
 def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Nearest point of [low, high] to u, the excess above, and the posterior mean of the coordinate.
 
@@ -47,7 +54,7 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     bounded = jnp.isfinite(low) & jnp.isfinite(high)
     nearest = jnp.clip(u, low, high)
     # Where u lies beyond the middle, look at the mirror image: then the low end is the near one.
-    a, b = (jnp.clip((end - u) / sigma, -REACH, REACH) for end in (low, high))
+    a, b = (_in_levels(end, u, sigma) for end in (low, high))
     mirrored = a + b < 0
     a, b = jnp.where(mirrored, -b, a), jnp.where(mirrored, -a, b)
     width = jnp.where(bounded, jnp.minimum((high - low) / sigma, 2 * REACH), b - a)
