@@ -23,3 +23,250 @@ def responsibilities(y, log_w, x, sigma):
 
 def denoise(y, log_w, x, sigma):
     return responsibilities(y, log_w, x, sigma) @ np.asarray(y, np.float64)
+
+
+class Gaussians:
+    """Σ_j w_j N(m_j, C_j) in double precision by linear algebra alone; a point is a Gaussian without covariance.
+
+    Every memory is one: patterns are points, shapes are the nodes of a quadrature rule, smoothing adds h²I to every
+    covariance, and what was observed conditions each term by the textbook formula and weighs it by its evidence.
+    `labels` say which terms make up a pattern or a component; weights that do not sum to one are an improper density.
+    """
+
+    def __init__(self, means, log_w=None, covariances=None, labels=None, items=None):
+        self.means = np.asarray(means, float)
+        n, d = self.means.shape
+        self.log_w = np.full(n, -np.log(n)) if log_w is None else np.asarray(log_w, float)
+        self.covariances = np.zeros((n, d, d)) if covariances is None else np.asarray(covariances, float)
+        self.labels = None if labels is None else np.asarray(labels)
+        self.items = items if labels is None or items is not None else int(self.labels.max()) + 1
+
+    def _copy(self, means, log_w, covariances):
+        return Gaussians(means, log_w, covariances, self.labels, self.items)
+
+    @property
+    def dimension(self):
+        return self.means.shape[1]
+
+    @property
+    def points(self):
+        return not self.covariances.any()
+
+    def _terms(self, x, sigma):
+        """Log joint density, denoised state and ∂D/∂x of every term."""
+        x, d = np.asarray(x, float), self.dimension
+        off = x - self.means
+        if self.points:  # the same without solving for thousands of multiples of the identity
+            inverse = np.broadcast_to(np.eye(d) / sigma**2, self.covariances.shape)
+            solved, log_det = off / sigma**2, 2 * d * np.log(sigma)
+        else:
+            spread = self.covariances + sigma**2 * np.eye(d)
+            inverse = np.linalg.inv(spread)
+            solved, log_det = np.linalg.solve(spread, off[..., None])[..., 0], np.linalg.slogdet(spread)[1]
+        joint = self.log_w - np.sum(off * solved, axis=1) / 2 - log_det / 2 - d / 2 * np.log(2 * np.pi)
+        return joint, x - sigma**2 * solved, np.eye(d) - sigma**2 * inverse
+
+    def _posterior(self, x, sigma):
+        joint, means, slopes = self._terms(x, sigma)
+        p = np.exp(joint - joint.max())
+        return p / p.sum(), means, slopes
+
+    def log_density(self, x, sigma):
+        joint = self._terms(x, sigma)[0]
+        return joint.max() + np.log(np.exp(joint - joint.max()).sum())
+
+    def energy(self, x, sigma):
+        return -(sigma**2) * self.log_density(x, sigma)
+
+    def denoise(self, x, sigma):
+        p, means, _ = self._posterior(x, sigma)
+        return p @ means
+
+    def score(self, x, sigma):
+        return (self.denoise(x, sigma) - x) / sigma**2
+
+    def jacobian(self, x, sigma):
+        p, means, slopes = self._posterior(x, sigma)
+        centred = means - p @ means
+        return np.einsum("n,nij->ij", p, slopes) + (p[:, None] * centred).T @ centred / sigma**2
+
+    def hessian(self, x, sigma):
+        return np.eye(self.dimension) - self.jacobian(x, sigma)
+
+    def sigma_slope(self, x, sigma):
+        """∂ log p_σ/∂σ, by the heat equation ∂p/∂σ = σ Δp."""
+        score = self.score(x, sigma)
+        return sigma * (score @ score + (np.trace(self.jacobian(x, sigma)) - self.dimension) / sigma**2)
+
+    def responsibilities(self, x, sigma):
+        return np.bincount(self.labels, self._posterior(x, sigma)[0], self.items)
+
+    def nearest(self, x, sigma):
+        if self.labels is None:
+            return None, None
+        p = self.responsibilities(x, sigma)
+        return p.argmax(), p.max()
+
+    def entropy(self, x, sigma):
+        p = self.responsibilities(x, sigma)
+        return -np.sum(p[p > 0] * np.log(p[p > 0]))
+
+    def project(self, x):
+        """The nearest of all points, or of all affine subspaces that a Gaussian without some direction fills."""
+        off = x - self.means
+        within = self.covariances @ np.linalg.pinv(self.covariances, rcond=1e-12, hermitian=True)
+        points = self.means + np.einsum("nij,nj->ni", within, off)
+        return points[np.argmin(np.sum((points - x) ** 2, axis=1))]
+
+    def moments(self):
+        """Mean and covariance of the memory itself, at σ = 0."""
+        w = np.exp(self.log_w - self.log_w.max())
+        w /= w.sum()
+        mean = w @ self.means
+        off = self.means - mean
+        return mean, np.einsum("n,nij->ij", w, self.covariances) + (w[:, None] * off).T @ off
+
+    def smoothed(self, bandwidth):
+        return self._copy(self.means, self.log_w, self.covariances + bandwidth**2 * np.eye(self.dimension))
+
+    def observed(self, matrix, value, noise):
+        """Given A y + noise ε = value: terms conditioned, and weighed by log N(value; A m, A C Aᵀ + noise² I)."""
+        seen = matrix @ self.covariances @ matrix.T + noise**2 * np.eye(len(matrix))
+        gain = self.covariances @ matrix.T @ np.linalg.inv(seen)
+        off = value - self.means @ matrix.T
+        fit = np.einsum("ni,nij,nj->n", off, np.linalg.inv(seen), off) + np.linalg.slogdet(seen)[1]
+        log_w = self.log_w - fit / 2 - len(matrix) / 2 * np.log(2 * np.pi)
+        means = self.means + np.einsum("nij,nj->ni", gain, off)
+        return self._copy(means, log_w, self.covariances - gain @ matrix @ self.covariances)
+
+    def evidence(self, x, known, noise):
+        log_w = self.observed(np.eye(self.dimension)[known], np.asarray(x, float)[known], noise).log_w
+        return log_w.max() + np.log(np.exp(log_w - log_w.max()).sum())
+
+    def given(self, x, known, noise):
+        """After the entries `known` of x were observed: these as they were given, the others conditioned."""
+        posterior = self.observed(np.eye(self.dimension)[known], np.asarray(x, float)[known], noise)
+        means = np.where(known, x, posterior.means)
+        free = ~known[:, None] & ~known
+        return self._copy(means, posterior.log_w - self.evidence(x, known, noise), posterior.covariances * free)
+
+    def sample(self, rng, count, sigma=0.0):
+        """Independent draws (count, d)."""
+        w = np.exp(self.log_w - self.log_w.max())
+        which = rng.choice(len(w), count, p=w / w.sum())
+        values, vectors = np.linalg.eigh(self.covariances)
+        factors = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+        noise = np.einsum("kij,kj->ki", factors[which], rng.standard_normal((count, self.dimension)))
+        return self.means[which] + noise + sigma * rng.standard_normal((count, self.dimension))
+
+
+def mixture(parts, weights):
+    """Several of them in one, each a component."""
+    weights = np.log(np.asarray(weights, float) / np.sum(weights))
+    return Gaussians(
+        np.concatenate([part.means for part in parts]),
+        np.concatenate([part.log_w + log_w for part, log_w in zip(parts, weights, strict=True)]),
+        np.concatenate([part.covariances for part in parts]),
+        np.concatenate([np.full(len(part.means), k) for k, part in enumerate(parts)]),
+    )
+
+
+def gauss_legendre(low, high, count):
+    """Nodes (count,) and the logarithms of their weights, which sum to `high` − `low`."""
+    at, weight = np.polynomial.legendre.leggauss(count)
+    return low + (at + 1) / 2 * (high - low), np.log(weight / 2 * (high - low))
+
+
+def grid(low, high, count, proper=True):
+    """Nodes of a box (k,), fixed units included, and their log weights; per unit of volume if it is not `proper`."""
+    axes, weights = [], []
+    for a, b in zip(low, high, strict=True):
+        nodes, log_w = (np.array([a]), np.zeros(1)) if a == b else gauss_legendre(a, b, count)
+        axes.append(nodes)
+        weights.append(log_w - np.log(b - a) if proper and a != b else log_w)
+    nodes = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    return nodes, sum(axis.ravel() for axis in np.meshgrid(*weights, indexing="ij"))
+
+
+class BinaryNetwork:
+    """±1 units with the energy −h(Σ_j F(xᵀy_j)), unit by unit; of the classical network F(a) = a²/2."""
+
+    def __init__(self, patterns, interaction, h=lambda total: total, scale=1.0, diagonal=0.0):
+        self.patterns, self.interaction, self.h = np.asarray(patterns, float), interaction, h
+        self.scale, self.diagonal = scale, diagonal
+
+    def energy(self, x):
+        return self.diagonal * (x @ x) / 2 - self.h(np.sum(self.interaction(self.patterns @ x / self.scale)))
+
+    def field(self, x):
+        """Σ_j F(… + y_ji) − F(… − y_ji) of every unit i, all others as they are."""
+        fields = []
+        for i, stored in enumerate(self.patterns.T):
+            rest = self.patterns @ x - stored * x[i]
+            fields.append(np.sum(self.interaction(rest + stored) - self.interaction(rest - stored)))
+        return np.array(fields)
+
+    def update(self, x):
+        field = self.field(x)
+        return np.where(field == 0, np.where(x < 0, -1.0, 1.0), np.sign(field))
+
+    def responsibilities(self, x):
+        part = np.maximum(self.interaction(self.patterns @ x), 0)
+        return part / part.sum()
+
+    def nearest(self, x):
+        index = np.argmax(self.patterns @ x)
+        return index, self.responsibilities(x)[index]
+
+
+class ContinuousNetwork:
+    """E(x) = −log(Σ_j exp(β xᵀy_j))/β + ‖x‖²/2 (Eq. 5)."""
+
+    def __init__(self, patterns, beta):
+        self.patterns, self.beta = np.asarray(patterns, float), beta
+
+    def energy(self, x):
+        return x @ x / 2 - np.log(np.sum(np.exp(self.beta * self.patterns @ x))) / self.beta
+
+    def responsibilities(self, x):
+        p = np.exp(self.beta * self.patterns @ x)
+        return p / p.sum()
+
+    def update(self, x):
+        return self.responsibilities(x) @ self.patterns
+
+    def nearest(self, x):
+        index = np.argmin(np.sum((self.patterns - x) ** 2, axis=1))
+        return index, self.responsibilities(x)[index]
+
+
+class HeldNetwork:
+    """A memory at one noise level as a network."""
+
+    def __init__(self, memory, sigma):
+        self.memory, self.sigma = memory, sigma
+
+    def energy(self, x):
+        return self.memory.energy(x, self.sigma)
+
+    def update(self, x):
+        return self.memory.denoise(x, self.sigma)
+
+    def nearest(self, x):
+        return self.memory.nearest(x, self.sigma)
+
+
+class ClampedNetwork:
+    """A network some of whose units are held at given values."""
+
+    def __init__(self, network, x, known):
+        self.network, self.x, self.known = network, x, known
+
+    def energy(self, x):
+        return self.network.energy(x)
+
+    def update(self, x):
+        return np.where(self.known, self.x, self.network.update(x))
+
+    def nearest(self, x):
+        return self.network.nearest(x)
