@@ -18,7 +18,7 @@ from dispersed.engines.dataset_statistics import (
     with_extents,
     without_extents,
 )
-from dispersed.engines.online_softmax import EncodedRows
+from dispersed.engines.online_softmax import FEW_PATTERNS, EncodedRows
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
@@ -98,9 +98,11 @@ class PlacedPatterns:
         if resident:
             self._resident = list(self._blocks())
         self.statistics = self._first_pass()
-        if self.statistics.exponent:
+        # Few patterns always have both, so that all such sets have their programs in common.
+        few = self.total <= FEW_PATTERNS
+        if self.statistics.exponent or few:
             self._factor = np.asarray(self.statistics.factor, np.float32)
-        if self.statistics.centre.any():
+        if self.statistics.centre.any() or few:
             self._centre = self.statistics.centre.astype(np.float32)
         if self._resident is not None:
             self._resident = [
@@ -163,7 +165,7 @@ class PlacedPatterns:
         n, d = self.shape
         small = self._resident is None or n <= self.options.block_patterns
         # The scale of an int8 code is a normal number: patterns that need another unit are left as they are.
-        if small or self._factor is not None or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
+        if small or self.statistics.exponent or self.encoding.row_bytes(d) <= Int8().row_bytes(d):
             return None
 
         def shortened(block: Block) -> tuple[Block, Array]:
@@ -221,7 +223,7 @@ class PlacedPatterns:
     def internal_patterns(self, indices: np.ndarray) -> np.ndarray:
         """The same in internal units."""
         y = self.patterns(indices)
-        return y if self._factor is None else y * self._factor
+        return y * self._factor if self.statistics.exponent else y
 
     @property
     def mean(self) -> np.ndarray:

@@ -28,7 +28,7 @@ def logit_error(
     d: int, dtype: Any, beta: Any, x_norm: Any, radius: float, log_weight: float, flush: float
 ) -> np.ndarray:
     """The most by which a logit can be off, for every state, (b,); infinite where it might overflow."""
-    beta, x_norm = np.asarray(beta, float), np.asarray(x_norm, float)
+    beta, x_norm, radius = np.asarray(beta, float), np.asarray(x_norm, float), np.float64(radius)
     tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     with np.errstate(over="ignore"):
         size = beta * (x_norm * radius + radius**2 / 2)
@@ -79,5 +79,5 @@ def log_sum_bound(log_sum: Any, max_logit: Any, n: int, logit: Any, terms: int, 
     e, s = relative_errors(logit, terms, dtype)
     known = (e < 1) & (s < 1)
     # What underflowed was smaller than the smallest number, and its logit may have been off as well.
-    lost = max_logit + np.log(n * np.finfo(dtype).tiny) + np.where(known, logit, 0)
+    lost = max_logit + np.log(n * float(np.finfo(dtype).tiny)) + np.where(known, logit, 0)
     return np.where(known, np.logaddexp(log_sum - np.log(np.where(known, (1 - e) * (1 - s), 1)), lost), np.inf)
