@@ -11,6 +11,7 @@ in double precision: in single precision they would be off by more than a nat wh
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 from dispersed.types import Array, Float, Patterns, State
 
@@ -23,6 +24,11 @@ def unit_precision_logits(
     y: Patterns, log_w: Float[Array, " n"], x: State, precision: Float[Array, " d"]
 ) -> Float[Array, " n"]:
     """The logits ℓ_j of one state less the largest of them; a unit of precision 0 may hold any number."""
+    return _batched(y, log_w, x[None], precision[None])[0]
+
+
+@custom_vmap
+def _batched(y, log_w, x: Float[Array, "b d"], precision: Float[Array, "b d"]) -> Float[Array, "b n"]:
     n, d = y.shape
     largest = np.finfo(y.dtype).max
     with jax.enable_x64(True):
@@ -31,17 +37,30 @@ def unit_precision_logits(
 
         def part(rows: Array) -> Array:
             step = jax.lax.convert_element_type(rows, jnp.float64) - centre
-            return step @ (a * z) - (step * step) @ a / 2
+            return (a * z) @ step.T - a @ (step * step).T / 2
 
-        if n <= ROWS:
-            found = part(y)
-        else:
-            whole = n // ROWS * ROWS
-            found = jax.lax.map(part, y[:whole].reshape(-1, ROWS, d)).reshape(-1)
-            found = jnp.concatenate([found, part(y[whole:])])
-        logits = found + log_w
-        logits = jnp.maximum(logits - jnp.max(logits), -largest / 4)
+        whole = n // ROWS * ROWS
+        logits = part(y[whole:])
+        if whole:
+            chunks = jax.lax.map(part, y[:whole].reshape(-1, ROWS, d))
+            logits = jnp.concatenate([jnp.moveaxis(chunks, 0, 1).reshape(len(x), whole), logits], axis=1)
+        logits += log_w
+        logits = jnp.maximum(logits - jnp.max(logits, axis=1, keepdims=True), -largest / 4)
         return jax.lax.convert_element_type(logits, y.dtype)
+
+
+@_batched.def_vmap
+def _(size, batched, y, log_w, x, precision):
+    arguments = tuple(
+        part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
+        for part, is_batched in zip((y, log_w, x, precision), batched, strict=True)
+    )
+    if batched[0] or batched[1]:
+        return jax.lax.map(lambda one: _batched(*one), arguments), True
+    # Batching rules of single operations would be applied outside of double precision: one product serves all states.
+    states = (part.reshape(-1, part.shape[-1]) for part in arguments[2:])
+    logits = _batched(y, log_w, *states)
+    return logits.reshape(size, -1, logits.shape[-1]), True
 
 
 @unit_precision_logits.defjvp
