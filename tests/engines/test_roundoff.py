@@ -120,10 +120,10 @@ def test_a_sum_is_at_most_its_bound():
     bound = log_sum_bound(np.log(computed), np.array([-1e30]), n, logit, terms, np.float32)
     np.testing.assert_allclose(bound, np.log(true), atol=1e-12)
     # All n terms were flushed, and each was as much more as its logit may be off.
-    lost = np.log(n * TINY) + 7.0 + 0.05
+    lost = np.array([np.log(n * TINY) + 7.0 + 0.05])
     bound = log_sum_bound(np.array([-np.inf]), np.array([7.0]), n, logit, terms, np.float32)
     np.testing.assert_allclose(bound, lost, rtol=1e-12)
-    both = log_sum_bound(np.array([lost[0]]), np.array([7.0]), n, logit, terms, np.float32)
+    both = log_sum_bound(lost, np.array([7.0]), n, logit, terms, np.float32)
     np.testing.assert_allclose(both, np.logaddexp(lost - np.log((1 - e) * (1 - s)), lost), rtol=1e-12)
     assert log_sum_bound(np.array([0.0]), np.array([0.0]), n, np.array([0.7]), terms, np.float32) == np.inf
     assert log_sum_bound(np.array([0.0]), np.array([0.0]), n, logit, 2**24, np.float32) == np.inf

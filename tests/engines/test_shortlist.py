@@ -21,6 +21,9 @@ from dispersed.engines.shortlist import (
 from tests.engines.oracle import exact
 
 N, D = 200, 5
+look = jax.jit(shortlist_posterior)
+basin = jax.jit(in_certified_basin)
+tail_at = jax.jit(log_tail_mass_at)
 
 
 @pytest.fixture
@@ -52,7 +55,6 @@ def shortlist(y, x, sigma, log_w=None, tail=-np.inf, distance=FAR):
 
 
 def test_the_tail_stays_below_its_bound_wherever_the_state_goes(split, rng):
-    bound = jax.jit(log_tail_mass_at)
     tight = []
     for sigma in (0.3, 1.0, 5.0):
         short, patterns, log_w, out = split(sigma, 40)
@@ -60,10 +62,10 @@ def test_the_tail_stays_below_its_bound_wherever_the_state_goes(split, rng):
             level = sigma * rng.uniform(0.02, 1)
             x = np.asarray(short.x) + rng.exponential(0.5) * sigma * rng.normal(size=D) / np.sqrt(D)
             truth = np.logaddexp.reduce(log_w[out] - np.sum((patterns[out] - x) ** 2, axis=1) / (2 * level**2))
-            most = float(bound(short, jnp.asarray(x), jnp.asarray(level)))
+            most = float(tail_at(short, jnp.asarray(x), jnp.asarray(level)))
             assert truth <= most + 1e-9
             tight.append(most - truth)
-        assert bound(short, short.x, short.sigma) == short.log_tail_mass
+        assert tail_at(short, short.x, short.sigma) == short.log_tail_mass
     assert np.median(tight) < 60
 
 
@@ -108,12 +110,11 @@ def test_along_the_flow_to_a_pattern_the_others_only_fade(split):
     ratios = []
     for s in np.linspace(1, 0.01, 30):
         x, sigma = c + s * (short.x - c), s * short.sigma
-        ratios.append(float(log_tail_mass_at(short, x, sigma) + jnp.sum((x - c) ** 2) / (2 * sigma**2)))
+        ratios.append(float(tail_at(short, x, sigma) + jnp.sum((x - c) ** 2) / (2 * sigma**2)))
     assert (np.diff(ratios) < 1e-9).all()
 
 
 def test_the_posterior_is_that_of_all_within_its_bound(split, rng):
-    look = jax.jit(shortlist_posterior)
     for sigma, keep in ((0.3, 20), (1.0, 100), (1.0, N - 1)):
         short, patterns, log_w, _ = split(sigma, keep)
         for level in (sigma, 0.7 * sigma, 0.1 * sigma):
@@ -132,7 +133,7 @@ def test_what_an_excluded_pattern_can_do_is_attained(x64, weight):
     y, out = np.array([[1.0, 0.0]]), np.array([[-1.0, 0.0]])
     x, sigma = np.array([0.0, 0.0]), 1.0
     short = shortlist(y, x, sigma, tail=np.log(weight) - 0.5, distance=1.0)
-    seen = shortlist_posterior(short, short.x, short.sigma, ball(np.concatenate([y, out])))
+    seen = look(short, short.x, short.sigma, ball(np.concatenate([y, out])))
     true = (y[0] + weight * out[0]) / (1 + weight)
     moved = np.linalg.norm(np.asarray(seen.mean) - true)
     assert moved <= seen.bound < moved * (1 + 1e-9) + 1e-14
@@ -180,7 +181,7 @@ def test_every_term_of_the_bound(x64, rng, name, tail):
     x = move * rng.normal(size=6)
     tail = tail - np.sum((x - y) ** 2, axis=1).min() / (2 * sigma**2) if tail > -np.inf else tail
     short = shortlist(y, x, sigma, log_w, tail, 1.0)
-    seen = shortlist_posterior(short, short.x, short.sigma, EnclosingBall(*map(jnp.asarray, (x * 0, 4.0, flush))))
+    seen = look(short, short.x, short.sigma, EnclosingBall(*map(jnp.asarray, (x * 0, 4.0, flush))))
     with np.errstate(over="ignore", invalid="ignore"):
         errors, bound = formula(y, log_w, x, sigma, flush, tail, x * 0, 4.0)
     np.testing.assert_allclose(seen.errors, errors, rtol=1e-6)
@@ -195,10 +196,10 @@ def test_patterns_without_weight_are_no_part_of_it(x64):
     y = np.array([[5.0, 0.0], [1.0, 0.0], [0.0, 0.0], [5.0, 0.0]])
     log_w = np.array([0.0, 0.0, -np.inf, -np.inf])
     short = shortlist(y, np.zeros(2), 1.0, log_w)
-    seen = shortlist_posterior(short, short.x, short.sigma, ball(y))
+    seen = look(short, short.x, short.sigma, ball(y))
     assert seen.lead == 1
     assert seen.bound < 1e-13
-    assert in_certified_basin(short, seen, short.x, short.sigma, ball(y))
+    assert basin(short, seen, short.x, short.sigma, ball(y))
 
 
 @pytest.fixture
@@ -214,13 +215,13 @@ def decide():
 def test_a_shorter_shortlist_holds_its_bounds(split):
     short, patterns, log_w, _ = split(1.0, 120)
     x, sigma = short.x * 0.98, jnp.asarray(0.8)
-    seen = shortlist_posterior(short, x, sigma, ball(patterns))
+    seen = look(short, x, sigma, ball(patterns))
     one = jax.tree.map(lambda a: np.asarray(a)[None], (short, x, sigma, seen))
     few = jax.tree.map(lambda a: a[0], shortened(*one, 30, 0.0))
     out = np.setdiff1d(np.arange(N), few.index)
     for y, level in ((x, 0.8), (x * 0.99, 0.5), (x * 0.9, 0.3)):
         terms = log_w[out] - np.sum((patterns[out] - np.asarray(y)) ** 2, axis=1) / (2 * level**2)
-        assert np.logaddexp.reduce(terms) <= log_tail_mass_at(few, jnp.asarray(y), jnp.asarray(level)) + 1e-9
+        assert np.logaddexp.reduce(terms) <= tail_at(few, jnp.asarray(y), jnp.asarray(level)) + 1e-9
     # What had been excluded before is known less well after the move; what is excluded now, exactly.
     here = np.setdiff1d(np.asarray(short.index), few.index)
     terms = log_w[here] - np.sum((patterns[here] - np.asarray(x)) ** 2, axis=1) / (2 * 0.8**2)
