@@ -1,4 +1,4 @@
-"""Imports run one way, from the command line at the top down to types, storage and memories."""
+"""Imports run one way, from the command line at the top down to memories, engines, storage and types."""
 
 import ast
 from pathlib import Path
@@ -8,10 +8,10 @@ import dispersed
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
-    {"atomic", "display", "files", "keys", "machine", "noise"},
+    {"posterior", "atomic", "display", "files", "keys", "machine", "noise"},
     {"storage"},
-    {"memories", "processes"},
     {"engines"},
+    {"memories", "processes"},
     {"dynamics"},
     {"learning", "diagnostics"},
     {"capacities"},
