@@ -90,7 +90,8 @@ class ShardedPatterns(PatternSet):
         self.spread = jnp.asarray(np.sqrt(w @ np.sum((patterns - mean) ** 2, axis=1)), jnp.float32)
 
     def __reduce__(self) -> tuple:
-        return ShardedPatterns, (self.given, np.asarray(self.patterns), np.asarray(self.log_weights, float))
+        prior = None if self.weights_of_rows is None else np.asarray(self.log_weights, float)
+        return ShardedPatterns, (self.given, np.asarray(self.patterns), prior)
 
     @property
     def shape(self) -> tuple[int, int]:

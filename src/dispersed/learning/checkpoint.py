@@ -19,18 +19,26 @@ import jax
 import numpy as np
 
 from dispersed.atomic import write_atomically
-from dispersed.memories import Denoiser
+from dispersed.engines.scanned import ScannedPatterns
+from dispersed.memories import AssociativeMemory
 from dispersed.validation import InputError
 
 FORMAT = "dispersed arrays 1"
 
 
-def save(path: str | Path, memory: Denoiser) -> Path:
-    """Write the arrays of a memory, trained or not, to a file that is complete or absent."""
+def save(path: str | Path, memory: AssociativeMemory) -> Path:
+    """Write the arrays of a memory or network, trained or not, to a file that is complete or absent.
+
+    Raises `InputError` for patterns that are scanned, which are no arrays of the memory.
+    """
+    for part in jax.tree.leaves(memory, is_leaf=lambda node: isinstance(node, ScannedPatterns)):
+        if isinstance(part, ScannedPatterns):
+            given = f"got patterns held by {part.engine}, which are no arrays of the memory"
+            raise InputError("memory", given, "save_patterns and PatternStore write patterns, and pickle any memory")
     return _write(Path(path), "memory", memory, {})
 
 
-def load(path: str | Path, like: Denoiser) -> Denoiser:
+def load(path: str | Path, like: AssociativeMemory) -> AssociativeMemory:
     """The memory that `save` wrote; `like` has its structure and shapes, its values do not matter.
 
     Raises `InputError` naming what differs for a file of other shapes, a truncated or damaged one.
