@@ -93,8 +93,8 @@ def _patterns(**arguments):
 
 def _stored(encoding: Encoding, y: np.ndarray = Y):
     def make(offset=0.0):
-        moved = y if isinstance(encoding, Bits) else y + offset
-        return PatternMemory(InMemory((-moved if isinstance(encoding, Bits) and offset else moved), encoding))
+        moved = turned(offset) if isinstance(encoding, Bits) else y + offset
+        return PatternMemory(InMemory(moved, encoding))
 
     return make
 
@@ -202,6 +202,10 @@ def _sum_of_cores() -> Gaussians:
     )
 
 
+def saturating(overlaps):
+    return jnp.arctan(overlaps)
+
+
 class Signs(eqx.Module):
     """The denoiser of independent ±1 units, scaled, as a trained network would predict it."""
 
@@ -226,7 +230,7 @@ def _corners() -> Gaussians:
 
 def turned(offset: float) -> np.ndarray:
     """The ±1 patterns, or other ones."""
-    return -SIGNS if offset else SIGNS
+    return np.roll(SIGNS, 1, axis=1) if offset else SIGNS
 
 
 def curve(u):
@@ -280,11 +284,11 @@ CASES: dict[str, Case] = {
         _patterns(weights=WEIGHTS, engine=Scanned()), lambda: points(Y, WEIGHTS), single=True
     ),
     "scanned float16": Case(
-        _stored(Float16()), _stored_oracle(Float16()), traced=False, completes=False, single=True
+        _stored(Float16()), _stored_oracle(Float16()), completes=False, single=True
     ),
-    "scanned int8": Case(_stored(Int8()), _stored_oracle(Int8()), traced=False, completes=False, single=True),
+    "scanned int8": Case(_stored(Int8()), _stored_oracle(Int8()), completes=False, single=True),
     "scanned bits": Case(
-        _stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), traced=False, completes=False, single=True
+        _stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), completes=False, single=True
     ),
     "manifold": Case(lambda offset=0.0: manifold(curve, [offset], [2.0 + offset], 40), _curve_oracle),
     "segment": Case(lambda offset=0.0: Segment(MIDDLE + offset, Y[1]), _segment, NO_LIST, gap=0.05),
@@ -350,13 +354,13 @@ CASES: dict[str, Case] = {
     "observed scanned patterns": Case(
         observed(_stored(Float16())),
         lambda: ObservedOracle(_stored_oracle(Float16())()),
-        DENOISER - {"jacobian"},
+        DENOISER,
         completes=False,
         single=True,
     ),
 }
 if hasattr(engines, "Sharded"):
-    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, single=True)
+    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True)
 
 NETWORKS: dict[str, Case] = {
     "classical": Case(
@@ -380,7 +384,7 @@ NETWORKS: dict[str, Case] = {
         NETWORK | {"responsibilities"},
     ),
     "dense of a function": Case(
-        lambda offset=0.0: DenseHopfield(turned(offset), jnp.arctan),
+        lambda offset=0.0: DenseHopfield(turned(offset), saturating),
         lambda: oracle.BinaryNetwork(SIGNS, np.arctan),
         NETWORK | {"responsibilities"},
     ),

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import dispersed
 from dispersed import InputError, Memory, OneStep, recall
 from dispersed.learning import load, save
 from dispersed.memories import Denoiser, Held, Network, PatternMemory
@@ -309,7 +308,7 @@ def test_conditioning_is_bayes_rule(x64, name):
     without = np.where(KNOWN, SEEN, np.nan)
     close(memory.evidence(without, KNOWN, TAU), truth.evidence(SEEN, KNOWN, TAU), 1e-7)
     found = memory.given(SEEN, KNOWN, TAU).denoise(X, 0.5)
-    np.testing.assert_array_equal(np.asarray(found)[:, KNOWN], np.broadcast_to(SEEN[KNOWN], (3, 2)))
+    np.testing.assert_allclose(np.asarray(found)[:, KNOWN], np.broadcast_to(SEEN[KNOWN], (3, 2)), rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name in INSIDE or not CASES[name].traced])
@@ -349,7 +348,7 @@ def test_the_prior_start_is_the_prior(x64, name):
     if case.completes and case.proper:
         start, level = memory.given(SEEN, KNOWN, TAU).prior_start()
         mean, covariance = truth.given(SEEN, KNOWN, TAU).moments()
-        assert float(level) >= 10 * np.sqrt(np.trace(covariance)) * (1 - 1e-6)
+        assert float(level) >= 10 * np.sqrt(np.trace(covariance)) * (1 - 1e-6) - 1e-12
         assert np.linalg.norm(start - mean) <= float(level) / 5 + 1e-6
 
 
@@ -397,7 +396,7 @@ def test_saved_and_loaded(name, tmp_path):
         again = load(path, other)
     except InputError as error:
         assert "\n" not in str(error)
-        assert not isinstance(memory, dispersed.LearnedMemory)
+        assert "scanned" in name
         return
     assert same(numbers(again), expected)
     del memory

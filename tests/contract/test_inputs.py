@@ -1,0 +1,221 @@
+"""What may be given to a memory: arrays of every kind and precision, no states, extreme levels; and real signatures."""
+
+import inspect
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from dispersed import (
+    Box,
+    ClassicalHopfield,
+    DenseHopfield,
+    GaussianMemory,
+    InputError,
+    Mixture,
+    ModernHopfield,
+    PatternMemory,
+    ReconstructiveMemory,
+    Segment,
+    Smoothed,
+    Sphere,
+    Subspace,
+    SumOfCores,
+)
+from dispersed.engines import Scanned
+from dispersed.memories import Network
+
+from . import cases
+from .cases import CASES, CORE, CORES, FACTOR, MIDDLE, NETWORKS, PLANE, SIGNS, WEIGHTS, D, Y, first_unit
+
+FORMS = {
+    "float16": lambda a: np.asarray(a, np.float16),
+    "bfloat16": lambda a: jnp.asarray(a, jnp.bfloat16),
+    "bfloat16 of NumPy": lambda a: np.asarray(jnp.asarray(a, jnp.bfloat16)),
+    "float64": lambda a: np.asarray(a, np.float64),
+    "big-endian": lambda a: np.asarray(a, ">f4"),
+    "big-endian double": lambda a: np.asarray(a, ">f8"),
+    "long double": lambda a: np.asarray(a, np.longdouble),
+    "without a mask": lambda a: np.ma.masked_array(a),
+    "list": lambda a: np.asarray(a).tolist(),
+    "tuple": lambda a: tuple(np.asarray(a).tolist()),
+    "not contiguous": lambda a: np.asarray(np.repeat(a, 2, axis=-1), np.float32)[..., ::2],
+    "pandas": lambda a: pandas.DataFrame(a) if np.ndim(a) == 2 else pandas.Series(a) if np.ndim(a) else a,
+    "PyTorch": lambda a: torch.tensor(np.asarray(a), dtype=torch.float32),
+    "PyTorch double": lambda a: torch.tensor(np.asarray(a), dtype=torch.float64, requires_grad=True),
+    "PyTorch half": lambda a: torch.tensor(np.asarray(a), dtype=torch.float16),
+    "PyTorch bfloat16": lambda a: torch.tensor(np.asarray(a), dtype=torch.bfloat16),
+}
+BUILT = {
+    "patterns": lambda c: PatternMemory(c(Y)),
+    "weighted patterns": lambda c: PatternMemory(c(Y), c(np.round(8 * WEIGHTS))),
+    "scanned": lambda c: PatternMemory(c(Y), engine=Scanned()),
+    "segment": lambda c: Segment(c(MIDDLE), c(Y[1])),
+    "box": lambda c: Box(c(MIDDLE), c(MIDDLE + 1)),
+    "subspace": lambda c: Subspace(c(MIDDLE), c(PLANE), c(np.array([-1.0, -0.5])), c(np.array([0.5, 1.0]))),
+    "sphere": lambda c: Sphere(c(MIDDLE), c(np.array(0.875)), c(PLANE)),
+    "gaussian": lambda c: GaussianMemory(c(MIDDLE), c(FACTOR)),
+    "covariance": lambda c: GaussianMemory.from_covariance(c(MIDDLE), c(np.eye(D))),
+    "mixture": lambda c: Mixture([PatternMemory(c(Y)), Segment(c(MIDDLE), c(Y[1]))], c(np.array([1.0, 3.0]))),
+    "smoothed": lambda c: Smoothed(PatternMemory(c(Y)), c(np.array(0.375))),
+    "cores": lambda c: ReconstructiveMemory(GaussianMemory(c(MIDDLE), c(FACTOR)), c(CORE), c(CORES)),
+    "sum of cores": lambda c: SumOfCores(PatternMemory(c(Y)), first_unit, c(CORES)),
+    "classical": lambda c: ClassicalHopfield(c(SIGNS)),
+    "dense": lambda c: DenseHopfield(c(SIGNS)),
+    "modern": lambda c: ModernHopfield(c(Y), c(np.array(1.5))),
+}
+ONE_STATE = np.array([0.625, 0.25, -0.5], np.float32)
+
+
+def arrays(memory):
+    parts = [memory.patterns, memory.log_weights] if isinstance(memory, PatternMemory) else jax.tree.leaves(memory)
+    return [part for part in parts if isinstance(part, jax.Array | np.ndarray)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", BUILT)
+def test_arrays_of_every_kind_and_precision(kind, form):
+    """Half precision is promoted, wider ones are narrowed: the memory is the same as of single precision."""
+    found, expected = (arrays(BUILT[kind](c)) for c in (FORMS[form], lambda a: np.asarray(a, np.float32)))
+    assert len(found) == len(expected)
+    for array, wanted in zip(found, expected, strict=True):
+        assert array.dtype == wanted.dtype
+        np.testing.assert_allclose(array, wanted, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["patterns", "scanned", "modern"])
+def test_states_of_every_kind_and_precision(kind, form):
+    memory = BUILT[kind](lambda a: np.asarray(a, np.float32))
+    evaluate = memory.update if isinstance(memory, Network) else lambda x: memory.denoise(x, 0.5)
+    found = evaluate(FORMS[form](ONE_STATE))
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, evaluate(ONE_STATE))
+
+
+def test_whole_numbers_and_booleans():
+    whole = np.array([[1, 0, 2], [0, 3, 1]])
+    for dtype in (np.int8, np.int64, np.uint8, bool):
+        expected = PatternMemory(whole.astype(dtype).astype(np.float32))
+        found = PatternMemory(whole.astype(dtype))
+        np.testing.assert_array_equal(found.patterns, expected.patterns)
+        state = np.array([1, 0, 1]).astype(dtype)
+        np.testing.assert_array_equal(found.denoise(state, 1), expected.denoise(state.astype(np.float32), 1.0))
+
+
+MASKED = np.ma.masked_array(Y, np.eye(5, 3, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [MASKED, Y * 1j, Y.astype(str), np.array(Y, object), Y.astype("m8[s]"), Y.astype("M8[s]"), [[1.0], [1.0, 2.0]], None],
+    ids=["masked", "complex", "text", "objects", "durations", "dates", "ragged", "none"],
+)
+@pytest.mark.parametrize("build", [PatternMemory, ClassicalHopfield, lambda y: PatternMemory(y, engine=Scanned())])
+def test_what_is_no_array_of_numbers_gets_one_line(build, patterns):
+    with pytest.raises(InputError) as error:
+        build(patterns)
+    assert "\n" not in str(error.value)
+
+
+def traced(memory, x, sigma):
+    """The result types of the methods, without computing them."""
+    if isinstance(memory, Network):
+        return jax.eval_shape(memory.update, x)
+    names = ("denoise", "log_density", "energy") if hasattr(memory, "log_density") else ("denoise", "score")
+    return jax.eval_shape(lambda x, sigma: [getattr(memory, name)(x, sigma) for name in names], x, sigma)
+
+
+@pytest.mark.parametrize("name", {**CASES, **NETWORKS})
+def test_memory_and_cue_meet_in_the_wider_precision(name):
+    """A memory of single precision with states in double, and the other way round."""
+    case = {**CASES, **NETWORKS}[name]
+    narrow = case.make()
+    with jax.enable_x64(True):
+        wide = case.make()
+        single, double = (jnp.asarray(ONE_STATE, dtype) for dtype in (jnp.float32, jnp.float64))
+        for memory, x, expected in ((narrow, double, jnp.float64), (wide, single, None), (narrow, single, jnp.float32)):
+            for level in (0.5, np.float64(0.5), np.float32(0.5)):
+                for part in jax.tree.leaves(traced(memory, x, jnp.asarray(level))):
+                    assert part.dtype in ((jnp.float32, jnp.float64) if expected is None else (expected,))
+
+
+@pytest.mark.parametrize("name", {**CASES, **NETWORKS})
+def test_no_states_are_no_results(name):
+    memory = {**CASES, **NETWORKS}[name].make()
+    nothing = np.zeros((0, D), np.float32)
+    found = memory.update(nothing) if isinstance(memory, Network) else memory.denoise(nothing, 0.5)
+    assert found.shape == (0, D)
+
+
+EXTREMES = np.stack([ONE_STATE, np.full(D, 1e30, np.float32)])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_levels_at_both_ends_and_far_states_give_numbers(name):
+    case = CASES[name]
+    memory = case.make()
+    low, high = 2e-19, 1e19
+    sigma = np.array([[low], [1.0], [high]], np.float32)
+    methods = {"denoise", "score"} | ({"energy", "log_density"} & case.does)
+
+    def program(memory, x, sigma):
+        return {name: getattr(memory, name)(x, sigma) for name in methods}
+
+    found = {k: np.asarray(v) for k, v in eqx.filter_jit(program)(memory, EXTREMES, sigma).items()}
+    for method, array in found.items():
+        assert not np.isnan(array).any(), method
+        assert np.isfinite(array[:, 0]).all(), method
+        if method != "log_density":  # beyond the range of single precision at a distance of 1e30
+            assert np.isfinite(array).all(), method
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.inf, 1e-20, 1e20, [0.5, 0.5], "0.5", None])
+@pytest.mark.parametrize("name", ["patterns", "scanned", "segment", "mixture", "learned pattern"])
+def test_levels_outside_their_domain_get_one_line(name, sigma):
+    with pytest.raises(InputError, match="sigma") as error:
+        CASES[name].make().denoise(np.zeros((3, D)), sigma)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", {**CASES, **NETWORKS})
+@pytest.mark.parametrize("x", [np.zeros(D + 1), 0.0, np.full(D, np.nan), np.full(D, 1e39), ["a"] * D, np.zeros((D, 0))])
+def test_states_that_are_none_get_one_line(name, x):
+    memory = {**CASES, **NETWORKS}[name].make()
+    with pytest.raises(InputError, match="^x: ") as error:
+        memory.update(x) if isinstance(memory, Network) else memory.denoise(x, 0.5)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", sorted(cases.classes(), key=lambda kind: kind.__name__))
+def test_public_methods_have_names_types_and_help(kind):
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        signature = inspect.signature(method)
+        assert signature.return_annotation is not inspect.Signature.empty, name
+        for parameter in list(signature.parameters.values())[1:]:
+            assert parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY), (name, parameter)
+            assert parameter.annotation is not parameter.empty, (name, parameter)
+        assert inspect.getdoc(method), name
+
+
+@pytest.mark.parametrize("name", ["patterns", "weighted patterns", "scanned", "mixture", "cores"])
+def test_a_posterior_names_no_more_than_there_are(name):
+    memory = CASES[name].make()
+    n = memory.responsibilities(ONE_STATE, 0.5).size
+    found = memory.posterior(ONE_STATE, 0.5, leading=n + 3)
+    index, p = np.asarray(found.index), np.asarray(found.responsibilities)
+    named = index >= 0
+    assert sorted(index[named]) == sorted(set(index[named]))
+    assert index.max() < n
+    np.testing.assert_allclose(p[named].sum(), 1, rtol=1e-5)
+    assert (np.diff(p[named]) <= 0).all()
+    np.testing.assert_allclose(found.effective_number, np.exp(found.entropy), rtol=1e-6)
+    for wrong in (0, -1, 2.5, True):
+        with pytest.raises(InputError, match="leading"):
+            memory.posterior(ONE_STATE, 0.5, leading=wrong)
