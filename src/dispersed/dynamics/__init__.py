@@ -8,6 +8,7 @@ from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator, OneStep
 from dispersed.dynamics.flow import ProbabilityFlow, ReverseSDE
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.dynamics.noise_level import NoiseLevel, estimate_sigma
 from dispersed.dynamics.posterior import Posterior, recall_many
 from dispersed.dynamics.recall import recall
 
@@ -20,6 +21,7 @@ __all__ = [
     "Dynamics",
     "ExponentialIntegrator",
     "Iteration",
+    "NoiseLevel",
     "OneStep",
     "Outcome",
     "Posterior",
@@ -27,6 +29,7 @@ __all__ = [
     "Recall",
     "Reliability",
     "ReverseSDE",
+    "estimate_sigma",
     "recall",
     "recall_many",
     "reliability",

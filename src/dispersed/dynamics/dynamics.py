@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import MOST, gallery, one_line, place
+from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.memories import AssociativeMemory, Denoiser, Network
 from dispersed.memories.associative_memory import in_precision
 from dispersed.processes import VP, Process
@@ -71,6 +72,8 @@ class Recall(eqx.Module):
     """The noise level of each state of the trajectory."""
     certificate: Certificate | None = None
     """How exact it is; of `CertifiedFlow` alone."""
+    estimate: NoiseLevel | None = None
+    """The noise level of each cue, estimated; None where it was given."""
 
     @property
     def converged(self) -> Bool[Numbers, "..."]:
@@ -94,7 +97,8 @@ class Recall(eqx.Module):
         shape = f"{' × '.join(map(str, batch))} states" if batch else "one state"
         cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
         share = float(self.converged.mean()) if self.converged.size else 1.0
-        return f"Recall({shape} of {d} units, {share:.1%} converged{cost}, {place(self.x)})"
+        estimated = "" if self.estimate is None else ", noise level estimated"
+        return f"Recall({shape} of {d} units, {share:.1%} converged{cost}{estimated}, {place(self.x)})"
 
     def _repr_html_(self) -> str | None:
         """The recalled states as pictures, or in a table, with what was recalled; for notebooks."""

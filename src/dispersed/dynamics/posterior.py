@@ -8,6 +8,7 @@ so many runs of the same cue recall a distribution. It is returned beside the ex
 entropy and the leading alternatives: what a memory needs to say "I don't know".
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,11 +20,13 @@ from jax.scipy.stats import binom, norm
 
 from dispersed.display import one_line, place
 from dispersed.dynamics.ancestral import AncestralSampling
+from dispersed.dynamics.cues import cues_and_masks
 from dispersed.dynamics.dynamics import Dynamics
-from dispersed.dynamics.recall import cues_and_masks, noise_of_cues, recall
+from dispersed.dynamics.noise_level import NoiseLevel
+from dispersed.dynamics.recall import noise_of_cues, recall
 from dispersed.keys import state_keys
 from dispersed.memories import PatternMemory
-from dispersed.processes import VE, VP, Process
+from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, random_key
 
@@ -64,12 +67,15 @@ class Posterior(eqx.Module):
     """p(j | cue) (Eq. 29)."""
     converged: Float[Array, "..."]
     """The share of recalls that ended in a fixed point."""
+    estimate: NoiseLevel | None = None
+    """The noise level of each cue, estimated; None where it was given."""
 
     def __repr__(self) -> str:
         *batch, samples, d = self.x.shape
         cues = f"{' × '.join(map(str, batch))} cues" if batch else "one cue"
         recalls = f"{samples} recalls each of {self.counts.shape[-1]} patterns"
-        return f"Posterior({cues} of {d} units, {recalls}, {place(self.x)})"
+        estimated = "" if self.estimate is None else ", noise level estimated"
+        return f"Posterior({cues} of {d} units, {recalls}{estimated}, {place(self.x)})"
 
     @property
     def samples(self) -> int:
@@ -209,11 +215,9 @@ def recall_many(
     random_key(key)
     x, masks = cues_and_masks(memory, cue, known)
     batch, d = x.shape[:-1], memory.dimension
-    if process is None:
-        process = VE() if alpha is None or known is not None else VP()
-    level = noise_of_cues(memory, alpha, sigma, x, batch)
     if not x.size:
         raise InputError("cue", f"got shape {x.shape}", "at least one cue is accepted")
+    level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, masks)
     first = _first_of_duplicates(memory)
     keys = state_keys(key, x.size // d)
     # One cue after the other: the samples of one are as large a batch as a machine wants.
@@ -221,7 +225,8 @@ def recall_many(
         _recall_cue(memory, dynamics, process, cue, noise, None if masks is None else masks[i], keys[i], first, samples)
         for i, (cue, noise) in enumerate(zip(x.reshape(-1, d), level, strict=True))
     ]
-    return jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
+    result = jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
+    return dataclasses.replace(result, estimate=estimate)
 
 
 @eqx.filter_jit

@@ -1,31 +1,24 @@
 """One call that recalls from every memory by every dynamics."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dispersed.dynamics.certified import CertifiedFlow
+from dispersed.dynamics.cues import cues_and_masks, least_noise
 from dispersed.dynamics.dynamics import Dynamics, Outcome, Recall
 from dispersed.dynamics.exponential import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.dynamics.noise_level import NoiseLevel, noise_level
 from dispersed.engines import Scanned
 from dispersed.keys import state_keys
-from dispersed.memories import AssociativeMemory, Network, PatternMemory
+from dispersed.memories import AssociativeMemory, Memory, Network, PatternMemory
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Bool, Float, Key
-from dispersed.validation import (
-    InputError,
-    broadcast,
-    host_array,
-    is_known,
-    mask_array,
-    noise_levels,
-    random_key,
-    state_array,
-)
+from dispersed.validation import InputError, broadcast, is_known, noise_levels, random_key
 
 
 def recall(
@@ -49,10 +42,12 @@ def recall(
     - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `ExponentialIntegrator()`,
       `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `Iteration()` for a network, `CertifiedFlow()`
       for patterns that are scanned, and `ExponentialIntegrator()` for all other memories.
-    - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; exactly one of
-      them for a memory, none for a network, which has its own temperature.
+    - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; at most one of
+      them for a memory, none for a network, which has its own temperature. With neither the level of each cue is
+      estimated by maximum likelihood (`estimate_sigma`), and the result has the `estimate`; that needs a memory with
+      a density, cues of `VE()`, and values that are known, outside of `jax.jit`.
     - `process`: how the cue was made, x = s(y + σε). By default `VP()` (x = αy + √(1−α²)ε) if `alpha` is
-      given, `VE()` (x = y + σε) if `sigma` or `known` is given.
+      given, `VE()` (x = y + σε) otherwise and with `known`.
     - `known`: which entries were observed, booleans that broadcast against the cue. They are evidence:
       responsibilities come from them alone, and they are returned as given; the other entries of the cue
       are not looked at. Deterministic dynamics end at the memory that fits the known entries best, or between
@@ -75,8 +70,6 @@ def recall(
     """
     if not isinstance(memory, AssociativeMemory):
         raise InputError("memory", f"got {type(memory).__name__}", "a dispersed memory or network is accepted")
-    if process is not None and not isinstance(process, Process):
-        raise InputError("process", f"got {process!r}", "a process such as dispersed.VP() is accepted")
     dynamics = _dynamics(dynamics, memory)
     if known is not None and isinstance(dynamics, Asynchronous):
         raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
@@ -86,13 +79,12 @@ def recall(
         random_key(key)
     x, mask = cues_and_masks(memory, cue, known)
     batch = x.shape[:-1]
-    if process is None:
-        process = VE() if alpha is None or known is not None else VP()
-    level = noise_of_cues(memory, alpha, sigma, x, batch)
+    level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, mask)
     keys = state_keys(jax.random.key(0) if key is None else key, x.size // x.shape[-1])
     flat = x.reshape(-1, x.shape[-1])
     result = dynamics.run_all(memory._prepared(), process, flat, level, mask, keys, trajectory)
-    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+    result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+    return dataclasses.replace(result, estimate=estimate)
 
 
 def _dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
@@ -110,42 +102,42 @@ def _dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
     return dynamics
 
 
-def cues_and_masks(
-    memory: AssociativeMemory, cue: Any, known: Any
-) -> tuple[Float[Array, "... d"], Bool[Array, "states d"] | None]:
-    """Cues in the precision in which they meet the memory, and their masks, flattened; unknown entries are 0."""
-    x = host_array("cue", cue)
-    mask = None
-    if known is not None:
-        if x.ndim == 0 or x.shape[-1] != memory.dimension:
-            state_array("cue", x, memory.dimension)
-        mask = mask_array(known, x.shape)
-        x = np.where(np.asarray(mask), np.asarray(x), 0) if is_known(x, mask) else jnp.where(mask, x, 0)
-        mask = mask.reshape(-1, x.shape[-1])
-    x = state_array("cue", x, memory.dimension)
-    return jnp.asarray(x, jnp.promote_types(x.dtype, memory._dtype)), mask
-
-
 def noise_of_cues(
-    memory: AssociativeMemory, alpha: Any, sigma: Any, x: Float[Array, "... d"], batch: tuple[int, ...]
-) -> Float[Array, " states"]:
-    """The noise level of every cue, flattened."""
+    memory: AssociativeMemory,
+    alpha: Any,
+    sigma: Any,
+    process: Process | None,
+    x: Float[Array, "... d"],
+    known: Bool[Array, "states d"] | None,
+) -> tuple[Float[Array, " states"], Process, NoiseLevel | None]:
+    """The noise level of every cue, flattened, the process that made the cues, and the estimate of the level where it
+    was not given.
+    """
+    batch, count = x.shape[:-1], x.size // x.shape[-1]
+    if process is not None and not isinstance(process, Process):
+        raise InputError("process", f"got {process!r}", "a process such as dispersed.VP() is accepted")
     if isinstance(memory, Network):
         if alpha is not None or sigma is not None:
             raise InputError(
                 "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
             )
-        return jnp.ones(x.size // x.shape[-1], x.dtype)
+        return jnp.ones(count, x.dtype), VE() if process is None else process, None
+    estimate = None
+    if alpha is None and sigma is None and isinstance(memory, Memory):
+        if not isinstance(process, VE | None):
+            given = f"got neither for cues of {process}"
+            raise InputError("alpha, sigma", given, "one of them is accepted; the level is estimated for cues of VE()")
+        estimate = noise_level(memory, x, known)
+        sigma = estimate.sigma
     level = sigma_of(alpha, sigma)
     broadcast("alpha, sigma", level.shape, batch)
-    level = jnp.broadcast_to(level.astype(x.dtype), batch)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
-    limits = jnp.finfo(x.dtype)
-    floor = limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(limits.tiny) ** 0.5 / limits.eps)
-    level = jnp.maximum(level, floor)
+    level = jnp.maximum(jnp.broadcast_to(level.astype(x.dtype), batch), least_noise(x))
     if is_known(level):
         noise_levels(level, batch, x.dtype)
-    return level.reshape(-1)
+    if process is None:
+        process = VE() if alpha is None or known is not None else VP()
+    return level.reshape(-1), process, estimate
 
 
 __all__ = ["Outcome", "Recall", "recall"]

@@ -1,0 +1,35 @@
+"""Cues as they come to a memory: their precision, their masks and the least noise that they can have."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.memories import AssociativeMemory
+from dispersed.types import Array, Bool, Float
+from dispersed.validation import host_array, is_known, mask_array, state_array
+
+
+def cues_and_masks(
+    memory: AssociativeMemory, cue: Any, known: Any
+) -> tuple[Float[Array, "... d"], Bool[Array, "states d"] | None]:
+    """Cues in the precision in which they meet the memory, and their masks, flattened; unknown entries are 0."""
+    x = host_array("cue", cue)
+    mask = None
+    if known is not None:
+        if x.ndim == 0 or x.shape[-1] != memory.dimension:
+            state_array("cue", x, memory.dimension)
+        mask = mask_array(known, x.shape)
+        x = np.where(np.asarray(mask), np.asarray(x), 0) if is_known(x, mask) else jnp.where(mask, x, 0)
+        mask = mask.reshape(-1, x.shape[-1])
+    x = state_array("cue", x, memory.dimension)
+    return jnp.asarray(x, jnp.promote_types(x.dtype, memory._dtype)), mask
+
+
+def least_noise(x: Float[Array, "... d"]) -> Float[Array, "..."]:
+    """The round-off of each cue, below which no noise can be told from none."""
+    limits = jnp.finfo(x.dtype)
+    return limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(limits.tiny) ** 0.5 / limits.eps)
+
+
+__all__ = ["cues_and_masks", "least_noise"]
