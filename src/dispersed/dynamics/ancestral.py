@@ -30,7 +30,7 @@ Halving the step of Heun's method divides its bias by 3.0, 3.2, 3.4, 3.6, 3.7 an
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
+from dispersed.dynamics.dynamics import Dynamics, Outcome, settled, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Int, Key, Scalar, State
@@ -79,9 +79,11 @@ class AncestralSampling(Dynamics):
             return new, (z if trajectory else None)
 
         end, states = jax.lax.scan(advance, z, jnp.arange(self.steps - 1))
-        x, period = gather(memory, end, sigmas[-1])
+        x = memory._denoise(end, sigmas[-1])
+        period, index, responsibility = settled(memory, x, sigmas[-1])
         cost = whole(self.order * (self.steps - 1) + 1)
         if states is not None:
-            states = with_end(with_end(states, end), x)
-            return Outcome(x, sigmas[-1], period, whole(self.steps), cost, states, jnp.append(sigmas, 0))
-        return Outcome(x, sigmas[-1], period, whole(self.steps), cost)
+            kept = with_end(with_end(states, end), x), jnp.append(sigmas, 0)
+        else:
+            kept = None, None
+        return Outcome(x, sigmas[-1], period, whole(self.steps), cost, *kept, index, responsibility)

@@ -11,7 +11,7 @@ import numpy as np
 from dispersed.display import MOST, gallery, one_line, place
 from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.memories import AssociativeMemory, Denoiser, Network
-from dispersed.memories.associative_memory import in_precision
+from dispersed.memories.associative_memory import in_precision, over_states
 from dispersed.processes import VP, Process
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Scalar, State
 from dispersed.validation import InputError, is_known
@@ -36,6 +36,10 @@ class Outcome(eqx.Module):
     """The states passed through, cue and recalled state included, if asked for."""
     sigmas: Float[Array, " times"] | None = None
     """The noise level of each of them; 0 for the recalled state."""
+    index: Int[Array, ""] | None = None
+    """The stored pattern that the recalled state stands for, if that is known already."""
+    responsibility: Scalar | None = None
+    """The probability of that pattern at the last noise level."""
 
 
 class Certificate(eqx.Module):
@@ -182,10 +186,10 @@ def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -
             clock = VP()
         outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
         z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
-        if isinstance(source, Network):
-            index, responsibility = source._nearest(z)
-        else:
-            index, responsibility = source._nearest(z, outcome.sigma)
+        index, responsibility = outcome.index, outcome.responsibility
+        if index is None:
+            level = () if isinstance(source, Network) else (outcome.sigma,)
+            index, responsibility = source._nearest(z, *level)
         states = outcome.states
         if states is not None and not isinstance(memory, Network):
             states = states * process.scale(process.time(outcome.sigmas))[:, None]
@@ -193,24 +197,18 @@ def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -
             z, index, responsibility, outcome.period, outcome.steps, outcome.evaluations, states, outcome.sigmas
         )
 
-    return jax.vmap(one, in_axes=(0, 0, None if masks is None else 0, 0))(cues, levels, masks, keys)
+    return over_states(one, memory._most_states("_denoise"), cues, levels, masks, keys)
 
 
-def gather(memory: Denoiser, z: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
-    """The last step, from σ to 0, and whether the result is a fixed point of the memory at that σ.
+def settled(memory: Denoiser, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Any, Any]:
+    """Whether a recalled state is a fixed point of the memory at the last noise level, 1 or 0, and what it stands for.
 
-    The flow's slope has no limit at σ = 0, but the exponential step to 0 has: it is Tweedie's
-    D_σ(z). The result counts as a fixed point if denoising it again moves it by less than σ/10 a unit.
+    It counts as one if denoising it again moves it by less than σ/10 a unit. The flow's slope has no limit at σ = 0,
+    but the exponential step to 0 has: it is Tweedie's D_σ(z), the last step of every recall.
     """
-
-    def denoise(x: State, _: None) -> tuple[State, State]:
-        x = memory._denoise(x, sigma)
-        return x, x
-
-    # A loop, since two calls would be compiled twice.
-    again, (x, _) = jax.lax.scan(denoise, z, length=2)
+    again, index, responsibility = memory._mean_and_nearest(x, sigma)
     moved = jnp.sqrt(jnp.mean((again - x) ** 2))
-    return x, (moved <= sigma / 10).astype(int)
+    return (moved <= sigma / 10).astype(int), index, responsibility
 
 
 def with_end(states: Float[Array, "times d"], x: State) -> Float[Array, "times+1 d"]:

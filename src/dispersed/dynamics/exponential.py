@@ -8,10 +8,12 @@ and a polynomial through the last evaluations of D makes the integral elementary
 1 and 2 are the multistep DPM-Solver++ 2M and 3M. The step to σ = 0 is Tweedie's D_σ(z), the limit h → ∞.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
+from dispersed.dynamics.dynamics import Dynamics, Outcome, settled, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Key, Scalar, State
@@ -24,10 +26,11 @@ class OneStep(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        x, period = gather(memory, z, sigma)
+        x = memory._denoise(z, sigma)
+        period, index, responsibility = settled(memory, x, sigma)
         states = jnp.stack([z, x]) if trajectory else None
         sigmas = jnp.stack([sigma, jnp.zeros_like(sigma)]) if trajectory else None
-        return Outcome(x, sigma, period, whole(1), whole(1), states, sigmas)
+        return Outcome(x, sigma, period, whole(1), whole(1), states, sigmas, index, responsibility)
 
 
 class ExponentialIntegrator(Dynamics):
@@ -59,37 +62,35 @@ class ExponentialIntegrator(Dynamics):
     ) -> Outcome:
         last = jnp.minimum(self.sigma_min, sigma / 2)
         h = jnp.log(sigma / last) / (self.steps - 1)
-        sigmas = sigma * jnp.exp(-h * jnp.arange(self.steps, dtype=z.dtype))
-        # ∫ e^{−(h−u)} (u/h)^k du for k = 0, 1, 2
+        step = jnp.arange(self.steps)
+        sigmas = sigma * jnp.exp(-h * step.astype(z.dtype))
+        # ∫ e^{−(h−u)} (u/h)^k du for k = 0, 1, 2; the last step, h → ∞, leaves the latest D alone.
         m0 = -jnp.expm1(-h)
         m1 = 1 - m0 / h
         m2 = 1 - 2 * m1 / h
-        decay = jnp.exp(-h)
+        final = step == self.steps - 1
+        decay, latest = jnp.where(final, 0, jnp.exp(-h)), jnp.where(final, 1, m0)
+        linear = jnp.where(final | (self.order < 2), 0, m1)
+        quadratic = jnp.where(final | (self.order < 3), 0, (m2 + m1) / 2)
 
-        def step(z: State, latest: State, first: State, second: State) -> State:
-            """One step, with the latest D and its first and second backward differences."""
-            return decay * z + m0 * latest + m1 * first + (m2 + m1) / 2 * second
-
-        none = jnp.zeros_like(z)
-        d0 = memory._denoise(z, sigmas[0])
-        z1 = step(z, d0, none, none)
-        if self.order == 3:
-            # A first-order start would leave an error h²: redo the first step through both its ends.
-            z1 = step(z, d0, memory._denoise(z1, sigmas[1]) - d0, none)
-
-        def advance(carry: tuple[State, State, State, Array], level: Scalar):
-            z, before, difference, started = carry
+        def advance(carry: tuple[State, State, State], now: tuple[Array, ...]) -> tuple[tuple[State, ...], Any]:
+            z, before, difference = carry
+            i, level, decay, latest, linear, quadratic = now
             d = memory._denoise(z, level)
-            first = d - before
-            second = jnp.where(started, first - difference, 0)
-            new = step(z, d, first if self.order > 1 else none, second if self.order > 2 else none)
-            return (new, d, first, jnp.array(True)), (z if trajectory else None)
+            first = jnp.where(i > 0, d - before, difference)
+            second = jnp.where(i > 1, first - difference, 0)
+            new = decay * z + latest * d + linear * first + quadratic * second
+            return (new, d, first), (z if trajectory else None)
 
-        start = (z1, d0, none, jnp.array(False))
-        (end, *_), states = jax.lax.scan(advance, start, sigmas[1:-1])
-        x, period = gather(memory, end, sigmas[-1])
-        if trajectory:
-            states = with_end(jnp.concatenate([z[None], states, end[None]]), x)
-            levels = jnp.append(sigmas, 0)
+        # The first step has no D before it; with a difference that is known, it is of second order all the same.
+        start = jnp.zeros_like(z)
+        if self.order == 3:
+            d0 = memory._denoise(z, sigmas[0])
+            start = memory._denoise(decay[0] * z + m0 * d0, sigmas[1]) - d0
+        (end, *_), states = jax.lax.scan(
+            advance, (z, start, start), (step, sigmas, decay, latest, linear, quadratic)
+        )
+        period, index, responsibility = settled(memory, end, sigmas[-1])
         cost = whole(self.steps + (self.order == 3))
-        return Outcome(x, sigmas[-1], period, whole(self.steps), cost, *((states, levels) if trajectory else ()))
+        kept = (with_end(states, end), jnp.append(sigmas, 0)) if trajectory else (None, None)
+        return Outcome(end, sigmas[-1], period, whole(self.steps), cost, *kept, index, responsibility)

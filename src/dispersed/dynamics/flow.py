@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome, gather, whole, with_end
+from dispersed.dynamics.dynamics import Dynamics, Outcome, settled, whole, with_end
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Int, Key, Scalar, State
@@ -147,11 +147,11 @@ def _integrate(
     if dynamics.tol is None:
         controller: dfx.AbstractStepSizeController = dfx.StepTo(counts)
         most = last
-        kept = dfx.SaveAt(t0=True, steps=True)
+        saved = dfx.SaveAt(t0=True, steps=True)
     else:
         controller = dfx.PIDController(rtol=dynamics.tol, atol=dynamics.tol)
         most = 16**4
-        kept = dfx.SaveAt(ts=counts)
+        saved = dfx.SaveAt(ts=counts)
     solution = dfx.diffeqsolve(
         terms,
         dynamics.solver,
@@ -160,7 +160,7 @@ def _integrate(
         dt0=None,
         y0=process.scale(start) * z,
         args=grid,
-        saveat=kept if trajectory else dfx.SaveAt(t1=True),
+        saveat=saved if trajectory else dfx.SaveAt(t1=True),
         stepsize_controller=controller,
         max_steps=most,
         adjoint=dfx.ForwardMode(),  # recall is not differentiated backwards, and this allows cheap noise
@@ -168,19 +168,22 @@ def _integrate(
     )
     sigma_stop = process.sigma(stop)
     end = solution.ys[-1] / process.scale(stop)
-    x, period = gather(memory, end, sigma_stop)
+    x = memory._denoise(end, sigma_stop)
+    period, index, responsibility = settled(memory, x, sigma_stop)
     steps = solution.stats["num_steps"]
     if trajectory:
         times = grid.time(counts)
         states = with_end(solution.ys / process.scale(times)[:, None], x)
-        kept_states = (states, jnp.append(process.sigma(times), 0))
+        kept = (states, jnp.append(process.sigma(times), 0))
     return Outcome(
         x,
         sigma_stop,
         jnp.where(solution.result == dfx.RESULTS.successful, period, 0).astype(int),
         (steps + 1).astype(int),
         _evaluations(dynamics.solver, steps),
-        *(kept_states if trajectory else ()),
+        *(kept if trajectory else (None, None)),
+        index,
+        responsibility,
     )
 
 

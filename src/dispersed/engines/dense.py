@@ -246,7 +246,7 @@ def _(size, batched, y, log_w, known, x, sigma):
         for part, is_batched in zip((x, sigma), of_states, strict=True)
     )
     logits = _batched(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
-    return logits.reshape(size, -1, logits.shape[-1]), True
+    return logits.reshape(*x.shape[:2], logits.shape[-1]), True
 
 
 def _by_products(y, log_w, known: Products, x, sigma) -> Float[Array, "b n"]:

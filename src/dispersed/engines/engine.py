@@ -60,6 +60,10 @@ class PatternSet(eqx.Module):
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """The pattern with the largest p(j | x), the first one if several are alike, and that probability."""
 
+    def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
+        """D_σ(x), and what `nearest` returns, from one evaluation of all patterns."""
+        return self.denoise(x, sigma), *self.nearest(x, sigma)
+
     @abc.abstractmethod
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """Cov[y | x]/σ²."""

@@ -58,9 +58,10 @@ def _(size, batched, y, log_w, x, precision):
     if batched[0] or batched[1]:
         return jax.lax.map(lambda one: _batched(*one), arguments), True
     # Batching rules of single operations would be applied outside of double precision: one product serves all states.
+    batch = arguments[2].shape[:2]
     states = (part.reshape(-1, part.shape[-1]) for part in arguments[2:])
     logits = _batched(y, log_w, *states)
-    return logits.reshape(size, -1, logits.shape[-1]), True
+    return logits.reshape(*batch, logits.shape[-1]), True
 
 
 @unit_precision_logits.defjvp

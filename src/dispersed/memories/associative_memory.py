@@ -60,6 +60,10 @@ class AssociativeMemory(eqx.Module):
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
         return self
 
+    def _most_states(self, hook: Hook) -> int | None:
+        """The number of states for which a hook may be evaluated at once, if what it needs for each is large."""
+        return None
+
     @functools.cached_property
     def _is_arrays(self) -> bool:
         """Whether all leaves of the memory are arrays."""
@@ -78,6 +82,14 @@ class AssociativeMemory(eqx.Module):
     def _nearest(self, x: State, *sigma: Array) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """Index of the stored item that one state stands for, and its responsibility."""
         return None, None
+
+
+def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) -> Any:
+    """`function` of every state of a batch, of at most `most` at once, so that memory stays bounded."""
+    count = jax.tree.leaves(arrays)[0].shape[0]
+    if most is None or count <= most:
+        return jax.vmap(function)(*arrays)
+    return jax.lax.map(lambda state: function(*state), arrays, batch_size=most)
 
 
 def of_states(hook: Callable[..., Any], memory: AssociativeMemory, x: Any, *sigma: Any) -> Any:
@@ -102,13 +114,16 @@ def _map(
     x = jnp.broadcast_to(x, (*batch, x.shape[-1]))
     of_one = getattr(memory, hook) if isinstance(hook, str) else functools.partial(hook, memory)
     function: Callable[..., Any] = functools.partial(of_one, **dict(settings))
-    for _ in batch:
-        function = jax.vmap(function)
-    return function(x, *(jnp.broadcast_to(level, batch) for level in levels))
+    states = (x, *(jnp.broadcast_to(level, batch) for level in levels))
+    if not batch:
+        return function(*states)
+    flat = [part.reshape(-1, *part.shape[len(batch) :]) for part in states]
+    found = over_states(function, memory._most_states(hook), *flat)
+    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), found)
 
 
 _run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
 _run_filtered = eqx.filter_jit(_map)
 """For memories with leaves that are no arrays, such as the activation functions of a network."""
 
-__all__ = ["AssociativeMemory", "in_precision", "of_states"]
+__all__ = ["AssociativeMemory", "in_precision", "of_states", "over_states"]

@@ -64,6 +64,10 @@ class Denoiser(AssociativeMemory):
     def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         return jax.jacfwd(self._denoise)(x, sigma)
 
+    def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
+        """D_σ(x) and what x stands for, at the price of one evaluation where they have it in common."""
+        return self._denoise(x, sigma), *self._nearest(x, sigma)
+
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         return Posterior(self._denoise(x, sigma))
 

@@ -26,6 +26,10 @@ from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, Sta
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
 
+AT_ONCE = 1 << 24
+"""The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
+
+
 class PatternMemory(Memory):
     """The exact memory of stored patterns: a diffusion model with the exact score (Eq. 12, 28, 29).
 
@@ -118,6 +122,11 @@ class PatternMemory(Memory):
                 return found
         return super()._evaluated(hook, x, levels, settings)
 
+    def _most_states(self, hook: Any) -> int | None:
+        n, d = self.held.shape
+        wide = not isinstance(hook, str) or hook in ("_jacobian", "_hessian", "_project")
+        return max(1, AT_ONCE // (n * d if wide else n))
+
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         anchor, excess = self.held.anchored(x, sigma)
         residual = (x - anchor) / sigma
@@ -138,6 +147,9 @@ class PatternMemory(Memory):
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.held.nearest(x, sigma)
+
+    def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
+        return self.held.mean_and_nearest(x, sigma)
 
     def _posterior(self, x: State, sigma: Scalar, leading: int, tol: float | None = None) -> Posterior:
         if tol is not None:
