@@ -99,7 +99,9 @@ def of_states(hook: Callable[..., Any], memory: AssociativeMemory, x: Any, *sigm
 
 def in_precision(memory: Any, dtype: Any) -> Any:
     """A memory in precision `dtype`, itself if it is so already."""
-    return memory if memory._dtype == dtype else memory._in_precision(dtype)
+    # The widest array alone does not say so: parts of a memory may be narrower than others.
+    same = all(leaf.dtype == dtype for leaf in jax.tree.leaves(memory) if eqx.is_inexact_array(leaf))
+    return memory if same else memory._in_precision(dtype)
 
 
 def _map(
