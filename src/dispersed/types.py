@@ -5,13 +5,21 @@ They are checked at run time by the test suite.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-ArrayLike = jax.typing.ArrayLike | Sequence[Any]
-"""Anything that can become an array of numbers: arrays, numbers, nested lists."""
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """Whatever NumPy can read as an array, such as a pandas frame or a PyTorch tensor."""
+
+    def __array__(self) -> Any: ...
+
+
+ArrayLike = jax.typing.ArrayLike | Sequence[Any] | SupportsArray
+"""Anything that can become an array of numbers: arrays, numbers, nested lists, pandas frames, PyTorch tensors."""
 
 Numbers = Any
 """An array on a device or on the host: of JAX or of NumPy."""
