@@ -35,8 +35,8 @@ from jax.custom_batching import custom_vmap
 from dispersed.display import place
 from dispersed.engines.engine import Engine, PatternSet
 from dispersed.storage import Storage
-from dispersed.types import Array, Bool, Float, Int, Key, Patterns, Scalar, State
-from dispersed.validation import is_known, log_prior, pattern_array
+from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Patterns, Scalar, State
+from dispersed.validation import is_known, log_prior, on_host, pattern_array
 
 TOLERANCE = 1e-3
 """The most by which round-off may change a weight in the worst case; a typical one is smaller by √d and more."""
@@ -60,15 +60,15 @@ class Dense(Engine):
 class Products(eqx.Module):
     """What products in single precision need to know of the patterns; derived from them, and never differentiated."""
 
-    centre: State
+    centre: Float[Numbers, " d"]
     """The centre μ: near the mean of the patterns, or zero where that is no farther than they spread."""
-    centred: Patterns | None
+    centred: Float[Numbers, "n d"] | None
     """y_j − μ; None where μ is zero."""
-    half_squares: Float[Array, " n"] | None
+    half_squares: Float[Numbers, " n"] | None
     """‖y_j − μ‖²/2; None for logits without norms."""
-    norm: Scalar
+    norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
-    log_weight: Scalar
+    log_weight: Float[Numbers, ""]
     """The largest absolute value of a finite log weight."""
 
     def of(self, y: Patterns) -> Patterns:
@@ -80,13 +80,13 @@ class Products(eqx.Module):
         return x if self.half_squares is None else x - self.centre
 
 
-def products(y: Patterns, log_w: Float[Array, " n"], norms: bool, centre: State | None = None) -> Products:
-    """What products need to know of patterns and their log weights, around a centre."""
+def products(y: Any, log_w: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Products:
+    """What products need to know of patterns and their log weights, around a centre; by NumPy or JAX."""
     centred = None if centre is None else y - centre
-    half = jnp.sum((y if centred is None else centred) ** 2, axis=1) / 2
-    widest = jnp.max(jnp.where(jnp.isfinite(log_w), jnp.abs(log_w), 0))
-    zero = jnp.zeros(y.shape[1:], y.dtype) if centre is None else centre
-    return Products(zero, centred, half if norms else None, jnp.sqrt(2 * jnp.max(half)), widest)
+    half = numpy.sum((y if centred is None else centred) ** 2, axis=1) / 2
+    widest = numpy.max(numpy.where(numpy.isfinite(log_w), numpy.abs(log_w), 0))
+    zero = numpy.zeros(y.shape[1:], y.dtype) if centre is None else centre
+    return Products(zero, centred, half if norms else None, numpy.sqrt(2 * numpy.max(half)), widest)
 
 
 class DensePatterns(PatternSet):
@@ -138,11 +138,16 @@ class DensePatterns(PatternSet):
         if self.products is not None or not is_known(self.patterns, self.log_weights):
             return self
         if "_prepared" not in self.__dict__:
-            # The values are known even while a program is being traced, and what is kept must not belong to it.
+            # The values are known even while a program is being traced, and what is kept must not belong to it. By
+            # NumPy where they are on the host: no program needs to be compiled for it.
+            numpy: Any = np if on_host(self.patterns) else jnp
             with jax.ensure_compile_time_eval():
-                centre = jnp.mean(self.patterns, axis=0)
-                far = jnp.sum(centre**2) > FAR * jnp.mean(jnp.sum((self.patterns[:SAMPLE] - centre) ** 2, axis=1))
-                known = products(self.patterns, self.log_weights, self.norms, centre if bool(far) else None)
+                y, log_w = numpy.asarray(self.patterns), numpy.asarray(self.log_weights)
+                centre = numpy.mean(y, axis=0)
+                spread = numpy.mean(numpy.sum((y[:SAMPLE] - centre) ** 2, axis=1))
+                far = bool(numpy.sum(centre**2) > FAR * spread)
+                known = products(y, log_w, self.norms, centre if far else None, numpy)
+                known = jax.tree.map(jnp.asarray, known)
             self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known, self.norms)
         return self.__dict__["_prepared"]
 
