@@ -21,7 +21,7 @@ MANY = 32_768
 def pattern_source(patterns: Any) -> np.ndarray | Array | Storage:
     """Patterns as given to a memory: an array, where it is, or a `Storage`, to which paths and stores are opened."""
     if isinstance(patterns, str | Path):
-        return open_patterns(patterns)
+        return PatternStore.open(patterns).storage if Path(patterns).is_dir() else open_patterns(patterns)
     if isinstance(patterns, PatternStore):
         return patterns.storage
     return patterns if isinstance(patterns, Storage) else host_array("patterns", patterns)
@@ -36,5 +36,5 @@ def choose_engine(source: np.ndarray | Array | Storage) -> Engine:
         encoded = not isinstance(source, InMemory) or source.encoding.name != Float32.name
         return Scanned() if encoded or len(source) >= MANY or jax.process_count() > 1 else Dense()
     if not is_known(source) or jnp.result_type(source.dtype) == jnp.float64:
-        return Scanned() if jax.process_count() > 1 or (source.ndim == 2 and len(source) >= MANY) else Dense()
+        return Scanned() if jax.process_count() > 1 else Dense()
     return Scanned() if jax.process_count() > 1 or (source.ndim == 2 and len(source) >= MANY) else Dense()
