@@ -1,10 +1,12 @@
 """Memories: what is stored, and the energy or denoiser that belongs to it."""
 
 from dispersed.memories.associative_memory import AssociativeMemory
-from dispersed.memories.binary import BinaryNetwork, ClassicalHopfield, DenseHopfield
 from dispersed.memories.extended import Extended
 from dispersed.memories.flat import Box, Segment, Subspace
 from dispersed.memories.gaussian import GaussianMemory
+from dispersed.memories.hopfield_binary import BinaryNetwork
+from dispersed.memories.hopfield_classical import ClassicalHopfield
+from dispersed.memories.hopfield_dense import DenseHopfield
 from dispersed.memories.hopfield_modern import ModernHopfield
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.learned import LearnedMemory

@@ -1,6 +1,7 @@
 """Interaction functions F of dense associative memories (Eq. 4)."""
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from dispersed.types import Array, Float
-from dispersed.validation import InputError, at_least, positive_number
+from dispersed.display import value
+from dispersed.types import Array, ArrayLike, Float
+from dispersed.validation import InputError, at_least, positive
 
 
 class Interaction(eqx.Module):
@@ -23,6 +25,10 @@ class Interaction(eqx.Module):
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
         """−h(Σ_j F(overlap_j)) for patterns of d units."""
 
+    def largest_sum(self, n: int, d: int) -> float:
+        """The largest whole number in sums of 4F over n overlaps of d + 2 units; ∞ if F is not of whole numbers."""
+        return math.inf
+
 
 class Polynomial(Interaction):
     """F(a) = a^degree, or max(a, 0)^degree if rectified; h divides by d^degree, so u is of order n.
@@ -30,12 +36,12 @@ class Polynomial(Interaction):
     Degree 2 is the classical network without self-coupling. Krotov & Hopfield (2016).
     """
 
-    degree: int
-    rectified: bool
+    degree: int = eqx.field(static=True)
+    rectified: bool = eqx.field(static=True)
 
     def __init__(self, degree: int, rectified: bool = False) -> None:
         self.degree = at_least("degree", degree, 1)
-        self.rectified = rectified
+        self.rectified = bool(rectified)
 
     def _function(self, a: Float[Array, "..."]) -> Float[Array, "..."]:
         return (jnp.maximum(a, 0) if self.rectified else a) ** self.degree
@@ -43,25 +49,37 @@ class Polynomial(Interaction):
     def scaled(self, overlaps: Float[Array, "..."]) -> Float[Array, "..."]:
         # A power of two scales without rounding, so that fields which cancel still cancel exactly.
         exponent = jnp.frexp(jnp.abs(overlaps).max())[1]
-        return self._function(jnp.ldexp(overlaps, -exponent))
+        return self._function(overlaps * jnp.ldexp(jnp.ones((), overlaps.dtype), -exponent))
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
-        return -jnp.sum(self._function(overlaps / d))
+        return -_finite_sum(self._function(overlaps / d))
+
+    def largest_sum(self, n: int, d: int) -> float:
+        return 4.0 * n * float(d + 2) ** self.degree if self.degree * math.log2(d + 2) < 1000 else math.inf
 
 
 class Exponential(Interaction):
-    """F(a) = exp(βa), h = log. Demircigil et al. (2017)."""
+    """F(a) = exp(βa), h = log. Demircigil et al. (2017).
 
-    beta: float
+    β is an argument of compiled programs: another value is not compiled anew.
+    """
 
-    def __init__(self, beta: float = 1.0) -> None:
-        self.beta = positive_number("beta", beta)
+    beta: Float[Array, ""]
+
+    def __init__(self, beta: ArrayLike = 1.0) -> None:
+        self.beta = positive("beta", beta)
+        if self.beta.shape:
+            raise InputError("beta", f"got shape {self.beta.shape}", "one number is accepted")
+
+    def __repr__(self) -> str:
+        return f"Exponential(beta={value(self.beta)})"
 
     def scaled(self, overlaps: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.exp(self.beta * (overlaps - overlaps.max()))
+        return jnp.exp(self.beta.astype(overlaps.dtype) * (overlaps - overlaps.max()))
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
-        return -jax.nn.logsumexp(self.beta * overlaps)
+        largest = overlaps.max()
+        return -self.beta * largest - jax.nn.logsumexp(self.beta * (overlaps - largest))
 
 
 class UserInteraction(Interaction):
@@ -73,7 +91,13 @@ class UserInteraction(Interaction):
         return self.function(overlaps)
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
-        return -jnp.sum(self.function(overlaps))
+        return -_finite_sum(self.function(overlaps))
+
+
+def _finite_sum(terms: Float[Array, " n"]) -> Float[Array, ""]:
+    """The sum of terms, of which those that overflow count as the largest numbers whose sum does not."""
+    most = float(jnp.finfo(terms.dtype).max) / terms.size
+    return jnp.sum(jnp.clip(terms, -most, most))
 
 
 def as_interaction(interaction: Any) -> Interaction:
