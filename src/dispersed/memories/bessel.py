@@ -74,7 +74,7 @@ def _functions(nu: float, kappa: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     # log₀F₁ = (s − μ) − μ log((s+μ)/2μ) − ½ log(s/μ) + log ΣU(p)/ΣU(1).
     growth = kappa * (kappa / (s + mu)) / (2 * mu)
     g = -2 * mu * kappa / (s + kappa + mu) - mu * jnp.log1p(growth)
-    g += jnp.log(value / series(1.0) * jnp.sqrt(p))
+    g += jnp.log(value / float(series(1.0)) * jnp.sqrt(p))
     correction = 1 / s / s / 2 + p / s / s * slope / value
     h = 1 / (mu + s) - correction
     c = mu * (kappa + (s - mu)) / (s + kappa) + kappa * (kappa * correction)

@@ -55,7 +55,8 @@ def compare(
     largest = np.finfo(x.dtype).max
     # Cues so far away that products would overflow count as merely very far in that direction.
     reach = np.sqrt(largest / x.size) / 4
-    x = jnp.clip(x, -reach, reach)
+    x, anchors = jnp.clip(x, -reach, reach), jnp.clip(anchors, -reach, reach)
+    excess = jnp.maximum(excess, -largest / 8)
     # Led by whom is asked at the scale of squared distances, which do not overflow for small σ.
     c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
     step = anchors - anchors[c]

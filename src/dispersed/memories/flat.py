@@ -1,5 +1,7 @@
 """Flat memories: segments, boxes and affine subspaces, bounded or not (Eq. 23)."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -78,7 +80,7 @@ class Segment(Extended):
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The midpoint, at ten times the root-mean-square distance from it."""
-        return self.start + self.length / 2 * self.direction, 10 * self.length / np.sqrt(12)
+        return self.start + self.length / 2 * self.direction, 10 * self.length / math.sqrt(12)
 
 
 class Box(Extended):

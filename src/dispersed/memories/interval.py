@@ -13,6 +13,8 @@ which subtracts nearly equal numbers:
 - wide with u inside: a sum of two error functions.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,7 @@ def mills(m: Scalar) -> tuple[Scalar, Scalar]:
     `erfc` below m = 7, Laplace's continued fraction r = 1/(m + 2/(m + 3/(m + …))) above.
     """
     near = jnp.minimum(m, 7.0)
-    ratio = np.sqrt(np.pi / 2) * jnp.exp(near**2 / 2) * jax.scipy.special.erfc(near / np.sqrt(2))
+    ratio = math.sqrt(math.pi / 2) * jnp.exp(near**2 / 2) * jax.scipy.special.erfc(near / math.sqrt(2))
     far = jnp.maximum(m, 7.0)
     r, _ = jax.lax.scan(lambda r, k: (k / (far + r), None), jnp.zeros_like(m), jnp.arange(24.0, 0, -1, dtype=m.dtype))
     r = jnp.where(m < 7, 1 / ratio - near, r)
@@ -57,7 +59,7 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     a, b = (_in_levels(end, u, sigma) for end in (low, high))
     mirrored = a + b < 0
     a, b = jnp.where(mirrored, -b, a), jnp.where(mirrored, -a, b)
-    width = jnp.where(bounded, jnp.minimum((high - low) / sigma, 2 * REACH), b - a)
+    width = jnp.where(bounded, jnp.minimum(jnp.where(bounded, high - low, 0) / sigma, 2 * REACH), b - a)
     outside = a >= 0
     m = jnp.where(outside, a, 0)
     spread = jnp.where(outside, a * width + width**2 / 2, b**2 / 2)
@@ -83,7 +85,7 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     wide_in = ~narrow & ~outside
     in_a, in_b = jnp.where(wide_in, a, -2), jnp.where(wide_in, b, 2)
     erf = jax.scipy.special.erf
-    mass_in = np.sqrt(np.pi / 2) * (erf(in_b / np.sqrt(2)) + erf(-in_a / np.sqrt(2)))
+    mass_in = math.sqrt(math.pi / 2) * (erf(in_b / math.sqrt(2)) + erf(-in_a / math.sqrt(2)))
     offset_in = (jnp.exp(-jnp.minimum(in_a**2, 1e3) / 2) - jnp.exp(-jnp.minimum(in_b**2, 1e3) / 2)) / mass_in
 
     wide_w = jnp.where(narrow, 1, width)
