@@ -240,7 +240,7 @@ def leading_patterns(
     """The k likeliest patterns of every state and their responsibilities, (b, k) each, −1 and 0 where fewer are known,
     and whether the first one is the likeliest for certain, (b,).
 
-    They are among the candidates, or else in the tiles with the largest maxima, and ordered by differences.
+    They are among the candidates, or else in the tiles with the largest maxima, and ordered in double precision.
     """
     b, d = states.x.shape
     index, share, certain = np.full((b, k), -1), np.zeros((b, k)), np.zeros(b, bool)
@@ -267,34 +267,33 @@ def leading_patterns(
             members.append(some[some < n])
     counts = [len(some) for some in members]
     whose, which = np.repeat(np.arange(b), counts), np.concatenate(members).astype(int)
-    exact, logits = np.empty(len(whose)), np.empty(len(whose))
+    away, logits = np.empty(len(whose)), np.empty(len(whose))
     size = max(1, placed.options.product_units // d)
     for start in range(0, len(whose), size):
         some = slice(start, start + size)
         state, those = whose[some], which[some]
-        away = np.sum((states.x[state] - placed.internal_patterns(those)) ** 2, axis=1)
-        exact[some] = placed.log_weights(those) - away * beta[state] / 2
+        away[some] = beta[state] * np.sum((states.x[state] - placed.internal_patterns(those)) ** 2, axis=1) / 2
         logits[some] = products(placed, states, state, those)
     ends = np.cumsum(counts)
-    every = np.full((b, k), -np.inf)
+    every, error = np.full((b, k), -np.inf), np.zeros(b)
     for i in range(b):
         mine = slice(ends[i] - counts[i], ends[i])
-        order = np.lexsort((which[mine], -exact[mine]))[:k]
-        order = order[exact[mine][order] > -np.inf]
+        # By differences, unless these lose more than products: for states far beyond all patterns.
+        lost = gamma(d + 8, float) * (away[mine].min(initial=np.inf) + placed.statistics.max_log_weight)
+        exact = half[i] - away[mine] + placed.log_weights(which[mine]) if lost < off[i] else logits[mine]
+        error[i] = 2 * min(lost, off[i])
+        order = np.lexsort((which[mine], -exact))[:k]
+        order = order[logits[mine][order] > -np.inf]
         index[i, : len(order)] = which[mine][order] + placed.first
-        every[i, : len(order)], share[i, : len(order)] = exact[mine][order], logits[mine][order]
+        every[i, : len(order)], share[i, : len(order)] = exact[order], logits[mine][order]
     index, every, share = (np.concatenate(list(all_gather(part)), axis=1) for part in (index, every, share))
     order = np.argsort(-every, axis=1, kind="stable")[:, :k]
     index, every, share = (np.take_along_axis(part, order, 1) for part in (index, every, share))
     with np.errstate(over="ignore", invalid="ignore"):
         share = np.where(index >= 0, np.minimum(np.exp(share - total.log_sum[:, None]), 1), 0)
         share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
-    # Ties within the round-off of differences may go either way.
-    known = placed.statistics
-    slack = gamma(d + 8, float) * 2 * (np.abs(every[:, 0]) + known.max_log_weight)
-    ceiling = all_gather(ceiling).max(axis=0)
-    with np.errstate(invalid="ignore"):
-        certain = (index[:, 0] >= 0) & (every[:, 0] + slack >= ceiling - half)
+        # Ties within round-off may go either way.
+        certain = (index[:, 0] >= 0) & (every[:, 0] + all_gather(error).max(axis=0) >= all_gather(ceiling).max(axis=0))
     return index, share, certain
 
 

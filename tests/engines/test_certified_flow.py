@@ -1,0 +1,132 @@
+"""The certified flow: its steps, its noise levels, and what it claims."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from benchmarks import references
+from scipy.integrate import quad
+
+from dispersed.engines.certified_flow import FlowSolver, FlowState, moments
+from dispersed.validation import InputError
+from tests.engines.oracle import placed
+
+
+def flow(held, x, sigma, steps=20, tol=1e-4, sigma_min=0.05):
+    return FlowSolver(held, steps, sigma_min, tol).solve(x, np.broadcast_to(sigma, len(x)))
+
+
+@pytest.mark.parametrize("options", [{}, {"by_differences": 4}])
+def test_a_certified_basin_is_where_the_exact_flow_over_all_patterns_ends(rng, options):
+    patterns = rng.normal(size=(400, 6)).astype(np.float32)
+    sigma = rng.uniform(0.05, 1.0, 40)
+    x = patterns[:40] + sigma[:, None] * rng.normal(size=(40, 6))
+    end = flow(placed(patterns, **options), x, sigma, steps=300, sigma_min=1e-3)
+    assert (end.bound <= 1e-4).all()
+    assert end.certified.mean() > 0.9
+    np.testing.assert_array_equal(end.x[end.certified], patterns[end.pattern[end.certified]])
+    y, agree = patterns.astype(float), 0
+    for i in np.flatnonzero(end.certified):
+        last = references.followed(y, None, x[i], sigma[i], 400)
+        agree += np.linalg.norm(y - last, axis=1).argmin() == end.pattern[i]
+    # The steps before the proof are not exact: a state near a border may have crossed it.
+    assert agree >= end.certified.sum() - 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e12, 1e30])
+def test_a_flow_does_not_depend_on_the_unit(rng, scale):
+    y = rng.normal(size=(300, 4)).astype(np.float32)
+    sigma = np.array([0.0, 0.3, 0.5, 2.0]) + 1e-7
+    x = y[:4] + sigma[:, None] * rng.normal(size=(4, 4))
+    unit = flow(placed(y), x, sigma)
+    end = flow(
+        placed((y * np.float64(scale)).astype(np.float32)), x * scale, sigma * scale, 20, 1e-4 * scale, 0.05 * scale
+    )
+    np.testing.assert_array_equal(end.pattern, unit.pattern)
+    np.testing.assert_array_equal(end.certified, unit.certified)
+    np.testing.assert_allclose(end.x / scale, unit.x, atol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [1e-30, 1e-9, 1e-3, 1.0, 1e3, 1e12, 1e30])
+@pytest.mark.parametrize("kind", ["one", "equal", "usual", "heavy"])
+def test_every_recall_names_a_pattern(rng, kind, sigma):
+    y = rng.normal(size=(300, 5)).astype(np.float32)
+    log_w = None
+    if kind == "one":
+        y = y[:1]
+    elif kind == "equal":
+        y[:] = y[0]
+    elif kind == "heavy":
+        log_w = rng.uniform(-700, 0, 300)
+        log_w[::3] = -np.inf
+    held = placed(y, log_weights=log_w)
+    x = y[: min(4, len(y))] + sigma * rng.normal(size=(min(4, len(y)), 5))
+    end = flow(held, x, sigma)
+    assert ((end.pattern >= 0) & (end.pattern < len(y))).all()
+    if log_w is not None:
+        assert (log_w[end.pattern] > -np.inf).all()
+    for part in (end.x, end.bound, end.responsibility):
+        assert np.isfinite(part).all()
+    assert ((end.responsibility > 0) & (end.responsibility <= 1)).all()
+    if kind in ("one", "equal"):
+        assert end.certified.all()
+        np.testing.assert_array_equal(end.x, y[end.pattern])
+
+
+def test_unresolved_flows_end_with_the_posterior_mean(rng):
+    """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
+    y = rng.normal(size=(100, 8)).astype(np.float32)
+    y[1] = y[0] + 0.01
+    end = flow(placed(y), y[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)), 0.1)
+    assert not end.certified[0]
+    assert end.converged[0]
+    assert end.pattern[0] in (0, 1)
+    assert 0.3 < end.responsibility[0] < 0.7
+    np.testing.assert_allclose(end.x[0], (y[0] + y[1]) / 2, atol=5e-3)
+    assert end.steps[0] == end.evaluations[0] == 20
+
+
+def test_what_cannot_be_integrated_is_refused(rng):
+    held = placed(rng.normal(size=(10, 3)))
+    with pytest.raises(InputError, match="x: got an entry of nan"):
+        flow(held, np.full((1, 3), np.nan), 1.0)
+    with pytest.raises(InputError, match="sigma: got 0;"):
+        flow(held, np.zeros((1, 3)), 0.0)
+
+
+@pytest.mark.parametrize("from_infinity", [False, True])
+def test_its_steps_are_of_order_two(x64, from_infinity):
+    """On a Gaussian, whose flow is z ∝ √(s² + σ²), from noise far above its spread."""
+
+    def end(steps, from_infinity):
+        start, last, spread, s = 40.0, 0.2, 2.0, 1.5
+        first = np.log1p(spread / start)
+        h = (np.log1p(spread / last) - first) / (steps - 1)
+        numbers = (jnp.asarray(number) for number in (first, h, spread, 0.3, from_infinity))
+        none, zero = jnp.zeros(()), jnp.asarray(0)
+        mean = jnp.zeros(1)
+        path = FlowState(mean + start, mean, mean, zero, *numbers, zero, none, zero, zero, none, zero)
+        for _ in range(steps - 1):
+            path = path.after(path.x * s**2 / (s**2 + path.sigma**2), steps)
+        np.testing.assert_allclose(path.sigma, last)
+        return float(path.x[0]) - start * np.sqrt((s**2 + last**2) / (s**2 + start**2))
+
+    errors = [abs(end(steps, from_infinity)) for steps in (33, 65, 129)]
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > 1.8).all(), orders
+    if from_infinity:
+        assert errors[0] < abs(end(33, False)) / 5
+
+
+CASES = [(40.0, 7.0, 0.3), (0.5, 0.4, 0.3), (1e-3, 8e-4, 2.0), (2.0, 1.9, 5.0), (1e9, 9e8, 1.0), (5.0, 4.9999, 1e-3)]
+
+
+@pytest.mark.parametrize(("a", "b", "kappa"), CASES)
+def test_a_step_is_exact_for_a_quadratic(x64, a, b, kappa):
+    """D = p + q w + r w² with w = κ/(σ + κ): what the step integrates is this polynomial, by quadrature here."""
+
+    def integrand(t, n):
+        sigma = a + (b - a) * t
+        return (kappa * (a - sigma) / ((sigma + kappa) * (a + kappa))) ** n / sigma**2 * (a - b) * b
+
+    expected = [quad(integrand, 0, 1, args=(n,), epsabs=0, epsrel=1e-13)[0] for n in range(3)]
+    np.testing.assert_allclose(moments(*map(jnp.asarray, (a, b, kappa))), expected, rtol=1e-9)
