@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 
 from dispersed.posterior import Posterior
-from dispersed.types import Array, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.validation import InputError
 
 
 class PatternSet(eqx.Module):
@@ -75,6 +76,11 @@ class PatternSet(eqx.Module):
     @abc.abstractmethod
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
+
+    def observed(self, x: State, sigma: Scalar, known: Bool[Array, " d"]) -> tuple[State, Array, Array]:
+        """The mean, the likeliest pattern and its probability given the entries `known` of one state with noise σ."""
+        given = f"got a mask for patterns {self.where}"
+        raise InputError("known", given, "Dense() and Scanned() complete from known entries")
 
     def prepared(self) -> "PatternSet":
         """The same with whatever programs would otherwise compute anew."""

@@ -186,7 +186,7 @@ class ScannedPatterns(PatternSet):
         if hook == "_posterior":
             return answer
 
-        def narrowed(part: np.ndarray) -> Array:
+        def narrowed(part: Any) -> Array:
             if part.dtype.kind != "f":
                 return jnp.asarray(part, int)
             limit = float(jnp.finfo(dtype).max)
