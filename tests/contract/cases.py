@@ -30,10 +30,10 @@ from dispersed import (
     Sphere,
     Subspace,
     SumOfCores,
+    engines,
     manifold,
 )
-from dispersed import engines
-from dispersed.engines import Dense, Scanned
+from dispersed.engines import Scanned
 from dispersed.memories import AssociativeMemory
 from dispersed.storage import Bits, Encoding, Float16, InMemory, Int8, save_patterns
 
@@ -79,8 +79,10 @@ class Case:
     """Whether it is a distribution that can be drawn from."""
     completes: bool = True
     """Whether it can be conditioned on known entries."""
-    traced: bool = True
-    """Whether compiled programs of the user have all of its methods; scans on the host have fewer."""
+    far: bool = True
+    """Whether levels and states at the ends of single precision have finite results: not where a density is
+    differentiated, a network is told α, or logits are products.
+    """
     gap: float = 0.0
     """The distance between the nodes of a shape's quadrature, which `project` may differ by."""
     single: bool = False
@@ -230,7 +232,7 @@ def _corners() -> Gaussians:
 
 def turned(offset: float) -> np.ndarray:
     """The ±1 patterns, or other ones."""
-    return np.roll(SIGNS, 1, axis=1) if offset else SIGNS
+    return np.array([[1.0, 1, 1], [-1, 1, 1], [1, -1, -1]]) if offset else SIGNS
 
 
 def curve(u):
@@ -280,16 +282,10 @@ CASES: dict[str, Case] = {
     "weighted patterns": Case(_patterns(weights=WEIGHTS), lambda: points(Y, WEIGHTS)),
     "one pattern": Case(lambda offset=0.0: PatternMemory(Y[:1] + offset), lambda: points(Y[:1])),
     "scanned": Case(_patterns(engine=Scanned()), points, single=True),
-    "scanned, weighted": Case(
-        _patterns(weights=WEIGHTS, engine=Scanned()), lambda: points(Y, WEIGHTS), single=True
-    ),
-    "scanned float16": Case(
-        _stored(Float16()), _stored_oracle(Float16()), completes=False, single=True
-    ),
+    "scanned, weighted": Case(_patterns(weights=WEIGHTS, engine=Scanned()), lambda: points(Y, WEIGHTS), single=True),
+    "scanned float16": Case(_stored(Float16()), _stored_oracle(Float16()), completes=False, single=True),
     "scanned int8": Case(_stored(Int8()), _stored_oracle(Int8()), completes=False, single=True),
-    "scanned bits": Case(
-        _stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), completes=False, single=True
-    ),
+    "scanned bits": Case(_stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), completes=False, single=True),
     "manifold": Case(lambda offset=0.0: manifold(curve, [offset], [2.0 + offset], 40), _curve_oracle),
     "segment": Case(lambda offset=0.0: Segment(MIDDLE + offset, Y[1]), _segment, NO_LIST, gap=0.05),
     "box": Case(
@@ -347,9 +343,10 @@ CASES: dict[str, Case] = {
         NO_LIST - {"project"},
         proper=False,
         completes=False,
+        far=False,
     ),
     "learned pattern": Case(_learned("pattern", "VE"), _corners, DENOISER, completes=False),
-    "learned noise": Case(_learned("noise", "VP"), _corners, DENOISER, completes=False),
+    "learned noise": Case(_learned("noise", "VP"), _corners, DENOISER, completes=False, far=False),
     "observed patterns": Case(observed(_patterns()), lambda: ObservedOracle(points()), DENOISER, completes=False),
     "observed scanned patterns": Case(
         observed(_stored(Float16())),
@@ -360,7 +357,7 @@ CASES: dict[str, Case] = {
     ),
 }
 if hasattr(engines, "Sharded"):
-    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True)
+    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True, far=False)
 
 NETWORKS: dict[str, Case] = {
     "classical": Case(
@@ -478,4 +475,4 @@ def covered(memory: Any) -> set[type]:
     return {type(node) for node in inside}
 
 
-__all__ = ["CASES", "NETWORKS", "Case", "Dense", "classes", "conditioned", "covered", "in_mixture", "in_smoothed"]
+__all__ = ["CASES", "NETWORKS", "Case", "classes", "conditioned", "covered", "in_mixture", "in_smoothed"]

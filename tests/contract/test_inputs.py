@@ -1,6 +1,8 @@
 """What may be given to a memory: arrays of every kind and precision, no states, extreme levels; and real signatures."""
 
 import inspect
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -42,7 +44,7 @@ FORMS = {
     "long double": lambda a: np.asarray(a, np.longdouble),
     "without a mask": lambda a: np.ma.masked_array(a),
     "list": lambda a: np.asarray(a).tolist(),
-    "tuple": lambda a: tuple(np.asarray(a).tolist()),
+    "tuple": lambda a: tuple(np.asarray(a).tolist()) if np.ndim(a) else a,
     "not contiguous": lambda a: np.asarray(np.repeat(a, 2, axis=-1), np.float32)[..., ::2],
     "pandas": lambda a: pandas.DataFrame(a) if np.ndim(a) == 2 else pandas.Series(a) if np.ndim(a) else a,
     "PyTorch": lambda a: torch.tensor(np.asarray(a), dtype=torch.float32),
@@ -112,8 +114,8 @@ MASKED = np.ma.masked_array(Y, np.eye(5, 3, dtype=bool))
 
 @pytest.mark.parametrize(
     "patterns",
-    [MASKED, Y * 1j, Y.astype(str), np.array(Y, object), Y.astype("m8[s]"), Y.astype("M8[s]"), [[1.0], [1.0, 2.0]], None],
-    ids=["masked", "complex", "text", "objects", "durations", "dates", "ragged", "none"],
+    [MASKED, Y * 1j, Y.astype(str), np.array(Y, object), Y.astype("m8[s]"), Y.astype("M8[s]"), [[1.0], [1.0, 2.0]]],
+    ids=["masked", "complex", "text", "objects", "durations", "dates", "ragged"],
 )
 @pytest.mark.parametrize("build", [PatternMemory, ClassicalHopfield, lambda y: PatternMemory(y, engine=Scanned())])
 def test_what_is_no_array_of_numbers_gets_one_line(build, patterns):
@@ -155,7 +157,7 @@ def test_no_states_are_no_results(name):
 EXTREMES = np.stack([ONE_STATE, np.full(D, 1e30, np.float32)])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.far])
 def test_levels_at_both_ends_and_far_states_give_numbers(name):
     case = CASES[name]
     memory = case.make()
@@ -174,7 +176,7 @@ def test_levels_at_both_ends_and_far_states_give_numbers(name):
             assert np.isfinite(array).all(), method
 
 
-@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.inf, 1e-20, 1e20, [0.5, 0.5], "0.5", None])
+@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.inf, 1e-20, 1e20, [0.5, 0.5]])
 @pytest.mark.parametrize("name", ["patterns", "scanned", "segment", "mixture", "learned pattern"])
 def test_levels_outside_their_domain_get_one_line(name, sigma):
     with pytest.raises(InputError, match="sigma") as error:
@@ -219,3 +221,33 @@ def test_a_posterior_names_no_more_than_there_are(name):
     for wrong in (0, -1, 2.5, True):
         with pytest.raises(InputError, match="leading"):
             memory.posterior(ONE_STATE, 0.5, leading=wrong)
+
+
+def test_wrong_types_get_one_line_without_a_type_checker():
+    """In a process of its own: while testing, the run-time type checker would answer first."""
+    code = """
+import jax, numpy as np, dispersed as d
+m, key = d.PatternMemory(np.eye(3)), jax.random.key(0)
+calls = [
+    lambda: m.sample(7), lambda: m.sample(jax.random.split(key), 2), lambda: m.sample(key, 2.5),
+    lambda: m.sample(key, "2"),
+    lambda: m.denoise(np.zeros(3), None), lambda: m.denoise(np.zeros(3), "0.5"), lambda: m.denoise(None, 0.5),
+    lambda: d.PatternMemory(None), lambda: d.ClassicalHopfield(None), lambda: d.Segment("a", [0.0]),
+    lambda: d.Smoothed(7, 0.5), lambda: d.Mixture(7), lambda: m.posterior(np.zeros(3), 0.5, leading="2"),
+    lambda: m.at([1.0, 2.0]),
+    lambda: m.given(np.zeros(3), [1, 0, 1], 0.5), lambda: m.given(np.zeros(3), [True, False], 0.5),
+    lambda: m.given(np.zeros((2, 3)), [True, False, True], 0.5), lambda: m.given(np.zeros(3), [True] * 3, -1.0),
+    lambda: d.ModernHopfield(np.eye(3), [1.0, 2.0]), lambda: d.ModernHopfield(np.eye(3), 0.0),
+]
+for number, call in enumerate(calls):
+    try:
+        call()
+    except d.InputError as error:
+        assert "\\n" not in str(error), number
+    except Exception as error:
+        print(number, type(error).__name__, error)
+    else:
+        print(number, "accepted")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not run.stdout
