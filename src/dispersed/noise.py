@@ -10,16 +10,20 @@ energy (Eq. 14). Time is not here: which t belongs to which σ is the process's 
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, positive, signal_level
+from dispersed.validation import InputError, on_host, positive, signal_level
 
 
 def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:
     """σ = √(1−α²)/α for α in (0, 1]; 0 at α = 1."""
-    alpha = signal_level(alpha)
-    return jnp.sqrt((1 - alpha) * (1 + alpha)) / alpha
+    level = signal_level(alpha)
+    if on_host(level):  # no program is compiled for it
+        known = np.asarray(level)
+        return jnp.asarray(np.sqrt((1 - known) * (1 + known)) / known)
+    return jnp.sqrt((1 - level) * (1 + level)) / level
 
 
 def alpha_from_sigma(sigma: ArrayLike) -> Float[Array, "..."]:

@@ -60,7 +60,7 @@ class CertifiedFlow(Dynamics):
         cues: Float[Array, "states d"],
         levels: Float[Array, " states"],
         masks: Bool[Array, "states d"] | None,
-        keys: Key[Array, " states"],
+        keys: Key[Array, " states"] | None,
         trajectory: bool,
     ) -> Recall:
         if trajectory or masks is not None or not is_known(cues, levels):

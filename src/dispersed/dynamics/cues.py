@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories import AssociativeMemory
-from dispersed.types import Array, Bool, Float
-from dispersed.validation import host_array, is_known, mask_array, state_array
+from dispersed.types import Array, Bool, Float, Numbers
+from dispersed.validation import host_array, is_known, mask_array, on_host, state_array
 
 
 def cues_and_masks(
@@ -26,10 +26,13 @@ def cues_and_masks(
     return jnp.asarray(x, jnp.promote_types(x.dtype, memory._dtype)), mask
 
 
-def least_noise(x: Float[Array, "... d"]) -> Float[Array, "..."]:
+def least_noise(x: Float[Array, "... d"]) -> Float[Numbers, "..."]:
     """The round-off of each cue, below which no noise can be told from none."""
     limits = jnp.finfo(x.dtype)
-    return limits.eps * jnp.maximum(jnp.abs(x).max(axis=-1), 1e3 * float(limits.tiny) ** 0.5 / limits.eps)
+    # By NumPy where the cues are on the host: no program is compiled for it.
+    numpy: Any = np if on_host(x) else jnp
+    largest = numpy.abs(numpy.asarray(x)).max(axis=-1)
+    return numpy.maximum(limits.eps * largest, 1e3 * float(limits.tiny) ** 0.5).astype(x.dtype)
 
 
 __all__ = ["cues_and_masks", "least_noise"]

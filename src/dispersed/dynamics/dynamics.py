@@ -152,14 +152,16 @@ class Dynamics(eqx.Module):
         cues: Float[Array, "states d"],
         levels: Float[Array, " states"],
         masks: Bool[Array, "states d"] | None,
-        keys: Key[Array, " states"],
+        keys: Key[Array, " states"] | None,
         trajectory: bool,
     ) -> Recall:
         """Recall from every cue, in the coordinates of the process: `run` of each, in one compiled program.
 
-        `masks` say which entries were observed.
+        `masks` say which entries were observed; `keys` are None for dynamics that draw nothing.
         """
-        return _run_all(self, memory, process, cues, levels, masks, keys, trajectory)
+        # Settings that are real numbers are arguments of the program, so that others do not compile it anew.
+        dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
+        return _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory)
 
     def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""
@@ -184,6 +186,7 @@ def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -
             source, z, sigma = begin(z, known, sigma)
             # In z all processes are one; over so wide a range of σ, only VP's time has an even grid.
             clock = VP()
+        key = jax.random.key(0) if key is None else key
         outcome = dynamics.run(source, clock, z, sigma, key, trajectory)
         z = outcome.z if known is None else jnp.where(known, cue, outcome.z)
         index, responsibility = outcome.index, outcome.responsibility

@@ -1,10 +1,12 @@
 """One call that recalls from every memory by every dynamics."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.dynamics.certified import CertifiedFlow
 from dispersed.dynamics.cues import cues_and_masks, least_noise
@@ -18,7 +20,7 @@ from dispersed.memories import AssociativeMemory, Memory, Network, PatternMemory
 from dispersed.noise import sigma_of
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Bool, Float, Key
-from dispersed.validation import InputError, broadcast, is_known, noise_levels, random_key
+from dispersed.validation import InputError, broadcast, is_known, noise_levels, on_host, random_key
 
 
 def recall(
@@ -80,10 +82,11 @@ def recall(
     x, mask = cues_and_masks(memory, cue, known)
     batch = x.shape[:-1]
     level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, mask)
-    keys = state_keys(jax.random.key(0) if key is None else key, x.size // x.shape[-1])
-    flat = x.reshape(-1, x.shape[-1])
+    keys = state_keys(key, math.prod(batch)) if dynamics.random and key is not None else None
+    flat = x if len(batch) == 1 else x.reshape(math.prod(batch), x.shape[-1])
     result = dynamics.run_all(memory._prepared(), process, flat, level, mask, keys, trajectory)
-    result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+    if len(batch) != 1:
+        result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
     return dataclasses.replace(result, estimate=estimate)
 
 
@@ -113,7 +116,7 @@ def noise_of_cues(
     """The noise level of every cue, flattened, the process that made the cues, and the estimate of the level where it
     was not given.
     """
-    batch, count = x.shape[:-1], x.size // x.shape[-1]
+    batch = x.shape[:-1]
     if process is not None and not isinstance(process, Process):
         raise InputError("process", f"got {process!r}", "a process such as dispersed.VP() is accepted")
     if isinstance(memory, Network):
@@ -121,7 +124,7 @@ def noise_of_cues(
             raise InputError(
                 "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
             )
-        return jnp.ones(count, x.dtype), VE() if process is None else process, None
+        return jnp.ones(math.prod(batch), x.dtype), VE() if process is None else process, None
     estimate = None
     if alpha is None and sigma is None and isinstance(memory, Memory):
         if not isinstance(process, VE | None):
@@ -129,15 +132,16 @@ def noise_of_cues(
             raise InputError("alpha, sigma", given, "one of them is accepted; the level is estimated for cues of VE()")
         estimate = noise_level(memory, x, known)
         sigma = estimate.sigma
-    level = sigma_of(alpha, sigma)
+    level: Any = sigma_of(alpha, sigma)
     broadcast("alpha, sigma", level.shape, batch)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
-    level = jnp.maximum(jnp.broadcast_to(level.astype(x.dtype), batch), least_noise(x))
+    numpy: Any = np if on_host(x) and is_known(level) else jnp
+    level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), batch), least_noise(x))
     if is_known(level):
         noise_levels(level, batch, x.dtype)
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
-    return level.reshape(-1), process, estimate
+    return jnp.asarray(level.reshape(-1)), process, estimate
 
 
 __all__ = ["Outcome", "Recall", "recall"]
