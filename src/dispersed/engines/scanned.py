@@ -226,7 +226,8 @@ class ScannedPatterns(PatternSet):
             answer = function(_of(np.ravel(handle)[0]).patterns, *flat)
 
             def shaped(part: Any, wanted: Any) -> np.ndarray:
-                return np.asarray(part).reshape((*batch, *wanted.shape)).astype(wanted.dtype)
+                with np.errstate(over="ignore"):  # what single precision cannot hold is infinite
+                    return np.asarray(part).reshape((*batch, *wanted.shape)).astype(wanted.dtype)
 
             return jax.tree.map(shaped, answer, like)
 
