@@ -188,7 +188,7 @@ def test_levels_outside_their_domain_get_one_line(name, sigma):
 @pytest.mark.parametrize("x", [np.zeros(D + 1), 0.0, np.full(D, np.nan), np.full(D, 1e39), ["a"] * D, np.zeros((D, 0))])
 def test_states_that_are_none_get_one_line(name, x):
     memory = {**CASES, **NETWORKS}[name].make()
-    with pytest.raises(InputError, match="^x: ") as error:
+    with pytest.raises(InputError, match=r"^x: ") as error:
         memory.update(x) if isinstance(memory, Network) else memory.denoise(x, 0.5)
     assert "\n" not in str(error.value)
 
