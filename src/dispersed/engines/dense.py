@@ -43,6 +43,8 @@ TOLERANCE = 1e-3
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
 centred copy of the patterns is kept."""
+SMALL = 1 << 17
+"""The number of states × patterns × units up to which a program by differences alone is compiled and run sooner."""
 SAMPLE = 1024
 """Patterns from which it is guessed whether all of them lie far from the origin."""
 
@@ -257,6 +259,9 @@ def _(size, batched, y, log_w, known, x, sigma):
 def _by_products(y, log_w, known: Products, x, sigma) -> Float[Array, "b n"]:
     """Logits relative to the largest, by the cheapest way whose round-off is bounded."""
     single = y.dtype == jnp.float32
+    if x.shape[0] * y.size <= SMALL:
+        exact = partial(_differences_in_double, y, log_w, norms=known.half_squares is not None)
+        return jax.vmap(exact)(x, sigma)
     logits = _product_logits(known.of(y), known, log_w, x, sigma)
     off = _round_off(known, x, sigma)
     small = jnp.all(off <= TOLERANCE / 2)
@@ -299,16 +304,11 @@ def _in_double(y, log_w, x, sigma, norms: bool) -> Float[Array, "b n"]:
         fine = _sufficient(logits, _round_off(known, z, level))
         logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
 
-    def differences(x, sigma) -> Float[Array, " n"]:
-        with jax.enable_x64(True):
-            z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (x, sigma))
-            found = _differences(wide_y, wide_log_w, z, level, norms)
-            return _without_denormals(jax.lax.convert_element_type(found, y.dtype))
-
     def rest() -> Float[Array, "b n"]:
         def one(state):
             fine, logits, x, sigma = state
-            return jax.lax.cond(fine, lambda: logits, lambda: differences(x, sigma))
+            differ = partial(_differences_in_double, y, log_w, norms=norms)
+            return jax.lax.cond(fine, lambda: logits, lambda: differ(x, sigma))
 
         return jax.lax.map(one, (fine, logits, x, sigma))
 
@@ -318,6 +318,13 @@ def _in_double(y, log_w, x, sigma, norms: bool) -> Float[Array, "b n"]:
 def _by_differences(y, log_w, x: Float[Array, "b d"], sigma: Float[Array, " b"], norms: bool) -> Float[Array, "b n"]:
     """State by state, by differences."""
     return jax.lax.map(lambda state: _differences(y, log_w, *state, norms), (x, sigma))
+
+
+def _differences_in_double(y: Patterns, log_w, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
+    """By differences in double precision, whatever the precision of the program."""
+    with jax.enable_x64(True):
+        wide = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
+        return _without_denormals(jax.lax.convert_element_type(_differences(*wide, norms), y.dtype))
 
 
 def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
