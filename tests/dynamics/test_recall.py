@@ -298,7 +298,7 @@ def test_an_empty_batch_is_recalled(stored):
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": np.nan}, "alpha"),
         ({"sigma": 0.0}, "sigma"),
-        ({}, "alpha, sigma"),
+        ({"process": VP()}, "alpha, sigma"),
         ({"alpha": 0.5, "sigma": 1.0}, "alpha, sigma"),
         ({"alpha": np.ones(7)}, "one level"),
         ({"sigma": 1.0, "cue": np.zeros(5)}, "cue"),

@@ -39,6 +39,8 @@ FLAT = 1e-3
 """Differences of the likelihood that round-off in single precision may make."""
 LEVEL = 0.3
 """The change of the likelihood between two levels, by its slopes and values there, that counts as none."""
+BAND = 1.0
+"""Nats between chord and tangents from which on the model between two levels is good."""
 ROUNDS = 10
 """How often three more levels of every cue are evaluated at most."""
 GRID = np.linspace(0, 1, 33)
@@ -57,7 +59,7 @@ class NoiseLevel(eqx.Module):
     """The upper end; infinite where the likelihood excludes no σ however large."""
 
 
-def estimate_sigma(memory: Memory, cue: ArrayLike, known: ArrayLike | None = None) -> NoiseLevel:
+def estimate_sigma(memory: AssociativeMemory, cue: ArrayLike, known: ArrayLike | None = None) -> NoiseLevel:
     """The noise level σ of cues x = y + σε, by maximum likelihood over log p_σ(x), with its 95 % interval.
 
     **Arguments**
@@ -168,17 +170,31 @@ class _Cells(NamedTuple):
         return np.clip(self.a - np.log(beta) / 2, self.a, self.b)
 
     def flat(self) -> np.ndarray:
-        """Whether the likelihood is as good as constant at both ends, as it is for σ far below the details of a density:
-        there Q is a logarithm of β, and its chord tells nothing.
+        """Whether the likelihood is as good as constant at both ends, as for σ far below the details of a density.
+
+        There Q is a logarithm of β, and its chord tells nothing.
         """
         width = self.b - self.a
         steep = np.maximum(np.abs(self.ra - self.d), np.abs(self.rb - self.d)) * width
         return (width > 0.5) & (np.maximum(steep, np.abs(self.qb - self.qa - self.d * width)) <= LEVEL)
 
     def ceiling(self) -> np.ndarray:
-        """What the likelihood does not exceed between the levels."""
+        """What the likelihood does not exceed between the levels.
+
+        Where chord and tangents leave it less than `BAND`, its model is trusted to a fifth of that.
+        """
         ends = np.maximum(self.qa - self.d * self.a, self.qb - self.d * self.b)
-        return np.where(self.flat(), ends, np.maximum(ends, self.chord(self.highest())))
+        at = self.highest()
+        chord = self.chord(at)
+        _, t, w = self.beta(at)
+        narrow = chord - np.maximum(*self.tangents(t, w)) + self.d * at <= BAND
+        inner = np.where(narrow, 0.8 * self.model(at) + 0.2 * chord, chord)
+        return np.where(self.flat(), ends, np.maximum(ends, inner))
+
+    def tangents(self, t: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What Q is not below, from either end."""
+        width, fall = -np.expm1(-2 * np.maximum(self.b - self.a, 1e-12)), np.exp(2 * (self.b - self.a))
+        return self.qa + self.ra * width / 2 * t, self.qb - self.rb * width * fall / 2 * w
 
     def model(self, s: np.ndarray) -> np.ndarray:
         """The likelihood if Q were its cubic interpolation in β, within chord and tangents."""
@@ -187,8 +203,9 @@ class _Cells(NamedTuple):
         fall = np.exp(2 * (self.b - self.a))
         ma, mb = self.ra * width / 2, self.rb * width * fall / 2
         cubic = (1 + 2 * t) * w * w * self.qa + (1 + 2 * w) * t * t * self.qb + t * w * w * ma - t * t * w * mb
-        tangents = np.maximum(self.qa + ma * t, self.qb - mb * w)
-        between = np.minimum(np.maximum(cubic, tangents), self.qa * w + self.qb * t) - self.d * s
+        between = (
+            np.minimum(np.maximum(cubic, np.maximum(*self.tangents(t, w))), self.qa * w + self.qb * t) - self.d * s
+        )
         u = (s - self.a) / np.maximum(self.b - self.a, 1e-12)
         straight = (self.qa - self.d * self.a) * (1 - u) + (self.qb - self.d * self.b) * u
         return np.where(self.flat(), straight, between)
@@ -283,12 +300,18 @@ def _ends(profile: _Profile, units: np.ndarray, floor: np.ndarray, limit: np.nda
     best, value = _maximum(beside)
     best = np.where((top == 0) & (slope <= 0), s[:, 0], best)
     value = np.maximum(value, likelihood[rows, top])
-    near = (slope**2 <= 4e-4 * d) & (value - likelihood[rows, top] <= FLAT) | (top == 0) & (slope <= 0) | (beside.b - beside.a < 1e-5)
+    near = (
+        (slope**2 <= 4e-4 * d) & (value - likelihood[rows, top] <= FLAT)
+        | (top == 0) & (slope <= 0)
+        | (beside.b - beside.a < 1e-5)
+    )
     # Another one may be hidden where the chord is higher.
     candidate = ceiling.argmax(axis=1)
     hidden = ceiling[rows, candidate] > value + HIDDEN
     doubtful = cell(candidate)
-    following = np.where(near & hidden, _inside(doubtful, doubtful.highest()), _inside(beside, best))
+    elsewhere = _inside(doubtful, doubtful.highest())
+    middle = np.where(near & hidden, (doubtful.a + doubtful.b) / 2, (beside.a + beside.b) / 2)
+    following = np.where(near & hidden, elsewhere, _inside(beside, best))
     best = np.where(likelihood[:, 0] >= value - FLAT, s[:, 0], best)
     threshold = value - ALLOWED
 
@@ -304,9 +327,10 @@ def _ends(profile: _Profile, units: np.ndarray, floor: np.ndarray, limit: np.nda
     high = np.where((likelihood[:, -1] >= threshold) & (last == s.shape[1] - 2), s[:, -1], high)
     step = np.minimum(2 * (s[:, -1] - s[:, -3]) + 1, 30)
     next_high, high_done = np.where(above, np.minimum(s[:, -1] + step, limit[:, 0]), next_high), high_done & ~above
-    return _Found(
-        best, low, high, np.stack([following, next_low, next_high], axis=1), near & ~hidden & low_done & high_done
-    )
+    # What need not be spent on an end of the interval helps with the maximum: its model alone comes from one side only.
+    next_low, next_high = np.where(low_done, middle, next_low), np.where(high_done, elsewhere, next_high)
+    levels = np.stack([following, next_low, next_high], axis=1)
+    return _Found(best, low, high, levels, near & ~hidden & low_done & high_done)
 
 
 def _maximum(cell: _Cells) -> tuple[np.ndarray, np.ndarray]:
