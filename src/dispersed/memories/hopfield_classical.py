@@ -75,10 +75,8 @@ class ClassicalHopfield(BinaryNetwork):
     def _fields(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """Wx."""
         times = product if x.dtype == self.patterns.dtype else double_product
-        if self.hebbian is not None:
-            fields = times(x, self.hebbian)
-        else:
-            fields = times(times(x, self.patterns.T), self.patterns)
+        w = self.hebbian
+        fields = times(times(x, self.patterns.T), self.patterns) if w is None else times(x, w)
         return fields - self._diagonal() * x
 
     def _signs(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:

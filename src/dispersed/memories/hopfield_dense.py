@@ -100,7 +100,7 @@ class DenseHopfield(BinaryNetwork):
 
             def in_double() -> Float[Array, "b d"]:
                 with jax.enable_x64(True):
-                    bound = 0.0 if self._exact(jnp.float64) else _gamma(y.shape[0], jnp.float64) * sums + units
+                    bound = EXACT if self._exact(jnp.float64) else _gamma(y.shape[0], jnp.float64) * sums + units
                     return _certain(lead + double_product(slopes, y) / 2 + bends * double(x), bound)
 
             if single:
@@ -109,7 +109,7 @@ class DenseHopfield(BinaryNetwork):
                 narrow = jax.lax.convert_element_type(slopes / scale, jnp.float32)
                 fields = lead + double(product(narrow, y)) * (scale / 2) + bends * double(x)
                 tiny = float(jnp.finfo(jnp.float32).tiny) * y.shape[0] * scale
-                bound = 0.0 if self._exact(jnp.float32) else _gamma(y.shape[0] + 1, jnp.float32) * sums + tiny + units
+                bound = EXACT if self._exact(jnp.float32) else _gamma(y.shape[0] + 1, jnp.float32) * sums + tiny + units
                 signs = _certain(fields, bound)
         if not single:
             signs = in_double()
@@ -165,7 +165,7 @@ class DenseHopfield(BinaryNetwork):
         fields = jnp.sum(stored * (f[:, 0] - f[:, 1]), axis=1)
         bound = (_gamma(rest.shape[1], jnp.float64) + ROUND_OFF) * jnp.sum(jnp.abs(f), axis=(1, 2))
         if self._exact(jnp.float64):
-            bound = jnp.where((x == 0) | (jnp.abs(x) == 1), 0.0, bound)
+            bound = jnp.where((x == 0) | (jnp.abs(x) == 1), EXACT, bound)
         return _certain(fields, bound)
 
     def _unit_signs(
@@ -222,12 +222,13 @@ class DenseHopfield(BinaryNetwork):
 
 UNDECIDED = 2.0
 """Stands where a sign is not known."""
+EXACT = -1.0
+"""The bound of fields without round-off, whose zeros are zeros; one that underflows to 0 says nothing of them."""
 
 
 def _certain(fields: Float[Array, "..."], bound: Float[Array, "..."] | float) -> Float[Array, "..."]:
-    """Signs of fields that are larger than a bound on their errors, or exact if that is 0."""
-    certain = (jnp.abs(fields) > bound) | (jnp.zeros_like(fields) + bound == 0)
-    return _single(jnp.where(certain, jnp.sign(fields), UNDECIDED))
+    """Signs of fields that are larger than a bound on their errors, or `EXACT`."""
+    return _single(jnp.where(jnp.abs(fields) > bound, jnp.sign(fields), UNDECIDED))
 
 
 def _single(signs: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,0 +1,121 @@
+"""Signs of fields against exact arithmetic: ties, real-valued cues, steep exponentials, thousands of units."""
+
+from fractions import Fraction
+
+import jax
+import numpy as np
+import pytest
+
+from dispersed import ClassicalHopfield, DenseHopfield, Exponential, InputError, ModernHopfield, Polynomial
+
+
+def power(base):
+    """Exponentials of whole and rational overlaps as exact fractions: F(a) = base^a, for whole a."""
+    return lambda a: Fraction(base) ** int(a)
+
+
+def by_hand(y, x, F):
+    """The Krotov–Hopfield rule in exact arithmetic; a tie keeps the state."""
+    units = range(len(x))
+    cue = [Fraction(float(value)) for value in x]
+    found = []
+    for i in units:
+        field = 0
+        for row in y.astype(int):
+            rest = sum(int(row[k]) * cue[k] for k in units if k != i)
+            field += F(rest + int(row[i])) - F(rest - int(row[i]))
+        found.append(1 if field > 0 else -1 if field < 0 else -1 if x[i] < 0 else 1)
+    return np.array(found)
+
+
+POLYNOMIALS = [
+    (Polynomial(1), lambda a: a),
+    (Polynomial(2), lambda a: a**2),
+    (Polynomial(3), lambda a: a**3),
+    (Polynomial(4, rectified=True), lambda a: max(a, 0) ** 4),
+    (Polynomial(31), lambda a: a**31),
+]
+
+
+def cues_of(rng, y, real):
+    d = y.shape[1]
+    binary = np.concatenate([rng.choice([-1.0, 1.0], (4, d)), y[:2], -y[:1]])
+    more = np.concatenate([rng.choice([-1.0, 0, 1], (3, d)), np.zeros((1, d)), rng.standard_normal((2, d))])
+    return np.float32(np.concatenate([binary, more]) if real else binary)
+
+
+def tied_patterns(rng, n, d):
+    y = rng.choice(np.float32([-1, 1]), (n, d))
+    y[-1] = y[0]
+    y[-1, 0] *= -1
+    return y
+
+
+@pytest.mark.parametrize("real", [False, True])
+@pytest.mark.parametrize(("interaction", "F"), POLYNOMIALS)
+def test_polynomials(rng, interaction, F, real):
+    y = tied_patterns(rng, 5, 7)
+    x = cues_of(rng, y, real)
+    np.testing.assert_array_equal(DenseHopfield(y, interaction).update(x), [by_hand(y, row, F) for row in x])
+
+
+@pytest.mark.parametrize("base", [2, 10**9, 10**300])
+def test_exponentials_of_any_steepness(rng, base):
+    """F = base^a; β = 691 underflows in every difference between a pattern that agrees and one that does not."""
+    y = tied_patterns(rng, 6, 8)
+    x = cues_of(rng, y, False)
+    network = DenseHopfield(y, Exponential(float(np.log(float(base)))))
+    np.testing.assert_array_equal(network.update(x), [by_hand(y, row, power(base)) for row in x])
+
+
+def test_exponentials_of_thousands_of_units(rng):
+    y = rng.choice(np.float32([-1, 1]), (8, 3000))
+    x = y[:3] * rng.choice(np.float32([-1, 1]), (3, 3000), p=[0.3, 0.7])
+    np.testing.assert_array_equal(DenseHopfield(y, Exponential(1.0)).update(x), y[:3])
+
+
+def test_many_memories_at_once(rng):
+    y = rng.choice(np.float32([-1, 1]), (3, 5, 9))
+    x = rng.choice(np.float32([-1, 1]), (3, 4, 9))
+    found = jax.vmap(lambda y, x: DenseHopfield(y).update(x))(y, x)
+    np.testing.assert_array_equal(
+        found, [[by_hand(a, row, lambda v: v**3) for row in b] for a, b in zip(y, x, strict=True)]
+    )
+
+
+@pytest.mark.parametrize("make", [ClassicalHopfield, DenseHopfield])
+def test_updates_are_constant_almost_everywhere(rng, make):
+    y = rng.choice(np.float32([-1, 1]), (5, 9))
+    network = make(y)
+    np.testing.assert_array_equal(jax.grad(lambda x: network.update(x).sum())(y[0]), np.zeros(9))
+
+
+def test_finite_states_have_finite_energies():
+    y = np.float32([[1, -1, 1], [1, 1, 1]])
+    for network in (
+        ClassicalHopfield(y),
+        DenseHopfield(y),
+        DenseHopfield(y, Exponential(1e10)),
+        ModernHopfield(y, 1e4),
+    ):
+        for x in ([1.0, 1, 1], [0.0, 0, 0], [3e38, -3e38, 3e38]):
+            assert np.isfinite(network.energy(x))
+
+
+@pytest.mark.parametrize("make", [lambda: ModernHopfield([[1.0, 2.0]], [1.0, 2.0]), lambda: Exponential([1.0, 2.0])])
+def test_temperatures_are_one_number(make):
+    with pytest.raises(InputError, match="beta"):
+        make()
+
+
+def test_modern_near_ties_at_large_norms(rng):
+    """Weights of patterns that differ by little, at norms where single-precision products differ by thousands."""
+    y = np.float32(3000 * rng.standard_normal((20, 50)))
+    y[1] = y[0]
+    y[1, 0] = np.nextafter(y[0, 0], np.float32(np.inf))
+    x = np.float32(y[:4] + rng.standard_normal((4, 50)))
+    beta = 1e-3
+    logits = beta * (x.astype(float) @ y.astype(float).T)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ModernHopfield(y, beta).responsibilities(x), weights, atol=2e-6)
