@@ -312,6 +312,8 @@ def random_key(key: Any) -> None:
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         seed = key if isinstance(key, int) else 0
         raise InputError("key", f"got {key!r}", f"a key is accepted, such as jax.random.key({seed})")
+    if key.shape:
+        raise InputError("key", f"got keys of shape {key.shape}", "one key is accepted; jax.vmap takes several")
 
 
 def positive_number(argument: str, value: float) -> float:

@@ -45,7 +45,7 @@ FORMS = {
     "without a mask": lambda a: np.ma.masked_array(a),
     "list": lambda a: np.asarray(a).tolist(),
     "tuple": lambda a: tuple(np.asarray(a).tolist()) if np.ndim(a) else a,
-    "not contiguous": lambda a: np.asarray(np.repeat(a, 2, axis=-1), np.float32)[..., ::2],
+    "not contiguous": lambda a: np.asarray(np.repeat(a, 2, axis=-1), np.float32)[..., ::2] if np.ndim(a) else a,
     "pandas": lambda a: pandas.DataFrame(a) if np.ndim(a) == 2 else pandas.Series(a) if np.ndim(a) else a,
     "PyTorch": lambda a: torch.tensor(np.asarray(a), dtype=torch.float32),
     "PyTorch double": lambda a: torch.tensor(np.asarray(a), dtype=torch.float64, requires_grad=True),
@@ -218,7 +218,7 @@ def test_a_posterior_names_no_more_than_there_are(name):
     np.testing.assert_allclose(p[named].sum(), 1, rtol=1e-5)
     assert (np.diff(p[named]) <= 0).all()
     np.testing.assert_allclose(found.effective_number, np.exp(found.entropy), rtol=1e-6)
-    for wrong in (0, -1, 2.5, True):
+    for wrong in (0, -1, True):
         with pytest.raises(InputError, match="leading"):
             memory.posterior(ONE_STATE, 0.5, leading=wrong)
 
@@ -234,6 +234,7 @@ calls = [
     lambda: m.denoise(np.zeros(3), None), lambda: m.denoise(np.zeros(3), "0.5"), lambda: m.denoise(None, 0.5),
     lambda: d.PatternMemory(None), lambda: d.ClassicalHopfield(None), lambda: d.Segment("a", [0.0]),
     lambda: d.Smoothed(7, 0.5), lambda: d.Mixture(7), lambda: m.posterior(np.zeros(3), 0.5, leading="2"),
+    lambda: m.posterior(np.zeros(3), 0.5, leading=2.5),
     lambda: m.at([1.0, 2.0]),
     lambda: m.given(np.zeros(3), [1, 0, 1], 0.5), lambda: m.given(np.zeros(3), [True, False], 0.5),
     lambda: m.given(np.zeros((2, 3)), [True, False, True], 0.5), lambda: m.given(np.zeros(3), [True] * 3, -1.0),

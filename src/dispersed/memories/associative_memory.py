@@ -119,6 +119,9 @@ def _map(
     states = (x, *(jnp.broadcast_to(level, batch) for level in levels))
     if not batch:
         return function(*states)
+    if 0 in batch:  # no states have no results, whatever a hook does with a batch
+        one = jax.eval_shape(function, *(jax.ShapeDtypeStruct(part.shape[len(batch) :], part.dtype) for part in states))
+        return jax.tree.map(lambda part: jnp.zeros((*batch, *part.shape), part.dtype), one)
     flat = [part.reshape(-1, *part.shape[len(batch) :]) for part in states]
     found = over_states(function, memory._most_states(hook), *flat)
     return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), found)

@@ -90,7 +90,8 @@ class GaussianMemory(Extended):
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         # The anchor is D_σ(x): then neither λ ≪ σ² nor λ ≫ σ² leaves large terms to cancel.
         u, share = self._coordinates(x, sigma)
-        shrunk = share * (u * (u / (self.variances + sigma**2)))
+        # Along directions without variance nothing shrinks, however far u lies.
+        shrunk = jnp.where(share > 0, share * (u * (u / (self.variances + sigma**2))), 0)
         excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma)) / 2
         return self.mean + (share * u) @ self.directions, excess
 

@@ -204,7 +204,7 @@ class Memory(Denoiser):
         if not self._proper:
             given = f"a {type(self).__name__} that is no normalised distribution"
             raise InputError("memory", given, "memories that are can be drawn from")
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
         for length in shape:
             at_least("shape", length, 0)
         level = host_array("sigma", sigma)

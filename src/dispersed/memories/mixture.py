@@ -46,6 +46,8 @@ class Mixture(Extended):
     units: int = eqx.field(static=True)
 
     def __init__(self, components: Sequence[Any], weights: ArrayLike | None = None) -> None:
+        if not isinstance(components, Sequence):
+            raise InputError("components", f"got {type(components).__name__}", "a list of memories is accepted")
         components = list(components)
         if not components:
             raise InputError("components", "got none", "at least one memory is accepted")

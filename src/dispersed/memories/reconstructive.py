@@ -146,7 +146,7 @@ class ReconstructiveMemory(Extended):
         """Posterior mean D and weighted excess of every Gaussian of every core; see `GaussianMemory`."""
         u = jnp.einsum(f"{self._axes},nkd->nkv", self.directions, x - self.means)
         share = self.variances / (self.variances + sigma**2)
-        shrunk = share * (u * (u / (self.variances + sigma**2)))
+        shrunk = jnp.where(share > 0, share * (u * (u / (self.variances + sigma**2))), 0)
         excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma), axis=-1) / 2
         anchors = self.means + jnp.einsum(f"nkv,{self._axes}->nkd", share * u, self.directions)
         return anchors.reshape(-1, x.size), (excess + self.log_weights).ravel()

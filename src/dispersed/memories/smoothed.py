@@ -27,6 +27,8 @@ class Smoothed(Memory):
     bandwidth: Scalar
 
     def __init__(self, memory: Memory, bandwidth: ArrayLike) -> None:
+        if not isinstance(memory, Memory):
+            raise InputError("memory", f"got {type(memory).__name__}", "a memory with a density is accepted")
         self.memory = memory
         self.bandwidth = positive("bandwidth", bandwidth)
         if self.bandwidth.shape:
