@@ -36,7 +36,7 @@ ALLOWED = 3.841458820694124 / 2
 HIDDEN = 0.02
 """By how many nats a maximum between the evaluated levels may be missed."""
 FLAT = 1e-3
-"""Differences of the likelihood that round-off in single precision may make."""
+"""By how many nats the likelihood of an evaluated level may lie below the maximum beside it."""
 LEVEL = 0.3
 """The change of the likelihood between two levels, by its slopes and values there, that counts as none."""
 BAND = 1.0
@@ -52,7 +52,7 @@ class NoiseLevel(eqx.Module):
     __repr__ = one_line
 
     sigma: Float[Numbers, "..."]
-    """The most likely σ; the round-off of the cue where the likelihood increases down to σ = 0."""
+    """The most likely σ; the round-off of the cue where none is likelier than that by 0.02 nats."""
     low: Float[Numbers, "..."]
     """The lower end of the 95 % interval; 0 where the likelihood does not exclude a cue without noise."""
     high: Float[Numbers, "..."]
@@ -312,7 +312,8 @@ def _ends(profile: _Profile, units: np.ndarray, floor: np.ndarray, limit: np.nda
     elsewhere = _inside(doubtful, doubtful.highest())
     middle = np.where(near & hidden, (doubtful.a + doubtful.b) / 2, (beside.a + beside.b) / 2)
     following = np.where(near & hidden, elsewhere, _inside(beside, best))
-    best = np.where(likelihood[:, 0] >= value - FLAT, s[:, 0], best)
+    # Where levels are round-off, so are the differences of likelihoods that residuals of that size make.
+    best = np.where(likelihood[:, 0] >= value - HIDDEN, s[:, 0], best)
     threshold = value - ALLOWED
 
     admitted = ceiling >= threshold[:, None] + HIDDEN
