@@ -11,10 +11,12 @@ import numpy as np
 
 from benchmarks import references
 from benchmarks.timing import show
-from dispersed import StoredMemory, recall
+from dispersed import PatternMemory, Scanned, recall
 from dispersed.dynamics import CertifiedFlow
-from dispersed.engines.certified_posterior import allowed_tail, grouped_shortlists, pad_batch, posterior, screen_states
+from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
+from dispersed.engines.certified_posterior import posterior
 from dispersed.engines.full_scan import full_scan
+from dispersed.engines.ladder import enclosing_ball, grouped_shortlists, pad_batch
 from dispersed.engines.shortlist import shortlist_posterior
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
@@ -87,8 +89,8 @@ class Case:
             weights = rng.gamma(0.3, size=len(patterns))
             weights[rng.random(len(patterns)) < 0.2] = 0
         self.storage = InMemory(patterns, encoding)
-        self.memory = StoredMemory(self.storage, weights)
-        self.placed = self.memory.placed
+        self.memory = PatternMemory(self.storage, weights, engine=Scanned())
+        self.placed = self.memory.held.placed
         self.y = self.storage.rows(np.arange(len(patterns)))
         self.log_w = None if weights is None else self.placed.log_weights(np.arange(len(patterns)))
         self.rng = rng
@@ -115,7 +117,7 @@ class Case:
         floor = (
             RESOLUTION
             * np.finfo(np.longdouble).eps
-            * (2 * size * self.placed.statistics.radius + self.placed.statistics.norm)
+            * (2 * size * self.placed.statistics.radius + np.linalg.norm(self.y, axis=1).max())
         )
         ratio = bound / np.maximum(error, floor)
         return [
@@ -129,15 +131,15 @@ class Case:
         exact = self.exact(self.x, self.sigma)
         cases = self.judged(self.x, self.sigma, exact, found.mean, found.bound, found.path == "pruned")
         for dtype in (np.float32, np.float64):
-            total = full_scan(self.placed, self.x, self.sigma, dtype)
+            total = full_scan(self.placed, States.of(self.placed, self.x, self.sigma), dtype)
             cases += self.judged(self.x, self.sigma, exact, total.mean, total.bound, np.zeros(CUES, bool))
         return cases
 
     def moved(self):
         """What a loose screen or a sum keeps serves states nearer to a pattern, at lower noise."""
         share = min(allowed_tail(self.placed, self.placed.statistics.radius * 0.01), 1e-3)
-        screens, _ = screen_states(self.placed, self.x, self.sigma, share)
-        sums = full_scan(self.placed, self.x, self.sigma, np.float32).found
+        screens, _ = screen_states(self.placed, States.of(self.placed, self.x, self.sigma), share)
+        sums = full_scan(self.placed, States.of(self.placed, self.x, self.sigma), np.float32).candidates
         shrink = self.rng.uniform(0.3, 1, CUES)
         shrink[::8] = 1
         nearest = self.y[references.nearest(self.y, self.x)]
@@ -148,9 +150,9 @@ class Case:
         exact = self.exact(x, sigma)
         with jax.enable_x64(True):
             for found in (screens, sums):
-                for some, kept in grouped_shortlists(self.placed, self.x, self.sigma, found):
+                for some, kept in grouped_shortlists(self.placed, States.of(self.placed, self.x, self.sigma), found):
                     filled = pad_batch((kept, x[some], sigma[some]))
-                    seen = VIEWS(*filled, self.placed.ball)
+                    seen = VIEWS(*filled, enclosing_ball(self.placed))
                     mean, bound = (np.asarray(a)[: len(some)] for a in (seen.mean, seen.bound))
                     cases += self.judged(x[some], sigma[some], exact[some], mean, bound, np.ones(len(some), bool))
         return cases

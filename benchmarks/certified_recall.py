@@ -10,8 +10,9 @@ import numpy as np
 
 from benchmarks import references
 from benchmarks.timing import show, side_by_side
-from dispersed import StoredMemory, recall
+from dispersed import PatternMemory, Scanned, recall
 from dispersed.dynamics import CertifiedFlow
+from dispersed.engines.candidate_screening import States
 from dispersed.engines.full_scan import full_scan
 from dispersed.experiments.digits import load_digits
 
@@ -48,8 +49,8 @@ def noise_around(patterns, cues, rng):
 
 
 def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
-    memory = StoredMemory(patterns, tol=tol)
-    placed, b = memory.placed, len(cues)
+    memory = PatternMemory(patterns, engine=Scanned(tol))
+    placed, b = memory.held.placed, len(cues)
     if "alpha" in level:
         sigma = np.full(b, np.sqrt(1 / level["alpha"] ** 2 - 1))
         z = cues.astype(float) / level["alpha"]
@@ -62,8 +63,8 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
     times = side_by_side(
         {
             **{f"{steps} steps": lambda steps=steps: certified(steps) for steps in STEPS},
-            "one sum, float32": lambda: full_scan(placed, z, sigma, np.float32),
-            "one sum, float64": lambda: full_scan(placed, z, sigma, np.float64),
+            "one sum, float32": lambda: full_scan(placed, States.of(placed, z, sigma), np.float32),
+            "one sum, float64": lambda: full_scan(placed, States.of(placed, z, sigma), np.float64),
         },
         repeats,
     )
@@ -71,7 +72,9 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
     unit, double = warm["one sum, float32"], warm["one sum, float64"]
 
     def denoise(x, levels):
-        return full_scan(placed, x, levels, np.float32 if len(patterns) * cues.size > 1e8 else np.float64).mean
+        return full_scan(
+            placed, States.of(placed, x, levels), np.float32 if len(patterns) * cues.size > 1e8 else np.float64
+        ).mean
 
     # Integrators disagree where a cue lies near the border of two basins: who is right, finer ones tell.
     answers = {

@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks import references
 from benchmarks.timing import show, side_by_side
-from dispersed import StoredMemory
+from dispersed import PatternMemory, Scanned
+from dispersed.engines.candidate_screening import States
 from dispersed.engines.full_scan import full_scan
 
 ALPHA = 0.68
@@ -20,7 +21,7 @@ def main(n=1_000_000, d=64, batches=(1, 16, 64, 256), tol=1e-4, repeats=5, quick
         n, batches, repeats = n // 10, batches[:3], 2
     rng = np.random.default_rng(0)
     patterns = rng.choice(np.float32([-1, 1]), (n, d))
-    memory = StoredMemory(patterns)
+    memory = PatternMemory(patterns, engine=Scanned())
     rivals = {**torch_rivals(patterns), **faiss_rivals(patterns)}
     for sigma in (0.5, float(np.sqrt(1 / ALPHA**2 - 1)), 4.0):
         for b in batches:
@@ -32,8 +33,8 @@ def compare(memory, patterns, x, sigma, rivals, tol, repeats):
     levels = np.full(len(x), sigma)
     ours = {
         "certified": lambda: memory.posterior(x, sigma, tol=tol),
-        "sum, float32": lambda: full_scan(memory.placed, x, levels, np.float32),
-        "sum, float64": lambda: full_scan(memory.placed, x, levels, np.float64),
+        "sum, float32": lambda: full_scan(memory.held.placed, States.of(memory.held.placed, x, levels), np.float32),
+        "sum, float64": lambda: full_scan(memory.held.placed, States.of(memory.held.placed, x, levels), np.float64),
     }
     others = {name: lambda f=f: f(x.astype(np.float32), np.float32(1 / sigma**2)) for name, f in rivals.items()}
     times = side_by_side({**ours, **others}, repeats)

@@ -90,30 +90,29 @@ def memory(field):
 def child(path):
     """Everything that is measured of one file, as JSON."""
     from benchmarks.timing import seconds
-    from dispersed import StoredMemory, recall
+    from dispersed import PatternMemory, Scanned, recall
     from dispersed.dynamics import CertifiedFlow
-    from dispersed.engines.candidate_screening import screen
-    from dispersed.engines.certified_posterior import allowed_tail, max_candidates
+    from dispersed.engines.candidate_screening import States, allowed_tail, screen
     from dispersed.engines.full_scan import full_scan
     from dispersed.storage import open_patterns
 
     peak = Peak()
     storage = open_patterns(path)
-    stored = StoredMemory(storage, tol=TOL)
+    stored = PatternMemory(storage, engine=Scanned(TOL))
     rng = np.random.default_rng(1)
     source = rng.integers(0, len(storage), CUES)
     cues = ALPHA * storage.rows(source) + np.sqrt(1 - ALPHA**2) * rng.standard_normal((CUES, D))
     cues = cues.astype(np.float32)
     z, sigma = cues / ALPHA, np.full(CUES, np.sqrt(1 / ALPHA**2 - 1))
-    placed = stored.placed
-    share = allowed_tail(placed, TOL)
+    placed = stored.held.placed
+    share, most = allowed_tail(placed, TOL), placed.options.most_candidates(len(storage))
 
     def gather():
         return recall(stored, cues, CertifiedFlow(tol=TOL), alpha=ALPHA)
 
     timed = {
-        "sum": lambda: full_scan(placed, z, sigma, np.float32),
-        "screen": lambda: screen(placed, z, sigma, share, max_candidates(placed)),
+        "sum": lambda: full_scan(placed, States.of(placed, z, sigma), np.float32),
+        "screen": lambda: screen(placed, States.of(placed, z, sigma), share, most),
         "posterior": lambda: stored.posterior(z, sigma),
         "recall": gather,
     }

@@ -67,13 +67,16 @@ def _best_tiles(tile_maxima: Array, k: int) -> tuple[Array, Array]:
     return largest, tile
 
 
-def full_scan(placed: PlacedPatterns, states: States, dtype: type, guess: LogitSample, leading: int = 0) -> ScanResult:
+def full_scan(
+    placed: PlacedPatterns, states: States, dtype: type, guess: LogitSample | None = None, leading: int = 0
+) -> ScanResult:
     """The sums over every pattern: dominant terms in double precision, all others with products of precision `dtype`,
     in which logits must not overflow. The tiles of the `leading` likeliest patterns are named, and a few more.
     """
     known, options = placed.statistics, placed.options
     b, n = len(states.x), len(placed.storage)
     beta = states.beta
+    guess = sample_logits(placed, states) if guess is None else guess
     # As if all patterns were like the first of them.
     floor = guess.log_sum + np.log(max(n / options.sample_patterns, 1))
     depth = float(np.clip(np.log(max(n * options.dominant_fraction, 1e-300)), 0, options.dominance))

@@ -25,7 +25,7 @@ import numpy as np
 from dispersed.engines.options import TILE, ScanOptions
 from dispersed.machine import jitted_with, long_running
 from dispersed.storage import Encoding
-from dispersed.types import Array, Float, Int, Numbers, UInt32
+from dispersed.types import Array, Float, Numbers, UInt32
 
 
 class SoftmaxSums(eqx.Module):
