@@ -48,7 +48,7 @@ def test_each_term_of_a_logits_error_alone():
 @pytest.mark.parametrize("name", ["beta", "x", "radius", "log_weight"])
 def test_what_may_overflow_is_off_by_anything(name):
     largest = float(np.finfo(np.float32).max)
-    usual = {"beta": 1.0, "x": 1.0, "radius": 1.0, "log_weight": 1.0}
+    usual = dict.fromkeys(["beta", "x", "radius", "log_weight"], 0.0)
 
     def off(value):
         case = usual | {name: value}

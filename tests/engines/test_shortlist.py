@@ -279,7 +279,8 @@ def way(delta, log_weight, gap, drift):
 def test_a_basin_is_certified_up_to_the_very_margin(x64, decide, case, prior):
     """Just inside the inequality it is, just outside it is not; with every term in turn."""
     c, other = np.array([0.0, 0.0]), np.array([2.0, 0.0])
-    around = EnclosingBall(*map(jnp.asarray, (np.zeros(2), 3.0, 0.0)))
+    # The pattern lies 1 from the centre, and others at most 2.
+    around = EnclosingBall(*map(jnp.asarray, (np.array([1.0, 0.0]), 2.0, 0.0)))
 
     def margin(sigma, shift):
         """How much of what is allowed the way takes, for a state at `shift` of the way, as in the documentation."""
