@@ -84,7 +84,9 @@ def _tolerance(tol: float) -> float:
     return float(tol)
 
 
-def _iterate(update, z: State, sigma: Scalar, steps: int, tol: float, cycles: bool, trajectory: bool) -> Outcome:
+def _iterate(
+    update, z: State, sigma: Scalar, steps: int, tol: Scalar | float, cycles: bool, trajectory: bool
+) -> Outcome:
     """Repeat `update(x, step)` until a fixed point, a 2-cycle (if `cycles` may occur) or `steps`."""
 
     class Carry(eqx.Module):
