@@ -30,7 +30,7 @@ def logit_error(
     """The most by which a logit can be off, for every state, (b,); infinite where it might overflow."""
     beta, x_norm, radius = np.asarray(beta, float), np.asarray(x_norm, float), np.float64(radius)
     tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         size = beta * (x_norm * radius + radius**2 / 2)
         error = gamma(d + 8, dtype) * (size + log_weight)
         error += beta * ((x_norm + radius) * (flush + np.sqrt(d) * tiny) + 4 * d * tiny) + 4 * tiny
