@@ -118,6 +118,11 @@ class SeenSmoothed(Memory):
         """The smoothed memory's own nearest item, and its responsibility."""
         return self.memory._nearest(jnp.where(self.known, self.x, x), sigma)
 
+    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
+        of_memory = self.memory._posterior(jnp.where(self.known, self.x, x), sigma, leading)
+        own = self._denoise(x, sigma), self._log_density(x, sigma)
+        return eqx.tree_at(lambda posterior: (posterior.mean, posterior.log_density), of_memory, own)
+
     def prior_start(self) -> tuple[State, Scalar]:
         """The smoothed memory's own."""
         start, level = self.memory.prior_start()
