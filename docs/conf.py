@@ -25,6 +25,7 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # shapes and domains are in the docstrings
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_default_options = {
     "members": True,
     "inherited-members": "Module,tuple",

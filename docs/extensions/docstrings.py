@@ -38,7 +38,8 @@ def as_rst(lines: list[str]) -> list[str]:
 
 
 def escaped(line: str) -> str:
-    """A line of prose with the bars outside its `code` escaped."""
+    """A line of prose with the bars outside its `code` escaped; `...` would be taken for a name without a last part."""
+    line = line.replace("`...`", "``...``")
     parts = re.split(r"(`[^`]*`)", line)
     return "".join(
         part if part.startswith("`") else part.replace("|", r"\|") for part in parts

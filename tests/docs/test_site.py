@@ -78,7 +78,7 @@ def test_a_broken_example_fails_the_build(tmp_path, block, message):
 
 def test_docstrings_keep_equations_and_bars():
     lines = [
-        "Says p(j | x):",
+        "Says p(j | x) of `...`:",
         "",
         "    E = ‖x‖ + |x|",
         "",
@@ -88,6 +88,6 @@ def test_docstrings_keep_equations_and_bars():
         "    not an equation",
     ]
     assert docstrings.as_rst(lines) == [
-        *[r"Says p(j \| x):", "", "::", "", "    E = ‖x‖ + |x|", ""],
+        *[r"Says p(j \| x) of ``...``:", "", "::", "", "    E = ‖x‖ + |x|", ""],
         *["- `a | b`: one,", r"  two \| three.", "", "    not an equation"],
     ]
