@@ -18,7 +18,7 @@ import numpy as np
 import scipy.special
 
 from dispersed.engines.bitmask import SelectedTiles, chunk_starts, selected_tiles
-from dispersed.engines.candidate_screening import LogitSample, States, as_candidates
+from dispersed.engines.candidate_screening import LogitSample, States, as_candidates, sample_logits
 from dispersed.engines.collectives import all_gather, all_reduce
 from dispersed.engines.online_softmax import (
     BlockScan,
