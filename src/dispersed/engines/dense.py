@@ -23,6 +23,7 @@ x·(y_j − c).
 """
 
 import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -154,10 +155,7 @@ class DensePatterns(PatternSet):
         return self.__dict__["_prepared"]
 
     def _relative(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        known = self.products
-        if known is None:
-            known = products(self.patterns, self.log_weights, self.norms)
-        return relative_logits(self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma)
+        return relative_logits(*self._arguments(x, sigma))
 
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         weight = jnp.exp(self._relative(x, sigma))
@@ -168,20 +166,17 @@ class DensePatterns(PatternSet):
         c = jnp.argmax(logits)
         return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
 
+    def _arguments(self, x: State, sigma: Scalar) -> tuple[Any, ...]:
+        known = self.products
+        if known is None:
+            known = products(self.patterns, self.log_weights, self.norms)
+        return self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma
+
     def denoise(self, x: State, sigma: Scalar) -> State:
-        return self._mean(self._relative(x, sigma))
+        return posterior_mean(*self._arguments(x, sigma))
 
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
-        logits = self._relative(x, sigma)
-        return self._mean(logits), jnp.argmax(logits), 1 / jnp.sum(jnp.exp(logits))
-
-    def _mean(self, logits: Float[Array, " n"]) -> State:
-        weight = jnp.exp(logits)
-        total = jnp.sum(weight)
-        if self.products is None or self.products.centred is None:
-            return (weight @ self.patterns) / total
-        # Weights that do not sum to one by round-off must not scale an offset.
-        return (weight @ (self.patterns - self.products.centre)) / total + self.products.centre
+        return mean_and_leader(*self._arguments(x, sigma))
 
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         r = self.responsibilities(x, sigma)
@@ -189,8 +184,7 @@ class DensePatterns(PatternSet):
         return (r[:, None] * centred).T @ centred
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        logits = self._relative(x, sigma)
-        return jnp.argmax(logits), 1 / jnp.sum(jnp.exp(logits))
+        return self.mean_and_nearest(x, sigma)[1:]
 
     def sample(self, key: Key[Array, ""]) -> State:
         high, low = jax.random.bits(key, (2,), jnp.uint32)
@@ -208,12 +202,64 @@ class DensePatterns(PatternSet):
         return mean, jnp.sqrt(weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
 
 
+def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
+    """`summary(y, known, logits)` of a batch of states (b, d), by products for all of them whatever maps the call."""
+
+    @custom_vmap
+    def of_batch(y, log_w, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
+        return _ladder(y, log_w, known, x, sigma, summary)
+
+    @of_batch.def_vmap
+    def _(size, batched, y, log_w, known, x, sigma):
+        of_memory, of_states = batched[:3], batched[3:]
+        if any(jax.tree.leaves(of_memory)):
+            # Many small memories at once, each with states of its own: there is no product that they could share.
+            axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
+
+            def of_one(y, log_w, known, x, sigma) -> Any:
+                differences = partial(_differences, y, log_w, norms=known.half_squares is not None)
+                return summary(y, known, jax.vmap(differences)(x, sigma))
+
+            found = jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
+        else:
+            x, sigma = (
+                part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
+                for part, is_batched in zip((x, sigma), of_states, strict=True)
+            )
+            batch = x.shape[:2]
+            flat = of_batch(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
+            found = jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), flat)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return of_batch
+
+
+def _mean(y: Patterns, known: Products, logits: Float[Array, "b n"]) -> Float[Array, "b d"]:
+    """Means of the patterns, from logits relative to the largest."""
+    weight = jnp.exp(logits)
+    total = jnp.sum(weight, axis=1, keepdims=True)
+    if known.centred is None:
+        return (weight @ y) / total
+    # Weights that do not sum to one by round-off must not scale an offset.
+    return (weight @ known.centred) / total + known.centre
+
+
+def _mean_and_leader(y: Patterns, known: Products, logits: Float[Array, "b n"]) -> tuple[Array, Array, Array]:
+    """The same, and the likeliest pattern, the first one of several, with its probability."""
+    return _mean(y, known, logits), _first_largest(logits), 1 / jnp.sum(jnp.exp(logits), axis=1)
+
+
+_logits_of_batch = _of_batches(lambda y, known, logits: logits)
+_means_of_batch = _of_batches(_mean)
+_leaders_of_batch = _of_batches(_mean_and_leader)
+
+
 @jax.custom_jvp
 def relative_logits(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
 ) -> Float[Array, " n"]:
     """Log p(j | x) − max_k log p(k | x) of one state for every pattern; negligible ones at −max/4."""
-    return _batched(y, log_w, known, x[None], sigma[None])[0]
+    return _logits_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
 @relative_logits.defjvp
@@ -235,39 +281,51 @@ def _relative_logits_jvp(primals, tangents):
     return logits, jnp.where(live, change - change[c], 0)
 
 
-@custom_vmap
-def _batched(y, log_w, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Float[Array, "b n"]:
-    return _by_products(y, log_w, known, x, sigma)
+@jax.custom_jvp
+def posterior_mean(y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar) -> State:
+    """Σ_j p(j | x) y_j of one state."""
+    return _means_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
-@_batched.def_vmap
-def _(size, batched, y, log_w, known, x, sigma):
-    of_memory, of_states = batched[:3], batched[3:]
-    if any(jax.tree.leaves(of_memory)):
-        # Many small memories at once, each with states of its own: there is no product that they could share.
-        axes = tuple(0 if part else None for part in (batched[0], batched[1], *of_states))
-        differences = partial(_differences, norms=known.half_squares is not None)
-        return jax.vmap(jax.vmap(differences, (None, None, 0, 0)), axes)(y, log_w, x, sigma), True
-    x, sigma = (
-        part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
-        for part, is_batched in zip((x, sigma), of_states, strict=True)
-    )
-    logits = _batched(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
-    return logits.reshape(*x.shape[:2], logits.shape[-1]), True
+@posterior_mean.defjvp
+def _posterior_mean_jvp(primals, tangents):
+    return posterior_mean(*primals), jax.jvp(_by_logits, primals, tangents)[1][0]
 
 
-def _by_products(y, log_w, known: Products, x, sigma) -> Float[Array, "b n"]:
-    """Logits relative to the largest, by the cheapest way whose round-off is bounded."""
-    single = y.dtype == jnp.float32
+@jax.custom_jvp
+def mean_and_leader(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> tuple[State, Int[Array, ""], Scalar]:
+    """The same, and the likeliest pattern with its probability."""
+    mean, index, p = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
+    return mean[0], index[0], p[0]
+
+
+@mean_and_leader.defjvp
+def _mean_and_leader_jvp(primals, tangents):
+    mean_slope, p_slope = jax.jvp(_by_logits, primals, tangents)[1]
+    return mean_and_leader(*primals), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope)
+
+
+def _by_logits(y, log_w, known: Products, x, sigma) -> tuple[State, Scalar]:
+    """The posterior mean and the largest probability by way of the logits, which are differentiated."""
+    logits = relative_logits(y, log_w, known, x, sigma)
+    p = jax.nn.softmax(logits)
+    return p @ (y - known.centre) + known.centre, p[jnp.argmax(logits)]
+
+
+def _ladder(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
+    """The summary of logits relative to the largest, by the cheapest way whose round-off is bounded."""
+    norms = known.half_squares is not None
     if x.shape[0] * y.size <= SMALL:
-        exact = partial(_differences_in_double, y, log_w, norms=known.half_squares is not None)
-        return jax.vmap(exact)(x, sigma)
+        return summary(y, known, jax.vmap(partial(_differences_in_double, y, log_w, norms=norms))(x, sigma))
     logits = _product_logits(known.of(y), known, log_w, x, sigma)
     off = _round_off(known, x, sigma)
-    small = jnp.all(off <= TOLERANCE / 2)
-    enough = jax.lax.cond(small, lambda: True, lambda: jnp.all(_sufficient(logits, off)))
-    better = partial(_in_double if single else _by_differences, norms=known.half_squares is not None)
-    return jax.lax.cond(enough, lambda: _without_denormals(logits), lambda: better(y, log_w, x, sigma))
+    enough = jnp.all((off <= TOLERANCE / 2) | _sufficient(logits, off))
+    # What goes through a conditional is copied: summaries are small, as a rule, and logits are not.
+    found = summary(y, known, _without_denormals(logits))
+    better = _in_double if y.dtype == jnp.float32 else _by_differences
+    return jax.lax.cond(enough, lambda: found, lambda: better(y, log_w, known, x, sigma, summary))
 
 
 def _product_logits(centred, known: Products, log_w, x, sigma) -> Float[Array, "b n"]:
@@ -295,29 +353,40 @@ def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Ar
     return (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
 
 
-def _in_double(y, log_w, x, sigma, norms: bool) -> Float[Array, "b n"]:
+def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
     """By products in double precision, whatever the precision of the program; by differences where these fail too."""
+    norms = known.half_squares is not None
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
-        known = products(wide_y, wide_log_w, norms, jnp.mean(wide_y, axis=0))
-        logits = _product_logits(known.of(wide_y), known, wide_log_w, z, level)
-        fine = _sufficient(logits, _round_off(known, z, level))
+        wide = products(wide_y, wide_log_w, norms, jnp.mean(wide_y, axis=0))
+        logits = _product_logits(wide.of(wide_y), wide, wide_log_w, z, level)
+        fine = _sufficient(logits, _round_off(wide, z, level))
         logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
+    found = summary(y, known, logits)
 
-    def rest() -> Float[Array, "b n"]:
-        def one(state):
-            fine, logits, x, sigma = state
-            differ = partial(_differences_in_double, y, log_w, norms=norms)
-            return jax.lax.cond(fine, lambda: logits, lambda: differ(x, sigma))
+    def rest() -> Any:
+        def one(state) -> Any:
+            fine, found, x, sigma = state
 
-        return jax.lax.map(one, (fine, logits, x, sigma))
+            def differ() -> Any:
+                differences = _differences_in_double(y, log_w, x, sigma, norms)
+                return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
 
-    return jax.lax.cond(jnp.all(fine), lambda: logits, rest)
+            return jax.lax.cond(fine, lambda: found, differ)
+
+        return jax.lax.map(one, (fine, found, x, sigma))
+
+    return jax.lax.cond(jnp.all(fine), lambda: found, rest)
 
 
-def _by_differences(y, log_w, x: Float[Array, "b d"], sigma: Float[Array, " b"], norms: bool) -> Float[Array, "b n"]:
+def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
     """State by state, by differences."""
-    return jax.lax.map(lambda state: _differences(y, log_w, *state, norms), (x, sigma))
+
+    def one(state) -> Any:
+        differences = _differences(y, log_w, *state, known.half_squares is not None)
+        return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
+
+    return jax.lax.map(one, (x, sigma))
 
 
 def _differences_in_double(y: Patterns, log_w, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
@@ -347,10 +416,11 @@ def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar
     return _without_denormals(logits - jnp.max(logits))
 
 
-def _first_largest(values: Float[Array, " n"]) -> Int[Array, ""]:
+def _first_largest(values: Float[Array, "*b n"]) -> Int[Array, "*b"]:
     """The index of the first largest value; JAX does not lower a double-precision `argmax` in single precision."""
-    index = jax.lax.iota(jnp.int32, values.size)
-    return jnp.min(jnp.where(values == jnp.max(values), index, values.size - 1))
+    index = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
+    largest = jnp.max(values, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(values == largest, index, values.shape[-1] - 1), axis=-1)
 
 
 def _without_denormals(logits: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
