@@ -27,6 +27,7 @@ from .dynamics import (
     recall_many,
     reliability,
 )
+from .engines import Dense, Scanned, ScanOptions, Sharded
 from .learning import (
     Recipe,
     attractors,
@@ -61,7 +62,6 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
-from .engines import Dense, Scanned, ScanOptions, Sharded
 from .storage import PatternStore, open_patterns, save_patterns
 from .validation import InputError
 
@@ -79,8 +79,8 @@ __all__ = [
     "Circuit",
     "ClassicalHopfield",
     "Cosine",
-    "Dense",
     "Denoiser",
+    "Dense",
     "DenseHopfield",
     "Exponential",
     "ExponentialIntegrator",

@@ -47,12 +47,15 @@ def one_line(self: Any) -> str:
     return f"{type(self).__name__}({fields})"
 
 
-def gallery(title: str, states: Any, columns: Mapping[str, Sequence[str]]) -> str:
-    """States (m, d) in HTML: images where d is a square number, else rows of a table; `columns` say what of each."""
+def gallery(title: str, states: Any, columns: Mapping[str, Sequence[str]], count: int) -> str:
+    """The first of `count` states, (m, d), in HTML: images where d is a square number, else rows of a table.
+
+    `columns` say what of each state.
+    """
     shown = np.asarray(states[:MOST], dtype=float)
     side = math.isqrt(shown.shape[1])
     body = _images(shown, side, columns) if side * side == shown.shape[1] else _table(shown, columns)
-    rest = f"<div>and {len(states) - MOST} more</div>" if len(states) > MOST else ""
+    rest = f"<div>and {count - MOST} more</div>" if count > MOST else ""
     return f"<div><div><code>{escape(title)}</code></div>{body}{rest}</div>"
 
 

@@ -31,9 +31,9 @@ class Posterior(eqx.Module):
     """The number of patterns that were not excluded as negligible, where a scan excludes any."""
 
     @property
-    def effective_number(self) -> Float[Numbers, "..."]:
+    def effective_number(self) -> Float[Numbers, "..."] | None:
         """The exponential of the entropy: how many patterns or components share the state."""
-        return jnp.exp(self.entropy)
+        return None if self.entropy is None else jnp.exp(self.entropy)
 
 
 __all__ = ["Posterior"]

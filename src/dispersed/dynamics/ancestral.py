@@ -82,8 +82,6 @@ class AncestralSampling(Dynamics):
         x = memory._denoise(end, sigmas[-1])
         period, index, responsibility = settled(memory, x, sigmas[-1])
         cost = whole(self.order * (self.steps - 1) + 1)
-        if states is not None:
-            kept = with_end(with_end(states, end), x), jnp.append(sigmas, 0)
-        else:
-            kept = None, None
-        return Outcome(x, sigmas[-1], period, whole(self.steps), cost, *kept, index, responsibility)
+        path = None if states is None else with_end(with_end(states, end), x)
+        levels = None if states is None else jnp.append(sigmas, 0)
+        return Outcome(x, sigmas[-1], period, whole(self.steps), cost, path, levels, index, responsibility)

@@ -43,6 +43,7 @@ class CertifiedFlow(Dynamics):
 
     def check(self, memory: AssociativeMemory) -> None:
         super().check(memory)
+        assert isinstance(memory, PatternMemory)
         if not isinstance(memory.held, ScannedPatterns):
             given = f"CertifiedFlow cannot recall patterns that are {memory.engine}"
             raise InputError("dynamics", given, "PatternMemory(patterns, engine=Scanned()) is accepted")
@@ -67,6 +68,7 @@ class CertifiedFlow(Dynamics):
             return super().run_all(memory, process, cues, levels, masks, keys, trajectory)
         scale = np.asarray(process.scale(process.time(levels)), float)
         z = np.asarray(cues, float) / scale[:, None]
+        assert isinstance(memory.held, ScannedPatterns)
         solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol)
         found = solver.solve(z, np.asarray(levels, float))
         dtype = cues.dtype

@@ -114,7 +114,7 @@ class Recall(eqx.Module):
         if self.index is not None and self.responsibility is not None:
             index = [str(int(i)) for i in np.ravel(self.index)[:MOST]]
             columns = {"memory": index, "p =": [f"{p:.2f}" for p in np.ravel(self.responsibility)[:MOST]], **columns}
-        return gallery(repr(self), states, columns)
+        return gallery(repr(self), states, columns, len(states))
 
 
 class Dynamics(eqx.Module):

@@ -73,7 +73,7 @@ class ExponentialIntegrator(Dynamics):
         linear = jnp.where(final | (self.order < 2), 0, m1)
         quadratic = jnp.where(final | (self.order < 3), 0, (m2 + m1) / 2)
 
-        def advance(carry: tuple[State, State, State], now: tuple[Array, ...]) -> tuple[tuple[State, ...], Any]:
+        def advance(carry: tuple[State, State, State], now: Any) -> tuple[tuple[State, State, State], Any]:
             z, before, difference = carry
             i, level, decay, latest, linear, quadratic = now
             d = memory._denoise(z, level)
@@ -87,10 +87,9 @@ class ExponentialIntegrator(Dynamics):
         if self.order == 3:
             d0 = memory._denoise(z, sigmas[0])
             start = memory._denoise(decay[0] * z + m0 * d0, sigmas[1]) - d0
-        (end, *_), states = jax.lax.scan(
-            advance, (z, start, start), (step, sigmas, decay, latest, linear, quadratic)
-        )
+        (end, *_), states = jax.lax.scan(advance, (z, start, start), (step, sigmas, decay, latest, linear, quadratic))
         period, index, responsibility = settled(memory, end, sigmas[-1])
         cost = whole(self.steps + (self.order == 3))
-        kept = (with_end(states, end), jnp.append(sigmas, 0)) if trajectory else (None, None)
-        return Outcome(end, sigmas[-1], period, whole(self.steps), cost, *kept, index, responsibility)
+        path = with_end(states, end) if trajectory else None
+        levels = jnp.append(sigmas, 0) if trajectory else None
+        return Outcome(end, sigmas[-1], period, whole(self.steps), cost, path, levels, index, responsibility)

@@ -171,17 +171,19 @@ def _integrate(
     x = memory._denoise(end, sigma_stop)
     period, index, responsibility = settled(memory, x, sigma_stop)
     steps = solution.stats["num_steps"]
+    states = sigmas = None
     if trajectory:
         times = grid.time(counts)
         states = with_end(solution.ys / process.scale(times)[:, None], x)
-        kept = (states, jnp.append(process.sigma(times), 0))
+        sigmas = jnp.append(process.sigma(times), 0)
     return Outcome(
         x,
         sigma_stop,
         jnp.where(solution.result == dfx.RESULTS.successful, period, 0).astype(int),
         (steps + 1).astype(int),
         _evaluations(dynamics.solver, steps),
-        *(kept if trajectory else (None, None)),
+        states,
+        sigmas,
         index,
         responsibility,
     )

@@ -1,18 +1,26 @@
-"""What an engine is: how sums over stored patterns are done, an axis below the memory and invisible to the dynamics."""
+"""What an engine is: how sums over stored patterns are done, below the memory and invisible to the dynamics."""
 
 import abc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 
-from dispersed.posterior import Posterior
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError
 
 
 class PatternSet(eqx.Module):
-    """Stored patterns with their prior weights, held by an engine. All methods are of one state `(d,)` and one level."""
+    """Stored patterns and their prior weights, held by an engine. Methods are of one state `(d,)` and one level."""
+
+    if TYPE_CHECKING:  # fields of some classes, which a property here would be the default values of
+
+        @property
+        def patterns(self) -> Float[Array, "n d"]:
+            """The patterns (n, d), all of them in memory."""
+
+        @property
+        def log_weights(self) -> Float[Array, " n"]:
+            """Logarithms of their prior probabilities, (n,)."""
 
     # As for memories: Equinox makes a pytree of a bound method at every access.
     __getattribute__ = object.__getattribute__
@@ -33,8 +41,8 @@ class PatternSet(eqx.Module):
         """How and where the patterns are held, for people."""
 
     @property
-    def resident(self) -> "PatternSet | None":
-        """The same patterns as arrays of a program (`DensePatterns`), where they are in memory as numbers."""
+    def resident(self) -> Any:
+        """The same patterns as arrays of a program, `DensePatterns`, where they are in memory as numbers; else None."""
         return None
 
     @abc.abstractmethod

@@ -117,7 +117,7 @@ def _slices(placed: PlacedPatterns) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _logits(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> Iterator[np.ndarray]:
-    """log w_j − ‖x − y_j‖²/(2σ²), block after block."""
+    """The logits log w_j − ‖x − y_j‖²/(2σ²), block after block."""
     x = np.asarray(x, float)
     half = 1 / (2 * np.asarray(sigma, float) ** 2)
     own = np.sum(x * x, axis=1)

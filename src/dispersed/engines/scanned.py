@@ -208,7 +208,7 @@ class ScannedPatterns(PatternSet):
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
 
     def _on_host(self, function: Any, like: Any, *arguments: Any) -> Any:
-        """`function(placed, *arguments)` on the host, from inside a program: of one state, or of a batch (b, …) at once.
+        """`function(placed, *arguments)` on the host, from inside a program: of one state or a batch (b, …) at once.
 
         `like` is the shape and precision of the result for one state.
         """
@@ -290,11 +290,14 @@ class ScannedPatterns(PatternSet):
         return self if resident is self.resident else eqx.tree_at(lambda held: held.in_program, self, resident)
 
     def start(self) -> tuple[State, Scalar]:
-        if not is_known(self.handle):
-            return self._dense("mean").start()
-        if self.resident is not None and not self.placed.uniform:
+        known = is_known(self.handle)
+        if self.resident is not None and not (known and self.placed.uniform):
             return self.resident.start()
-        return jnp.asarray(self.placed.mean, jnp.float32), jnp.asarray(self.placed.spread, jnp.float32)
+        if not known:
+            like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+            return self._on_host(host_callback.start, like)
+        mean, spread = host_callback.start(self.placed)
+        return jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32)
 
 
 def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:

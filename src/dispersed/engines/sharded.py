@@ -32,8 +32,8 @@ class Sharded(Engine):
     - `mesh`: a `jax.sharding.Mesh` of one axis; all devices by default.
     - `encoding`: how the patterns are kept on the devices (`dispersed.storage`).
 
-    Logits are expanded products in the precision of x about the mean of the patterns, off by up to γ_{d+8}‖x‖‖y‖/σ²: for
-    levels that resolve less than that, `Scanned()` serves.
+    Logits are expanded products in the precision of x about the mean of the patterns, off by up to γ_{d+8}‖x‖‖y‖/σ²:
+    for levels that resolve less than that, `Scanned()` serves.
     """
 
     mesh: Mesh | None = eqx.field(static=True)

@@ -66,8 +66,8 @@ def _(size, batched, y, log_w, x, precision):
 
 @unit_precision_logits.defjvp
 def _unit_precision_logits_jvp(primals, tangents):
-    """dℓ_j = d log w_j + Σ_i a_i (y_ji − x_i)(dx_i − dy_ji) − ½ Σ_i da_i (x_i − y_ji)², less that of the leading one."""
-    y, log_w, x, a = primals
+    """dℓ_j = d log w_j + Σ_i a_i (y_ji − x_i)(dx_i − dy_ji) − ½ Σ_i da_i (x_i − y_ji)², less that of the leader."""
+    y, _, x, a = primals
     dy, dlog_w, dx, da = tangents
     logits = unit_precision_logits(*primals)
     c = jnp.argmax(logits)

@@ -12,6 +12,7 @@ from dispersed.dynamics import recall
 from dispersed.experiments.digits import DYNAMICS, load_digits
 from dispersed.explorer.scene import choice, mapping, number
 from dispersed.memories import PatternMemory
+from dispersed.memories.patterns import ConditionedPatterns
 from dispersed.noise import sigma_from_alpha
 from dispersed.processes import VE, VP
 from dispersed.validation import InputError
@@ -51,7 +52,12 @@ def digit(given: Any) -> dict[str, Any]:
     sigma = sigma_from_alpha(alpha)
     found = recall(memory, cue, dynamics, alpha=alpha, known=known, key=for_recall, trajectory=True)
     z = cue / process.scale(process.time(sigma))
-    exact = memory.responsibilities(z, sigma) if known is None else memory.given(z, jnp.asarray(known), sigma).weights
+    if known is None:
+        exact = memory.responsibilities(z, sigma)
+    else:
+        conditioned = memory.given(z, known, sigma)
+        assert isinstance(conditioned, ConditionedPatterns)
+        exact = conditioned.weights
     posterior = np.asarray(exact, dtype=float)
     leading = np.argsort(-posterior, kind="stable")[:SHOWN]
     by_digit = np.bincount(labels, posterior, minlength=10)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import one_line
-from dispersed.types import Array, Float, Int, State
+from dispersed.types import Array
 from dispersed.validation import noise_levels, state_array
 
 Hook = str | Callable[..., Any]
@@ -56,7 +56,7 @@ class AssociativeMemory(eqx.Module):
         run = _run if memory._is_arrays else _run_filtered
         return run(hook, settings, memory, x, levels)
 
-    def _prepared(self) -> "AssociativeMemory":
+    def _prepared(self) -> Any:
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
         return self
 
@@ -78,10 +78,6 @@ class AssociativeMemory(eqx.Module):
     def _in_precision(self, dtype: Any) -> "AssociativeMemory":
         """The same memory with its floating-point arrays in precision `dtype`: cue and memory meet in the wider one."""
         return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
-
-    def _nearest(self, x: State, *sigma: Array) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
-        """Index of the stored item that one state stands for, and its responsibility."""
-        return None, None
 
 
 def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) -> Any:

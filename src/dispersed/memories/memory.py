@@ -68,6 +68,10 @@ class Denoiser(AssociativeMemory):
         """D_σ(x) and what x stands for, at the price of one evaluation where they have it in common."""
         return self._denoise(x, sigma), *self._nearest(x, sigma)
 
+    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """Index of the stored item that one state stands for, and its responsibility."""
+        return None, None
+
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         return Posterior(self._denoise(x, sigma))
 

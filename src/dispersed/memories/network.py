@@ -25,6 +25,10 @@ class Network(AssociativeMemory):
         """The next state of one state: x − ∇E(x)."""
         return x - jax.grad(self._energy)(x)
 
+    def _nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
+        """Index of the stored pattern that one state stands for, and its responsibility."""
+        return None, None
+
     def energy(self, x: ArrayLike) -> Float[Array, "..."]:
         """The energy E(x) that the dynamics lowers. `x`: (..., d)."""
         return self._mapped("_energy", x)

@@ -25,7 +25,6 @@ from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
-
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
 

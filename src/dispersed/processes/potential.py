@@ -41,11 +41,11 @@ from dispersed.validation import (
     InputError,
     at_least,
     check_finite,
+    log_prior,
     pattern_array,
     positive,
     random_key,
     real_array,
-    log_prior,
 )
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
