@@ -23,7 +23,7 @@ def everything(y):
     memory = d.PatternMemory(y)
     potential = d.PotentialProcess(lambda x: -x @ x)
     return [
-        (memory, "PatternMemory(5 patterns of 9 units, float32)"),
+        (memory, "PatternMemory(5 patterns of 9 units, float32, Dense())"),
         (d.ClassicalHopfield(y), "ClassicalHopfield(5 patterns of 9 units, self_coupling=False, float32)"),
         (d.DenseHopfield(y), "DenseHopfield(5 patterns of 9 units, Polynomial(degree=3, rectified=False), float32)"),
         (d.ModernHopfield(y, 2.5), "ModernHopfield(5 patterns of 9 units, beta=2.5, float32)"),
@@ -31,8 +31,8 @@ def everything(y):
         (d.Sphere(jnp.zeros(3), 1), "Sphere(3-dimensional in 3 units, float32)"),
         (d.GaussianMemory(y[0], jnp.eye(9)[:, :2]), "GaussianMemory(rank 2 in 9 units, float32)"),
         (d.Mixture([memory, d.Segment(y[0], y[1])]), "Mixture(1 PatternMemory, 1 Segment; 9 units, float32)"),
-        (d.Smoothed(memory, 0.2), "Smoothed(PatternMemory(5 patterns of 9 units, float32), bandwidth=0.2)"),
-        (memory.at(0.5), "Held(PatternMemory(5 patterns of 9 units, float32), sigma=0.5)"),
+        (d.Smoothed(memory, 0.2), "Smoothed(PatternMemory(5 patterns of 9 units, float32, Dense()), bandwidth=0.2)"),
+        (memory.at(0.5), "Held(PatternMemory(5 patterns of 9 units, float32, Dense()), sigma=0.5)"),
         (d.VE(2), "VE(rate=2)"),
         (d.VP(0.8), "VP(rate=Constant(rate=0.8))"),
         (d.VP(d.Linear()), "VP(rate=Linear(first=0.1, last=20))"),
@@ -106,7 +106,13 @@ def test_what_is_no_image_is_a_table(patterns):
 
 
 def test_long_batches_are_cut_and_text_is_escaped():
-    html = gallery("a < b", np.zeros((30, 2)), {"n": [str(i) for i in range(30)]})
+    html = gallery("a < b", np.zeros((30, 2)), {"n": [str(i) for i in range(30)]}, 30)
     assert "a &lt; b" in html
     assert html.count("<tr>") == 25
     assert "and 6 more" in html
+
+
+def test_a_memory_shows_its_first_patterns_and_counts_all(rng):
+    html = d.PatternMemory(rng.standard_normal((100, 8)), engine=d.Scanned())._repr_html_()
+    assert html.count("<tr>") == 25
+    assert "and 76 more" in html
