@@ -300,7 +300,7 @@ def test_an_empty_batch_is_recalled(stored):
         ({"sigma": 0.0}, "sigma"),
         ({"process": VP()}, "alpha, sigma"),
         ({"alpha": 0.5, "sigma": 1.0}, "alpha, sigma"),
-        ({"alpha": np.ones(7)}, "one level"),
+        ({"alpha": np.ones(7)}, "one number"),
         ({"sigma": 1.0, "cue": np.zeros(5)}, "cue"),
         ({"sigma": 1.0, "cue": np.full(32, np.nan)}, "cue"),
         ({"sigma": 1.0, "cue": np.full(32, np.inf)}, "cue"),

@@ -79,8 +79,9 @@ class AncestralSampling(Dynamics):
             return new, (z if trajectory else None)
 
         end, states = jax.lax.scan(advance, z, jnp.arange(self.steps - 1))
-        x = memory._denoise(end, sigmas[-1])
+        x, drawn = memory._posterior_draw(jax.random.fold_in(key, self.steps), end, sigmas[-1])
         period, index, responsibility = settled(memory, x, sigmas[-1])
+        index = index if drawn is None else drawn
         cost = whole(self.order * (self.steps - 1) + 1)
         path = None if states is None else with_end(with_end(states, end), x)
         levels = None if states is None else jnp.append(sigmas, 0)

@@ -77,17 +77,23 @@ class ExponentialIntegrator(Dynamics):
             z, before, difference = carry
             i, level, decay, latest, linear, quadratic = now
             d = memory._denoise(z, level)
-            first = jnp.where(i > 0, d - before, difference)
+            first = jnp.where(i > 0, d - before, 0)
             second = jnp.where(i > 1, first - difference, 0)
             new = decay * z + latest * d + linear * first + quadratic * second
             return (new, d, first), (z if trajectory else None)
 
-        # The first step has no D before it; with a difference that is known, it is of second order all the same.
-        start = jnp.zeros_like(z)
-        if self.order == 3:
+        grid = (step, sigmas, decay, latest, linear, quadratic)
+        none = jnp.zeros_like(z)
+        if self.order < 3:
+            (end, *_), states = jax.lax.scan(advance, (z, none, none), grid)
+        else:
+            # A first-order start would leave an error h²: the first step is taken through both its ends.
             d0 = memory._denoise(z, sigmas[0])
-            start = memory._denoise(decay[0] * z + m0 * d0, sigmas[1]) - d0
-        (end, *_), states = jax.lax.scan(advance, (z, start, start), (step, sigmas, decay, latest, linear, quadratic))
+            d1 = memory._denoise(decay[0] * z + m0 * d0, sigmas[1])
+            second = decay[0] * z + m0 * d0 + m1 * (d1 - d0)
+            rest = jax.tree.map(lambda part: part[1:], grid)
+            (end, *_), states = jax.lax.scan(advance, (second, d0, none), rest)
+            states = None if states is None else jnp.concatenate([z[None], states])
         period, index, responsibility = settled(memory, end, sigmas[-1])
         cost = whole(self.steps + (self.order == 3))
         path = with_end(states, end) if trajectory else None

@@ -92,9 +92,11 @@ class ReverseSDE(Dynamics):
             amplitude = jnp.sqrt(grid.step) * process.diffusion(grid.time(count))
             return lx.DiagonalLinearOperator(jnp.full_like(x, amplitude))
 
-        path = dfx.UnsafeBrownianPath(jax.ShapeDtypeStruct(z.shape, z.dtype), key, levy_area=_levy_area(self.solver))
+        noise_key, draw = jax.random.split(key)
+        shape = jax.ShapeDtypeStruct(z.shape, z.dtype)
+        path = dfx.UnsafeBrownianPath(shape, noise_key, levy_area=_levy_area(self.solver))
         terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
-        return _integrate(self, terms, memory, process, z, sigma, trajectory)
+        return _integrate(self, terms, memory, process, z, sigma, trajectory, draw)
 
 
 class _Grid(eqx.Module):
@@ -134,8 +136,9 @@ def _integrate(
     z: State,
     sigma: Scalar,
     trajectory: bool,
+    key: Key[Array, ""] | None = None,
 ) -> Outcome:
-    """Solve `terms`, which run in steps of the grid since the cue, then take the Tweedie step."""
+    """Solve `terms`, which run in steps of the grid since the cue, then take the Tweedie step, or draw with a key."""
     start = process.time(sigma)
     if dynamics.sigma_min is None:
         stop = start / dynamics.steps
@@ -168,8 +171,12 @@ def _integrate(
     )
     sigma_stop = process.sigma(stop)
     end = solution.ys[-1] / process.scale(stop)
-    x = memory._denoise(end, sigma_stop)
+    if key is None:
+        x, drawn = memory._denoise(end, sigma_stop), None
+    else:
+        x, drawn = memory._posterior_draw(key, end, sigma_stop)
     period, index, responsibility = settled(memory, x, sigma_stop)
+    index = index if drawn is None else drawn
     steps = solution.stats["num_steps"]
     states = sigmas = None
     if trajectory:

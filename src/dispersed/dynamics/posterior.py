@@ -25,7 +25,7 @@ from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.dynamics.recall import noise_of_cues, recall
 from dispersed.keys import state_keys
-from dispersed.memories import PatternMemory
+from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, random_key
@@ -170,7 +170,7 @@ def wilson(
 
 
 def recall_many(
-    memory: PatternMemory,
+    memory: AssociativeMemory,
     cue: ArrayLike,
     dynamics: Dynamics | None = None,
     *,

@@ -65,18 +65,14 @@ class Products(eqx.Module):
 
     centre: Float[Numbers, " d"]
     """The centre μ: near the mean of the patterns, or zero where that is no farther than they spread."""
-    centred: Float[Numbers, "n d"] | None
-    """y_j − μ; None where μ is zero."""
+    centred: Float[Numbers, "n d"]
+    """y_j − μ: the array of the patterns itself where μ is zero."""
     half_squares: Float[Numbers, " n"] | None
     """‖y_j − μ‖²/2; None for logits without norms."""
     norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
     log_weight: Float[Numbers, ""]
     """The largest absolute value of a finite log weight."""
-
-    def of(self, y: Patterns) -> Patterns:
-        """y_j − μ of the patterns y."""
-        return y if self.centred is None else self.centred
 
     def from_centre(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """The factors of the patterns in the products: x − μ, or x where logits have no norms."""
@@ -85,8 +81,8 @@ class Products(eqx.Module):
 
 def products(y: Any, log_w: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Products:
     """What products need to know of patterns and their log weights, around a centre; by NumPy or JAX."""
-    centred = None if centre is None else y - centre
-    half = numpy.sum((y if centred is None else centred) ** 2, axis=1) / 2
+    centred = y if centre is None else y - centre
+    half = numpy.sum(centred**2, axis=1) / 2
     widest = numpy.max(numpy.where(numpy.isfinite(log_w), numpy.abs(log_w), 0))
     zero = numpy.zeros(y.shape[1:], y.dtype) if centre is None else centre
     return Products(zero, centred, half if norms else None, numpy.sqrt(2 * numpy.max(half)), widest)
@@ -150,19 +146,20 @@ class DensePatterns(PatternSet):
                 spread = numpy.mean(numpy.sum((y[:SAMPLE] - centre) ** 2, axis=1))
                 far = bool(numpy.sum(centre**2) > FAR * spread)
                 known = products(y, log_w, self.norms, centre if far else None, numpy)
-                known = jax.tree.map(jnp.asarray, known)
+                known = jax.tree.map(lambda part: self.patterns if part is y else jnp.asarray(part), known)
             self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known, self.norms)
         return self.__dict__["_prepared"]
 
-    def _relative(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+    def logits(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        """Log p(j | x) of every pattern less the largest."""
         return relative_logits(*self._arguments(x, sigma))
 
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        weight = jnp.exp(self._relative(x, sigma))
+        weight = jnp.exp(self.logits(x, sigma))
         return weight / jnp.sum(weight)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        logits = self._relative(x, sigma)
+        logits = self.logits(x, sigma)
         c = jnp.argmax(logits)
         return self.patterns[c], jax.nn.logsumexp(logits) + self.log_weights[c]
 
@@ -238,8 +235,6 @@ def _mean(y: Patterns, known: Products, logits: Float[Array, "b n"]) -> Float[Ar
     """Means of the patterns, from logits relative to the largest."""
     weight = jnp.exp(logits)
     total = jnp.sum(weight, axis=1, keepdims=True)
-    if known.centred is None:
-        return (weight @ y) / total
     # Weights that do not sum to one by round-off must not scale an offset.
     return (weight @ known.centred) / total + known.centre
 
@@ -275,7 +270,7 @@ def _relative_logits_jvp(primals, tangents):
     # Of a pattern without weight nothing changes.
     live = logits > jnp.finfo(logits.dtype).min / 8
     gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
-    change = dlog_w + (known.of(y) @ dx) / sigma / sigma - 2 * gap * (dsigma / sigma)
+    change = dlog_w + (known.centred @ dx) / sigma / sigma - 2 * gap * (dsigma / sigma)
     toward = x if known.half_squares is None else x - y
     change += jnp.sum(toward * dy, axis=1) / sigma / sigma
     return logits, jnp.where(live, change - change[c], 0)
@@ -319,7 +314,7 @@ def _ladder(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) ->
     norms = known.half_squares is not None
     if x.shape[0] * y.size <= SMALL:
         return summary(y, known, jax.vmap(partial(_differences_in_double, y, log_w, norms=norms))(x, sigma))
-    logits = _product_logits(known.of(y), known, log_w, x, sigma)
+    logits = _product_logits(known.centred, known, log_w, x, sigma)
     off = _round_off(known, x, sigma)
     enough = jnp.all((off <= TOLERANCE / 2) | _sufficient(logits, off))
     # What goes through a conditional is copied: summaries are small, as a rule, and logits are not.
@@ -359,7 +354,7 @@ def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any])
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
         wide = products(wide_y, wide_log_w, norms, jnp.mean(wide_y, axis=0))
-        logits = _product_logits(wide.of(wide_y), wide, wide_log_w, z, level)
+        logits = _product_logits(wide.centred, wide, wide_log_w, z, level)
         fine = _sufficient(logits, _round_off(wide, z, level))
         logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
     found = summary(y, known, logits)

@@ -64,6 +64,13 @@ class Denoiser(AssociativeMemory):
     def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         return jax.jacfwd(self._denoise)(x, sigma)
 
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        """One memory drawn from the posterior behind x, and its index: the last step of dynamics that sample.
+
+        Where a kind of memory does not say how, it is the posterior mean, without an index.
+        """
+        return self._denoise(x, sigma), None
+
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         """D_σ(x) and what x stands for, at the price of one evaluation where they have it in common."""
         return self._denoise(x, sigma), *self._nearest(x, sigma)

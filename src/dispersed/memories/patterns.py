@@ -147,6 +147,12 @@ class PatternMemory(Memory):
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.held.nearest(x, sigma)
 
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        if self.held.resident is None:
+            return super()._posterior_draw(key, x, sigma)
+        index = jax.random.categorical(key, self.held.resident.logits(x, sigma))
+        return self.held.resident.patterns[index], index
+
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         return self.held.mean_and_nearest(x, sigma)
 
@@ -326,6 +332,10 @@ class ConditionedPatterns(Memory):
         p = self._responsibilities(x, sigma)
         index = jnp.argmax(p)
         return index, p[index]
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        index = jax.random.categorical(key, self._logits(x, sigma))
+        return jnp.where(self.known, self.x, self.held.patterns[index]), index
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)
