@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -51,7 +52,8 @@ class CertifiedFlow(Dynamics):
     def run(
         self, memory: PatternMemory, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        plain = ExponentialIntegrator(self.steps, 3, self.sigma_min)
+        # Inside a program `sigma_min` is one of its arguments.
+        plain = eqx.tree_at(lambda flow: flow.sigma_min, ExponentialIntegrator(self.steps, 3), self.sigma_min)
         return plain.run(memory, process, z, sigma, key, trajectory)
 
     def run_all(
