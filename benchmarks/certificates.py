@@ -23,28 +23,37 @@ from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
-CASES, QUICK = 100_000, 4_000
-STATES = 500
+CASES, QUICK = 100_000, 1_000
+STATES, QUICK_STATES = 500, 16
 """States of one memory."""
 FLOWS = 16
 """Of those, the ones that are recalled."""
 FINE = 200
 """Steps of the flow over all patterns by which a certified basin is checked."""
-ENCODED = [(40, 64), (400, 16)]
-SHAPES = [(1, 1), (3, 3), (40, 1), (400, 3), (400, 64), (2000, 16), *ENCODED]
-"""Numbers of patterns and units, few so that few programs are compiled."""
+ENCODINGS = {"float32": Float32(), "float16": Float16(), "int8": Int8(), "bits": Bits()}
+SOME, ALL = {"float32": 1.0}, {"float32": 0.4, "float16": 0.2, "int8": 0.2, "bits": 0.2}
+"""Encodings and how often each comes."""
+SHAPES = [
+    *[(shape, SOME) for shape in ((1, 1), (3, 3), (40, 1), (400, 3), (400, 64), (2000, 16))],
+    *[(shape, ALL) for shape in ((40, 64), (400, 16))],
+]
+"""Numbers of patterns and units, few so that few programs are compiled, and their encodings."""
+QUICK_SHAPES = [((60, 8), {"float32": 0.7, "int8": 0.3})]
+"""One shape, so that nearly all programs are shared."""
 
 
 def main(quick=False, cases=None, seed=0):
     wanted = cases or (QUICK if quick else CASES)
+    shapes, states = (QUICK_SHAPES, QUICK_STATES) if quick else (SHAPES, STATES)
     counts, begun, number = Counter(), time.perf_counter(), 0
     worst = 0.0
     while counts["cases"] < wanted:
         rng = np.random.default_rng([seed, number])
-        memory = Memory(rng, SHAPES[number % len(SHAPES)])
+        memory = Memory(rng, *shapes[number % len(shapes)], states)
         number += 1
         worst = max(worst, memory.check(counts))
-        print(f"{counts['cases']:,} of {wanted:,}, {time.perf_counter() - begun:.0f} s", flush=True)
+        if not quick:
+            print(f"{counts['cases']:,} of {wanted:,}, {time.perf_counter() - begun:.0f} s", flush=True)
     rows = [(name, f"{counts[name]:,}") for name in NAMES]
     rows.append(("largest error/bound", f"{worst:.3g}"))
     show(f"Random certificates, {time.perf_counter() - begun:.0f} s", ["what", "cases"], rows)
@@ -65,16 +74,11 @@ NAMES = ["cases", "refused", "not certified within tol", "flows", "basins certif
 class Memory:
     """One random memory, and states at all distances from its patterns, each with its own noise level."""
 
-    def __init__(self, rng, shape):
-        self.rng, (self.n, self.d) = rng, shape
+    def __init__(self, rng, shape, kinds, states):
+        self.rng, (self.n, self.d), self.states = rng, shape, states
         self.scale = 10.0 ** rng.uniform(-30, 30) if rng.random() < 0.7 else 1.0
-        kind = (
-            rng.choice(["float32", "float16", "int8", "bits"], p=[0.4, 0.2, 0.2, 0.2])
-            if shape in ENCODED
-            else "float32"
-        )
+        kind = rng.choice(list(kinds), p=list(kinds.values()))
         y = self.patterns(rng.integers(8))
-        encoding = {"float32": Float32(), "float16": Float16(), "int8": Int8(), "bits": Bits()}[kind]
         if kind == "bits":
             y, self.scale = np.where(y > np.median(y), 1.0, -1.0), 1.0
         elif kind == "float16":
@@ -82,12 +86,12 @@ class Memory:
         y = y * self.scale
         limit = 6e4 if kind == "float16" else 3e38
         y = np.clip(y, -limit, limit)
-        self.storage = InMemory(y.astype(np.float32), encoding)
+        self.storage = InMemory(y.astype(np.float32), ENCODINGS[kind])
         self.y = self.storage.rows(np.arange(self.n)).astype(float)
         self.log_w = self.prior(rng.integers(6))
         options = ScanOptions() if rng.random() < 0.5 else ScanOptions(small_set=1, by_differences=2)
         self.placed = PlacedPatterns(self.storage, self.log_w, None, options)
-        b = STATES
+        b = states
         away = np.linalg.norm(self.y - self.y[self.rng.integers(self.n)], axis=1)
         self.size = float(np.median(away) or away.max() or np.abs(self.y).max() or self.scale)
         spread = np.where(rng.random(b) < 0.5, rng.uniform(-2, 1, b), rng.uniform(-8, 8, b))
@@ -146,22 +150,22 @@ class Memory:
     def check(self, counts):
         rng = self.rng
         tol = float(10.0 ** rng.uniform(-8, 0) * max(self.placed.radius, 1e-6 * np.abs(self.y).max())) or 1e-9
-        counts["cases"] += STATES
+        counts["cases"] += self.states
         try:
             found = posterior(self.placed, self.x, self.sigma, tol, 3)
         except InputError:
-            counts["refused"] += STATES
+            counts["refused"] += self.states
             return 0.0
         except Exception as error:
             print(f"raw error: {type(error).__name__}: {error}")
-            counts["raw errors"] += STATES
+            counts["raw errors"] += self.states
             return 0.0
         worst = 0.0
         parts = (found.mean, found.bound, found.log_normaliser, found.entropy, found.responsibilities)
-        numbers = np.array([np.isfinite(part).reshape(STATES, -1).all(axis=1) for part in parts])
+        numbers = np.array([np.isfinite(part).reshape(self.states, -1).all(axis=1) for part in parts])
         counts["not a number"] += int((~numbers[[0, 2, 3, 4]].all(axis=0) | np.isnan(found.bound)).sum())
         counts["not certified within tol"] += int((~(found.bound <= tol)).sum())
-        for i in range(STATES):
+        for i in range(self.states):
             mean, logits, floor = self.exact(self.x[i], self.sigma[i])
             error = float(np.sqrt(np.sum((found.mean[i] - mean) ** 2)))
             if not error <= found.bound[i] + floor:

@@ -1,4 +1,4 @@
-"""A few thousand of the random certificates that `python -m benchmarks.certificates` has a hundred thousand of."""
+"""A thousand random certificates like those of which `python -m benchmarks.certificates` checks a hundred thousand."""
 
 from benchmarks import certificates
 

@@ -17,9 +17,9 @@ def flow(held, x, sigma, steps=20, tol=1e-4, sigma_min=0.05):
 
 @pytest.mark.parametrize("options", [{}, {"by_differences": 4}])
 def test_a_certified_basin_is_where_the_exact_flow_over_all_patterns_ends(rng, options):
-    patterns = rng.normal(size=(400, 6)).astype(np.float32)
+    patterns = rng.normal(size=(60, 5)).astype(np.float32)
     sigma = rng.uniform(0.05, 1.0, 40)
-    x = patterns[:40] + sigma[:, None] * rng.normal(size=(40, 6))
+    x = patterns[:40] + sigma[:, None] * rng.normal(size=(40, 5))
     end = flow(placed(patterns, **options), x, sigma, steps=300, sigma_min=1e-3)
     assert (end.bound <= 1e-4).all()
     assert end.certified.mean() > 0.9
@@ -34,13 +34,12 @@ def test_a_certified_basin_is_where_the_exact_flow_over_all_patterns_ends(rng, o
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e12, 1e30])
 def test_a_flow_does_not_depend_on_the_unit(rng, scale):
-    y = rng.normal(size=(300, 4)).astype(np.float32)
+    y = rng.normal(size=(60, 5)).astype(np.float32)
     sigma = np.array([0.0, 0.3, 0.5, 2.0]) + 1e-5
-    x = y[:4] + sigma[:, None] * rng.normal(size=(4, 4))
-    unit = flow(placed(y), x, sigma)
-    end = flow(
-        placed((y * np.float64(scale)).astype(np.float32)), x * scale, sigma * scale, 20, 1e-4 * scale, 0.05 * scale
-    )
+    x = y[:4] + sigma[:, None] * rng.normal(size=(4, 5))
+    unit = flow(placed(y, by_differences=4), x, sigma)
+    scaled = placed((y * np.float64(scale)).astype(np.float32), by_differences=4)
+    end = flow(scaled, x * scale, sigma * scale, 20, 1e-4 * scale, 0.05 * scale)
     np.testing.assert_array_equal(end.pattern, unit.pattern)
     np.testing.assert_array_equal(end.certified, unit.certified)
     np.testing.assert_allclose(end.x / scale, unit.x, atol=1e-3)
@@ -49,16 +48,16 @@ def test_a_flow_does_not_depend_on_the_unit(rng, scale):
 @pytest.mark.parametrize("sigma", [1e-30, 1e-9, 1e-3, 1.0, 1e3, 1e12, 1e30])
 @pytest.mark.parametrize("kind", ["one", "equal", "usual", "heavy"])
 def test_every_recall_names_a_pattern(rng, kind, sigma):
-    y = rng.normal(size=(300, 5)).astype(np.float32)
+    y = rng.normal(size=(60, 5)).astype(np.float32)
     log_w = None
     if kind == "one":
         y = y[:1]
     elif kind == "equal":
         y[:] = y[0]
     elif kind == "heavy":
-        log_w = rng.uniform(-700, 0, 300)
+        log_w = rng.uniform(-700, 0, 60)
         log_w[::3] = -np.inf
-    held = placed(y, log_weights=log_w)
+    held = placed(y, log_weights=log_w, by_differences=4)
     x = y[: min(4, len(y))] + sigma * rng.normal(size=(min(4, len(y)), 5))
     end = flow(held, x, sigma)
     assert ((end.pattern >= 0) & (end.pattern < len(y))).all()
@@ -73,11 +72,50 @@ def test_every_recall_names_a_pattern(rng, kind, sigma):
         np.testing.assert_allclose(end.x, y[end.pattern], rtol=1e-6)
 
 
+KINDS = {"all equal": 1, "two": 2, "eight": 8, "one of many": 60}
+"""How many distinct patterns there are."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_equal_patterns_are_one(rng, kind, weighted):
+    """Recalled with a proof and few scans, the first of those that weigh most named, with its own responsibility."""
+    distinct = rng.normal(size=(KINDS[kind], 5))
+    if kind == "one of many":
+        y = np.concatenate([distinct, np.repeat(distinct[:1], 940, axis=0)]).astype(np.float32)
+        y = y[rng.permutation(1000)]
+    else:
+        y = distinct[rng.integers(len(distinct), size=1000)].astype(np.float32)
+    log_w = None
+    if weighted:
+        log_w = np.where(rng.random(1000) < 0.5, np.log(2), 0.0)
+        log_w[(rng.random(1000) < 0.3) & ~(y == distinct[-1].astype(np.float32)).all(axis=1)] = -np.inf
+    held = placed(y, log_weights=log_w)
+    x = distinct[[0, -1]] + 0.1 * rng.normal(size=(2, 5))
+    for sigma in (0.1, 3.0):
+        end = flow(held, x, sigma)
+        named = y[end.pattern]
+        np.testing.assert_array_equal(end.x[end.certified], named[end.certified])
+        if sigma == 0.1:
+            np.testing.assert_allclose(named, distinct[[0, -1]], rtol=1e-6)
+        assert end.certified.all()
+        assert (end.bound <= 1e-4).all()
+        if sigma == 0.1 or kind != "one of many":
+            assert (end.screens <= 2).all()
+            assert (end.sums == 0).all()
+        for pattern, responsibility in zip(end.pattern, end.responsibility, strict=True):
+            equal = np.flatnonzero((y == y[pattern]).all(axis=1))
+            weight = np.exp(log_w[equal]) if weighted else np.ones(len(equal))
+            assert pattern == equal[weight.argmax()]
+            assert responsibility <= weight.max() / weight.sum() * (1 + 1e-9)
+            assert responsibility > 0.5 * weight.max() / weight.sum()
+
+
 def test_unresolved_flows_end_with_the_posterior_mean(rng):
     """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
-    y = rng.normal(size=(100, 8)).astype(np.float32)
+    y = 2 * rng.normal(size=(60, 5)).astype(np.float32)
     y[1] = y[0] + 0.01
-    end = flow(placed(y), y[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)), 0.1)
+    end = flow(placed(y), y[:1] + 0.005 + 0.1 * rng.normal(size=(1, 5)), 0.1)
     assert not end.certified[0]
     assert end.converged[0]
     assert end.pattern[0] in (0, 1)

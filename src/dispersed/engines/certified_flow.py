@@ -172,7 +172,14 @@ class FlowSolver(NamedTuple):
         Raises `InputError` as `PlacedPatterns.internal` does.
         """
         factor = self.placed.statistics.factor
-        flow, screens, sums = self._integrate(*self.placed.internal(z, sigma))
+        integrated = self._integrate(*self.placed.internal(z, sigma))
+        if integrated is None:
+            # The flow of equal patterns is that of one of them with the weight of all.
+            distinct = self.placed.distinct
+            end = self._replace(placed=distinct.placed).solve(z, sigma)
+            fraction = distinct.fraction[end.pattern]
+            return end._replace(pattern=distinct.index[end.pattern], responsibility=end.responsibility * fraction)
+        flow, screens, sums = integrated
         certified = flow.status == CERTIFIED
         return FlowResult(
             flow.x / factor,
@@ -206,7 +213,10 @@ class FlowSolver(NamedTuple):
         flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
         return jax.tree.map(np.array, flow)
 
-    def _integrate(self, z: np.ndarray, sigma: np.ndarray) -> tuple[FlowState, np.ndarray, np.ndarray]:
+    def _integrate(self, z: np.ndarray, sigma: np.ndarray) -> tuple[FlowState, np.ndarray, np.ndarray] | None:
+        """The flow, and how often all patterns were screened and summed for each state; None, before any sum, where
+        many patterns are equal.
+        """
         placed = self.placed
         b = len(z)
         flow = self._start(z, sigma)
@@ -228,6 +238,8 @@ class FlowSolver(NamedTuple):
                 screens[hopeful] += tried
             rest = new[[one is None for one in found[new]]]
             if rest.size:
+                if placed.distinct is not None:
+                    return None
                 found[rest] = self._step(flow, rest, level[rest])
                 sums[rest] += 1
             going = active[[one is not None for one in found[active]] & (flow.status[active] < CERTIFIED)]

@@ -133,9 +133,10 @@ def _by_screening(placed: PlacedPatterns, states: States, guess: Guess, tol: flo
             m, ball = len(some), enclosing_ball(placed)
             seen = jax.tree.map(lambda a, m=m: np.asarray(a)[:m], _posteriors(pad_batch(shortlists), ball))
             index, share, entropy = _likeliest(shortlists, seen, k)
-            # Nothing that was excluded can exceed the leading pattern.
-            slack = gamma(d + 8, float) * 2 * np.abs(seen.log_lead)
-            certain = np.minimum(log_max[some], seen.log_tail_mass) <= seen.log_lead + slack
+            # Nothing that was excluded can exceed the leading pattern, if there is one.
+            lead = seen.log_lead
+            slack = gamma(d + 8, float) * 2 * np.abs(np.where(lead > -np.inf, lead, 0))
+            certain = (lead > -np.inf) & (np.minimum(log_max[some], seen.log_tail_mass) <= lead + slack)
             part = Answers.none(m, d, k)
             rung = np.full(m, SCREENING)
             width = index.shape[1]

@@ -19,7 +19,7 @@ from dispersed.engines.dataset_statistics import (
     without_extents,
 )
 from dispersed.engines.online_softmax import FEW_PATTERNS, EncodedRows
-from dispersed.engines.options import ScanOptions
+from dispersed.engines.options import TILE, ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
@@ -49,6 +49,17 @@ class QuantizedCopy(NamedTuple):
     """The same patterns, block by block."""
     error: float
     """An upper bound on ‖y − ŷ‖, ŷ being what is left of a pattern y, in internal units."""
+
+
+class DistinctPatterns(NamedTuple):
+    """Patterns of which many are equal, each of them once."""
+
+    placed: "PlacedPatterns"
+    """The distinct patterns, with the sums of the prior weights of equal ones."""
+    index: np.ndarray
+    """The index of the first of the equal patterns that weigh most, (m,)."""
+    fraction: np.ndarray
+    """Its prior weight beside that of all patterns equal to it, (m,)."""
 
 
 class PlacedPatterns:
@@ -179,6 +190,39 @@ class PlacedPatterns:
         rounding = 1 + gamma(d + 8, np.float32)
         error = np.sqrt(max(map(float, errors)) + d * np.finfo(np.float32).tiny)
         return QuantizedCopy(list(blocks), float(rounding * error))
+
+    @functools.cached_property
+    def distinct(self) -> DistinctPatterns | None:
+        """Each of the patterns once; None if none of them occurs often, if they are few, or not all in this memory."""
+        n, d = self.shape
+        if n <= self.options.by_differences or self._resident is None or jax.process_count() > 1:
+            return None
+        [(codes, scale)] = self.storage.parts()
+        keys = np.array([hash(row.tobytes()) for row in codes])
+        if scale is not None:
+            keys ^= np.array([hash((float(one), "scale")) for one in scale])
+        _, some, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        if counts.max() <= TILE:
+            return None
+        for start in range(0, n, self.height):
+            here, there = slice(start, start + self.height), some[group[start : start + self.height]]
+            same = (codes[here] == codes[there]).all() and (scale is None or (scale[here] == scale[there]).all())
+            if not same:  # two patterns with one hash
+                return None
+        log_w = np.full(n, -np.log(n)) if self._log_weights is None else self._log_weights
+        # In the order of their groups, in these of their weights, and in that of the patterns.
+        order = np.lexsort((-log_w, group))
+        first = order[np.cumsum(counts) - counts]
+        heaviest = np.maximum(log_w[first], -1e300)
+        weight = np.exp(log_w - heaviest[group])
+        mass = np.bincount(group, weight)
+        with np.errstate(divide="ignore"):
+            log_mass = np.where(mass > 0, heaviest + np.log(mass), -np.inf)
+        index = np.argsort(first)
+        first, log_mass, mass = first[index], log_mass[index], mass[index]
+        held = InMemory.of_codes(codes[first], None if scale is None else scale[first], self.encoding, d)
+        placed = PlacedPatterns(held, log_mass, self.devices, self.options)
+        return DistinctPatterns(placed, first, 1 / np.maximum(mass, 1))
 
     def map_blocks(self, evaluate: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
         """`evaluate` of every block, or of every item, in their order; a CPU works on as many at once as it has cores,
