@@ -264,13 +264,16 @@ def _level_range(dtype: np.dtype) -> tuple[float, float]:
     return float(np.sqrt(2 * float(limits.tiny))), float(np.sqrt(float(limits.max) / 2))
 
 
-def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of `batch` and one level per state together, or `InputError`."""
+def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...], grow: bool = True) -> tuple[int, ...]:
+    """The shape of `batch` and one level per state together, or `InputError`; without `grow` it must be `batch`."""
     try:
-        return np.broadcast_shapes(batch, shape)
+        together = np.broadcast_shapes(batch, shape)
     except ValueError:
+        together = None
+    if together is None or not (grow or together == batch):
         accepted = f"one number, or one that broadcasts against the batch {batch}, is accepted"
-        raise InputError(argument, f"got shape {shape}", accepted) from None
+        raise InputError(argument, f"got shape {shape}", accepted)
+    return together
 
 
 def mask_array(known: Any, shape: tuple[int, ...]) -> Bool[Array, "..."]:

@@ -133,7 +133,7 @@ def noise_of_cues(
         estimate = noise_level(memory, x, known)
         sigma = estimate.sigma
     level: Any = sigma_of(alpha, sigma)
-    broadcast("alpha, sigma", level.shape, batch)
+    broadcast("alpha, sigma", level.shape, batch, grow=False)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
     numpy: Any = np if on_host(x) and is_known(level) else jnp
     level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), batch), least_noise(x))

@@ -221,8 +221,7 @@ class Memory(Denoiser):
         level = host_array("sigma", sigma)
         if is_known(level) and not (np.isfinite(level).all() and (np.asarray(level) >= 0).all()):
             raise InputError("sigma", f"got {float(np.min(np.asarray(level))):g}", "finite numbers from 0 are accepted")
-        if broadcast("sigma", level.shape, shape) != shape:
-            raise InputError("sigma", f"got shape {level.shape}", f"one that broadcasts against {shape} is accepted")
+        broadcast("sigma", level.shape, shape, grow=False)
         levels = jnp.broadcast_to(jnp.asarray(level), shape).reshape(-1)
         return _draw(self, key, levels).reshape(*shape, self.dimension)
 
