@@ -18,11 +18,15 @@ from dispersed.validation import InputError, on_host, positive, signal_level
 
 
 def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:
-    """σ = √(1−α²)/α for α in (0, 1]; 0 at α = 1."""
+    """σ = √(1−α²)/α for α in (0, 1], 0 at α = 1; refused where it overflows."""
     level = signal_level(alpha)
     if on_host(level):  # no program is compiled for it
         known = np.asarray(level)
-        return jnp.asarray(np.sqrt((1 - known) * (1 + known)) / known)
+        with np.errstate(over="ignore"):
+            sigma = np.sqrt((1 - known) * (1 + known)) / known
+        if not np.isfinite(sigma).all():
+            raise InputError("alpha", f"got {float(known.min()):g}", f"1/alpha must not overflow {sigma.dtype}")
+        return jnp.asarray(sigma)
     return jnp.sqrt((1 - level) * (1 + level)) / level
 
 

@@ -129,3 +129,65 @@ def test_bad_rates_get_one_line():
     for make in (lambda: VP(rate=0.0), lambda: VE(rate=-1.0), lambda: Linear(2.0, 1.0), lambda: VP(rate=np.inf)):
         with pytest.raises(InputError):
             make()
+
+
+@pytest.mark.parametrize("level", [{"t": 1.0}, {"t": 0.9999999}, {"t": 50.0}, {"t": 3e38}, {"alpha": 1e-38}])
+@pytest.mark.parametrize("name", ["VP", "VP 0.8", "linear", "flat", "cosine"])
+def test_of_what_has_lost_its_pattern_the_noise_is_left(name, level, key):
+    """Where B(t) overflows in single precision x = αy + √(1−α²) ε all the same, by a float64 oracle."""
+    process, y = PROCESSES[name](), np.full((4, 3), 1e3, np.float32)
+    noise = np.asarray(VE().corrupt(np.zeros((4, 3), np.float32), sigma=1.0, key=key), float)
+    alpha = level["alpha"] if "alpha" in level else oracle_alpha(name, np.float32(level["t"]))
+    expected = alpha * 1e3 + np.sqrt(1 - alpha**2) * noise
+    np.testing.assert_allclose(process.corrupt(y, key=key, **level), expected, rtol=1e-5, atol=1e-3)
+
+
+def oracle_alpha(name, t):
+    """α(t) in double precision, as the papers print it."""
+    t = float(t)
+    if name == "cosine":
+        return max(0.0, np.cos(np.pi / 2 * (t + 0.008) / 1.008) / np.cos(np.pi / 2 * 0.008 / 1.008)) if t < 1 else 0.0
+    integral = {"VP": t, "VP 0.8": 0.8 * t, "linear": 0.1 * t + 19.9 * t**2 / 2, "flat": t}[name]
+    return np.exp(-integral / 2)
+
+
+@pytest.mark.parametrize("sigma", [1e-37, 1e-25, 1e-10, 1e10, 1e25, 1e36])
+def test_noise_of_any_unit_is_the_noise_given(make, sigma, key):
+    """s = 1/√(1+σ²) or 1, by a float64 oracle, also where σ² or the time leave the range of single precision."""
+    process = make()
+    unit = np.asarray(VE().corrupt(np.zeros((4, 3), np.float32), sigma=1.0, key=key), float)
+    scale = 1.0 if isinstance(process, VE) else 1 / np.hypot(1, sigma)
+    # The time of the cosine rate ends at 1, next to which single precision has few numbers.
+    cosine = isinstance(process, VP) and isinstance(process.rate, Cosine)
+    if cosine and sigma > 1:
+        return
+    found = process.corrupt(np.zeros((4, 3), np.float32), sigma=sigma, key=key)
+    np.testing.assert_allclose(found, scale * sigma * unit, rtol=2e-5)
+
+
+@pytest.mark.parametrize("t", [30.0, 100.0, 1e4, 1e30])
+def test_drift_and_diffusion_are_finite_when_all_is_noise(t):
+    """At large t dx/dt of a variance-preserving process is −½γ(s D_σ) → 0, and g² = γ (Eq. 26)."""
+    process, x, denoised = VP(rate=0.8), jnp.array([1.0, -2.0]), jnp.array([0.5, 0.5])
+    t = jnp.asarray(t)
+    np.testing.assert_allclose(process.diffusion(t), np.sqrt(0.8), rtol=1e-6)
+    left = float(np.exp(-0.4 * float(t)))
+    np.testing.assert_allclose(process.velocity(x, t, denoised), -0.4 * left * denoised, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(process.reverse_drift(x, t, denoised), 0.4 * x - 0.8 * left * denoised, rtol=1e-5)
+    assert np.isfinite(process.alpha(t))
+
+
+@pytest.mark.parametrize(
+    ("process", "patterns", "level"),
+    [
+        (VE(), [[1.0, 1.0]] * 9, {"sigma": 3e38}),
+        (VE(), [[3e38, 3e38]] * 9, {"sigma": 1e38}),
+        (VE(1e30), [[1.0, 1.0]], {"t": 1e30}),
+        (VP(), [[1.0, 1.0]], {"alpha": 1e-40}),
+        (VP(), [[1.0, 1.0]] * 2, {"alpha": [0.5, 0.6, 0.7]}),
+    ],
+)
+def test_cues_that_overflow_get_one_line(process, patterns, level, key):
+    with pytest.raises(InputError) as error:
+        process.corrupt(patterns, key=key, **level)
+    assert "\n" not in str(error.value)

@@ -1,10 +1,11 @@
 """The two Gaussian processes in common use."""
 
+import jax
 import jax.numpy as jnp
 
 from dispersed.processes.process import Process
 from dispersed.processes.rates import Constant, Rate
-from dispersed.types import Array, ArrayLike, Float
+from dispersed.types import Array, ArrayLike, Float, Scalar
 from dispersed.validation import positive
 
 
@@ -24,6 +25,9 @@ class VE(Process):
 
     def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.rate * jnp.sqrt(t)
+
+    def spread(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.sigma(t)
 
     def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
         return (sigma / self.rate) ** 2
@@ -46,7 +50,18 @@ class VP(Process):
         return jnp.exp(-self.rate.integral(t) / 2)
 
     def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.sqrt(jnp.expm1(self.rate.integral(t)))
+        return jnp.exp(self.rate.integral(t) / 2) * self.spread(t)
+
+    def spread(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.sqrt(-jnp.expm1(-self.rate.integral(t)))
 
     def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.rate.inverse(jnp.log1p(sigma**2))
+        # log(1 + σ²) without σ², which overflows earlier.
+        return self.rate.inverse(
+            2 * jnp.log(jnp.maximum(sigma, 1)) + jnp.log1p(jnp.minimum(sigma, 1 / jnp.maximum(sigma, 1)) ** 2)
+        )
+
+    def _rates(self, t: Scalar) -> tuple[Scalar, Scalar]:
+        # σ̇/σ = ½γ/(1 − e^{−B}), of which neither numerator nor denominator overflows.
+        b, gamma = jax.jvp(self.rate.integral, (t,), (jnp.ones_like(t),))
+        return -gamma / 2, gamma / 2 / -jnp.expm1(-b)

@@ -41,6 +41,7 @@ from dispersed.validation import (
     InputError,
     at_least,
     check_finite,
+    is_known,
     log_prior,
     pattern_array,
     positive,
@@ -183,7 +184,10 @@ class PotentialProcess(eqx.Module):
         w = jnp.ones(len(y)) if prior is None else jnp.exp(jnp.asarray(prior, float))
         time = _one(positive("t", t)).astype(y.dtype)
         self._check(y[0], time)
-        return self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))
+        energy = self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))
+        if is_known(energy) and not np.isfinite(energy).all():
+            raise InputError("t", f"got {float(time):g}, where the linearised kernel overflows", "give a shorter time")
+        return energy
 
     @eqx.filter_jit
     def _energy(self, x: Float[Array, "... d"], t: Scalar, y: Patterns, log_w: Float[Array, " n"]) -> Array:

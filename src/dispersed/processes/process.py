@@ -7,8 +7,8 @@ Every Gaussian process is
 
 a scale s and the noise σ that a memory feels in z = x/s. Running it backwards needs only those two:
 
-    probability flow  dx/dt = ṡ z + s (σ̇/σ) (z − D_σ(z))            (Eq. 27)
-    reverse SDE       dx = [ṡ z + 2 s (σ̇/σ) (z − D_σ(z))] dt + s √(2σσ̇) dW̄      (Eq. 7, 16)
+    probability flow  dx/dt = (ṡ/s) x + (σ̇/σ) (x − s D_σ(z))            (Eq. 27)
+    reverse SDE       dx = [(ṡ/s) x + 2 (σ̇/σ) (x − s D_σ(z))] dt + s √(2σσ̇) dW̄      (Eq. 7, 16)
 """
 
 import abc
@@ -16,12 +16,13 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.display import one_line
 from dispersed.keys import normal
 from dispersed.noise import sigma_of
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, positive, random_key, real_array
+from dispersed.validation import InputError, broadcast, check_finite, is_known, positive, random_key, real_array
 
 
 class Process(eqx.Module):
@@ -41,6 +42,13 @@ class Process(eqx.Module):
     def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
         """The time t at which the noise is `sigma`: the inverse of `sigma(t)`."""
 
+    def spread(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """s(t)σ(t), the standard deviation of the noise in x.
+
+        To be overridden where it is finite although σ(t) is not.
+        """
+        return self.scale(t) * self.sigma(t)
+
     def alpha(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """The signal level α = 1/√(1 + σ(t)²), the paper's θ_t."""
         return 1 / jnp.hypot(1.0, self.sigma(t))
@@ -51,25 +59,24 @@ class Process(eqx.Module):
 
     def velocity(self, x: State, t: Scalar, denoised: State) -> State:
         """dx/dt of the probability flow at x, where `denoised` = D_σ(x/s) (Eq. 27)."""
-        s, ds, relative = self._slopes(t)
-        return ds * x / s + s * relative * (x / s - denoised)
+        decay, relative = self._rates(t)
+        return decay * x + relative * (x - self.scale(t) * denoised)
 
     def reverse_drift(self, x: State, t: Scalar, denoised: State) -> State:
         """The drift of the reverse SDE at x, where `denoised` = D_σ(x/s) (Eq. 7, 16)."""
-        s, ds, relative = self._slopes(t)
-        return ds * x / s + 2 * s * relative * (x / s - denoised)
+        decay, relative = self._rates(t)
+        return decay * x + 2 * relative * (x - self.scale(t) * denoised)
 
     def diffusion(self, t: Scalar) -> Scalar:
         """g(t) = s √(2σσ̇), the noise amplitude of the forward and of the reverse SDE."""
-        s, _, relative = self._slopes(t)
-        return s * self.sigma(t) * jnp.sqrt(2 * relative)
+        return self.spread(t) * jnp.sqrt(2 * self._rates(t)[1])
 
-    def _slopes(self, t: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-        """s, ṡ and σ̇/σ."""
+    def _rates(self, t: Scalar) -> tuple[Scalar, Scalar]:
+        """The relative rates ṡ/s and σ̇/σ."""
         one = jnp.ones_like(t)
         s, ds = jax.jvp(self.scale, (t,), (one,))
         sigma, dsigma = jax.jvp(self.sigma, (t,), (one,))
-        return s, ds, dsigma / sigma
+        return ds / s, dsigma / sigma
 
     def corrupt(
         self,
@@ -84,7 +91,8 @@ class Process(eqx.Module):
 
         The noise of the i-th pattern depends on `key` and i alone, not on how many others there are.
 
-        Raises `InputError` unless exactly one level is given, in its domain: α in (0, 1], σ > 0, t > 0.
+        Raises `InputError` unless exactly one level is given, in its domain: α in (0, 1], σ > 0, t > 0; and for cues
+        that overflow the precision of the patterns.
         """
         random_key(key)
         y = real_array("patterns", patterns)
@@ -93,11 +101,19 @@ class Process(eqx.Module):
             raise InputError("patterns", "got a single number", "states of shape (..., d) are accepted")
         if t is None:
             level = sigma_of(alpha, sigma).astype(y.dtype)
-            t = self.time(level)
+            time = self.time(level)
+            scale = self.scale(time)
+            # By way of t, whose range may be narrower than that of σ, only where nothing of the pattern is left.
+            spread = jnp.where(scale > 0, scale * level, self.spread(time))
         elif alpha is None and sigma is None:
-            t = positive("t", t).astype(y.dtype)
-            level = self.sigma(t)
+            time = positive("t", t).astype(y.dtype)
+            scale, spread = self.scale(time), self.spread(time)
         else:
             raise InputError("alpha, sigma, t", "got more than one", "give the noise level as exactly one of them")
+        broadcast("alpha, sigma, t", scale.shape, y.shape[:-1])
         noise = normal(key, y.shape, y.dtype)
-        return self.scale(t)[..., None] * (y + level[..., None] * noise)
+        x = scale[..., None] * y + spread[..., None] * noise
+        if is_known(x) and not np.isfinite(x).all():
+            accepted = f"patterns and noise whose sum is within {y.dtype}'s {float(jnp.finfo(y.dtype).max):.3g}"
+            raise InputError("patterns", "got cues that overflow", f"{accepted} are accepted")
+        return x
