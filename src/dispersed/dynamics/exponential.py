@@ -85,15 +85,16 @@ class ExponentialIntegrator(Dynamics):
         grid = (step, sigmas, decay, latest, linear, quadratic)
         none = jnp.zeros_like(z)
         if self.order < 3:
-            (end, *_), states = jax.lax.scan(advance, (z, none, none), grid)
+            carry, states = jax.lax.scan(advance, (z, none, none), grid)
         else:
             # A first-order start would leave an error h²: the first step is taken through both its ends.
             d0 = memory._denoise(z, sigmas[0])
             d1 = memory._denoise(decay[0] * z + m0 * d0, sigmas[1])
             second = decay[0] * z + m0 * d0 + m1 * (d1 - d0)
             rest = jax.tree.map(lambda part: part[1:], grid)
-            (end, *_), states = jax.lax.scan(advance, (second, d0, none), rest)
+            carry, states = jax.lax.scan(advance, (second, d0, none), rest)
             states = None if states is None else jnp.concatenate([z[None], states])
+        end = carry[0]
         period, index, responsibility = settled(memory, end, sigmas[-1])
         cost = whole(self.steps + (self.order == 3))
         path = with_end(states, end) if trajectory else None
