@@ -99,7 +99,8 @@ class DensePatterns(PatternSet):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.patterns.shape
+        n, d = self.patterns.shape
+        return n, d
 
     @property
     def engine(self) -> Dense:
@@ -378,7 +379,7 @@ def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., 
     """State by state, by differences."""
 
     def one(state) -> Any:
-        differences = _differences(y, log_w, *state, known.half_squares is not None)
+        differences = _differences(y, log_w, state[0], state[1], known.half_squares is not None)
         return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
 
     return jax.lax.map(one, (x, sigma))
@@ -387,8 +388,9 @@ def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., 
 def _differences_in_double(y: Patterns, log_w, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
     """By differences in double precision, whatever the precision of the program."""
     with jax.enable_x64(True):
-        wide = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
-        return _without_denormals(jax.lax.convert_element_type(_differences(*wide, norms), y.dtype))
+        wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
+        found = _differences(wide_y, wide_log_w, z, level, norms)
+        return _without_denormals(jax.lax.convert_element_type(found, y.dtype))
 
 
 def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:

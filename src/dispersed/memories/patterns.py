@@ -158,7 +158,8 @@ class PatternMemory(Memory):
 
     def _posterior(self, x: State, sigma: Scalar, leading: int, tol: float | None = None) -> Posterior:
         if tol is not None:
-            raise InputError("tol", "got one inside of a program", "certified answers are computed outside")
+            accepted = "Dense() and Scanned() patterns outside of programs take one"
+            raise InputError("tol", f"got one where {self.held.engine} computes inside of a program", accepted)
         p = self._responsibilities(x, sigma)
         return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
 
@@ -167,8 +168,8 @@ class PatternMemory(Memory):
         probabilities, the entropy, and a `bound` on ‖mean − D_σ(x)‖.
 
         With `tol` the bound is at most that, or `InputError` says what double precision certifies. Outside of programs
-        the answer comes from a certified scan in double precision, whatever the engine; inside of `jax.jit` from the
-        engine, without a bound.
+        the answer for `Dense()` and `Scanned()` patterns comes from a certified scan in double precision; inside of
+        `jax.jit`, and for `Sharded()` ones, it comes from the engine's own sums, without a bound.
         """
         leading = at_least("leading", leading, 1)
         if tol is None:
