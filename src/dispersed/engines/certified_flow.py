@@ -26,7 +26,7 @@ import numpy as np
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.ladder import SINGLE, climb, enclosing_ball, grouped_shortlists, pad_batch, round_up
-from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.engines.placed_patterns import DistinctPatterns, PlacedPatterns
 from dispersed.engines.shortlist import (
     EnclosingBall,
     Shortlist,
@@ -173,12 +173,12 @@ class FlowSolver(NamedTuple):
         """
         factor = self.placed.statistics.factor
         integrated = self._integrate(*self.placed.internal(z, sigma))
-        if integrated is None:
+        if isinstance(integrated, DistinctPatterns):
             # The flow of equal patterns is that of one of them with the weight of all.
-            distinct = self.placed.distinct
-            end = self._replace(placed=distinct.placed).solve(z, sigma)
-            fraction = distinct.fraction[end.pattern]
-            return end._replace(pattern=distinct.index[end.pattern], responsibility=end.responsibility * fraction)
+            placed, indices, fraction = integrated
+            end = self._replace(placed=placed).solve(z, sigma)
+            responsibility = end.responsibility * fraction[end.pattern]
+            return end._replace(pattern=indices[end.pattern], responsibility=responsibility)
         flow, screens, sums = integrated
         certified = flow.status == CERTIFIED
         return FlowResult(
@@ -213,9 +213,11 @@ class FlowSolver(NamedTuple):
         flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
         return jax.tree.map(np.array, flow)
 
-    def _integrate(self, z: np.ndarray, sigma: np.ndarray) -> tuple[FlowState, np.ndarray, np.ndarray] | None:
-        """The flow, and how often all patterns were screened and summed for each state; None, before any sum, where
-        many patterns are equal.
+    def _integrate(
+        self, z: np.ndarray, sigma: np.ndarray
+    ) -> tuple[FlowState, np.ndarray, np.ndarray] | DistinctPatterns:
+        """The flow, and how often all patterns were screened and summed for each state; or, before any sum, the
+        distinct patterns, where many are equal.
         """
         placed = self.placed
         b = len(z)
@@ -239,7 +241,7 @@ class FlowSolver(NamedTuple):
             rest = new[[one is None for one in found[new]]]
             if rest.size:
                 if placed.distinct is not None:
-                    return None
+                    return placed.distinct
                 found[rest] = self._step(flow, rest, level[rest])
                 sums[rest] += 1
             going = active[[one is not None for one in found[active]] & (flow.status[active] < CERTIFIED)]

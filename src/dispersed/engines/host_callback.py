@@ -107,7 +107,7 @@ def start(placed: PlacedPatterns) -> tuple[np.ndarray, np.ndarray]:
         return placed.mean, np.asarray(placed.spread)
     parts = [(np.exp(placed.log_weights(np.arange(first, first + len(y)))), y) for first, y in _slices(placed)]
     mean = np.sum([weight @ y for weight, y in parts], axis=0)
-    return mean, np.sqrt(np.sum([weight @ np.sum((y - mean) ** 2, axis=1) for weight, y in parts]))
+    return mean, np.asarray(np.sqrt(np.sum([weight @ np.sum((y - mean) ** 2, axis=1) for weight, y in parts])))
 
 
 def _slices(placed: PlacedPatterns) -> Iterator[tuple[int, np.ndarray]]:

@@ -56,7 +56,7 @@ class DistinctPatterns(NamedTuple):
 
     placed: "PlacedPatterns"
     """The distinct patterns, with the sums of the prior weights of equal ones."""
-    index: np.ndarray
+    indices: np.ndarray
     """The index of the first of the equal patterns that weigh most, (m,)."""
     fraction: np.ndarray
     """Its prior weight beside that of all patterns equal to it, (m,)."""
