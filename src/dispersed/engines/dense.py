@@ -123,21 +123,24 @@ class DensePatterns(PatternSet):
     def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
         if hook != "_posterior" or not is_known(self.patterns, self.log_weights):
             return None
+
         # In double precision and certified, by a scan of the same arrays.
-        if "_scanned" not in self.__dict__:
+        def scanned() -> Any:
             from dispersed.engines.scanned import Scanned
 
             log_w = np.asarray(self.log_weights)
             uniform = bool((log_w == log_w[0]).all())
             patterns = np.asarray(self.patterns)
-            self.__dict__["_scanned"] = Scanned().hold(patterns, log_weights=None if uniform else log_w)
-        return self.__dict__["_scanned"].evaluated(hook, x, sigma, settings)
+            return Scanned().hold(patterns, log_weights=None if uniform else log_w)
+
+        return self._once("scanned", scanned).evaluated(hook, x, sigma, settings)
 
     def prepared(self) -> "DensePatterns":
         """The same with its `products`, which are computed once for patterns whose values are known."""
         if self.products is not None or not is_known(self.patterns, self.log_weights):
             return self
-        if "_prepared" not in self.__dict__:
+
+        def prepared() -> "DensePatterns":
             # The values are known even while a program is being traced, and what is kept must not belong to it. By
             # NumPy where they are on the host: no program needs to be compiled for it.
             numpy: Any = np if on_host(self.patterns) else jnp
@@ -148,8 +151,9 @@ class DensePatterns(PatternSet):
                 far = bool(numpy.sum(centre**2) > FAR * spread)
                 known = products(y, log_w, self.norms, centre if far else None, numpy)
                 known = jax.tree.map(lambda part: self.patterns if part is y else jnp.asarray(part), known)
-            self.__dict__["_prepared"] = DensePatterns(self.patterns, self.log_weights, known, self.norms)
-        return self.__dict__["_prepared"]
+            return DensePatterns(self.patterns, self.log_weights, known, self.norms)
+
+        return self._once("prepared", prepared)
 
     def logits(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """Log p(j | x) of every pattern less the largest."""

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 
+from dispersed.derived import Deriving
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError
 
 
-class PatternSet(eqx.Module):
+class PatternSet(Deriving):
     """Stored patterns and their prior weights, held by an engine. Methods are of one state `(d,)` and one level."""
 
     if TYPE_CHECKING:  # fields of some classes, which a property here would be the default values of
@@ -21,9 +22,6 @@ class PatternSet(eqx.Module):
         @property
         def log_weights(self) -> Float[Array, " n"]:
             """Logarithms of their prior probabilities, (n,)."""
-
-    # As for memories: Equinox makes a pytree of a bound method at every access.
-    __getattribute__ = object.__getattribute__
 
     @property
     @abc.abstractmethod

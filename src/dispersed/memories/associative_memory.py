@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.derived import Deriving
 from dispersed.display import one_line
 from dispersed.types import Array
 from dispersed.validation import noise_levels, state_array
@@ -18,7 +19,7 @@ Hook = str | Callable[..., Any]
 """The name of a method of one state, or a function of a memory and one state."""
 
 
-class AssociativeMemory(eqx.Module):
+class AssociativeMemory(Deriving):
     """Whatever states can be recalled from: a memory at every noise level, or a network with a temperature of its own.
 
     A public method is written once, on a base class: it checks its arguments, broadcasts noise levels against the batch
@@ -27,8 +28,6 @@ class AssociativeMemory(eqx.Module):
     """
 
     __repr__ = one_line
-    # Equinox makes a pytree of a bound method at every access, which takes longer than a small evaluation.
-    __getattribute__ = object.__getattribute__
 
     @property
     @abc.abstractmethod
@@ -64,20 +63,24 @@ class AssociativeMemory(eqx.Module):
         """The number of states for which a hook may be evaluated at once, if what it needs for each is large."""
         return None
 
-    @functools.cached_property
+    @property
     def _is_arrays(self) -> bool:
         """Whether all leaves of the memory are arrays."""
-        return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self))
+        return self._once("is_arrays", lambda: all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self)))
 
-    @functools.cached_property
+    @property
     def _dtype(self) -> Any:
         """The widest floating-point precision among the arrays of the memory, at least single."""
-        kinds = {leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf)}
-        return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
+        return self._once("dtype", lambda: _widest(jax.tree.leaves(self)))
 
     def _in_precision(self, dtype: Any) -> "AssociativeMemory":
         """The same memory with its floating-point arrays in precision `dtype`: cue and memory meet in the wider one."""
         return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
+
+
+def _widest(leaves: list[Any]) -> Any:
+    kinds = {leaf.dtype for leaf in leaves if eqx.is_inexact_array(leaf)}
+    return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
 
 
 def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) -> Any:

@@ -52,13 +52,13 @@ class ClassicalHopfield(BinaryNetwork):
         n, d = self.patterns.shape
         if self.hebbian is not None or d > n or not is_known(self.patterns):
             return self
-        # Beside the fields, so that a network that is made from this one by changing them starts anew.
-        if "_ready" not in self.__dict__:
+
+        def prepared() -> "ClassicalHopfield":
             with jax.ensure_compile_time_eval():
                 hebbian = product(self.patterns.T, self.patterns)
-            ready = eqx.tree_at(lambda network: network.hebbian, self, hebbian, is_leaf=lambda leaf: leaf is None)
-            self.__dict__["_ready"] = ready
-        return self.__dict__["_ready"]
+            return eqx.tree_at(lambda network: network.hebbian, self, hebbian, is_leaf=lambda leaf: leaf is None)
+
+        return self._once("prepared", prepared)
 
     def _diagonal(self) -> int:
         return 0 if self.self_coupling else self.patterns.shape[0]

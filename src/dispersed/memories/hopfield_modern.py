@@ -61,13 +61,10 @@ class ModernHopfield(Network):
         return PatternMemory(self.patterns, log_weights=prior, engine=Dense())
 
     def _prepared(self) -> "ModernHopfield":
-        # Beside the fields, so that a network that is made from this one by changing them starts anew.
-        if "_ready" not in self.__dict__:
-            held = self.held.prepared()
-            if held is self.held:
-                return self
-            self.__dict__["_ready"] = eqx.tree_at(lambda network: network.held, self, held)
-        return self.__dict__["_ready"]
+        held = self.held.prepared()
+        if held is self.held:
+            return self
+        return self._once("prepared", lambda: eqx.tree_at(lambda network: network.held, self, held))
 
     def _sigma(self) -> Scalar:
         return jax.lax.rsqrt(self.beta)

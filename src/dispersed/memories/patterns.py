@@ -106,13 +106,10 @@ class PatternMemory(Memory):
         return jnp.exp(self.log_weights)
 
     def _prepared(self) -> "PatternMemory":
-        # Kept beside the fields, so that a memory that is made from this one by changing them starts anew.
-        if "_ready" not in self.__dict__:
-            held = self.held.prepared()
-            if held is self.held:
-                return self
-            self.__dict__["_ready"] = eqx.tree_at(lambda memory: memory.held, self, held)
-        return self.__dict__["_ready"]
+        held = self.held.prepared()
+        if held is self.held:
+            return self
+        return self._once("prepared", lambda: eqx.tree_at(lambda memory: memory.held, self, held))
 
     def _evaluated(self, hook: Any, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> Any:
         if levels and isinstance(hook, str) and is_known(x, *levels):
