@@ -59,12 +59,12 @@ def _gap(memory: Denoiser, exact: PatternMemory, sigma: Array, key: Key[Array, "
 
     def at(level: Array) -> tuple[Array, Array]:
         z = y + level * noise
-        mean = exact._denoise(z, level)
+        mean = exact.denoise(z, level)
 
         def rms(distance: Array) -> Array:
             return jnp.sqrt(jnp.mean(distance**2, axis=(1, 2)))
 
-        return rms(memory._denoise(z, level) - mean), rms(mean - y)
+        return rms(memory.denoise(z, level) - mean), rms(mean - y)
 
     return Gap(sigma, *jax.lax.map(at, sigma.astype(y.dtype)))
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.dynamics import AncestralSampling, Dynamics, recall
+from dispersed.engines import Dense
 from dispersed.memories import Denoiser, PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, positive, real_array, state_array
@@ -97,12 +98,12 @@ def _closest(memory: PatternMemory) -> Scalar:
 
 @eqx.filter_jit
 def _replay(memory, bias, experiences, sharpness, replayed, dynamics, replays: int, key) -> Float[Array, "times n"]:
-    _, widest = PatternMemory(memory.patterns).prior_start()
+    _, widest = PatternMemory(memory.patterns, engine=Dense()).prior_start()
 
     def generation(weights: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         favour, new, own_key = given
         tempered = jax.nn.log_softmax(sharpness * jnp.log(weights) + favour)
-        source = eqx.tree_at(lambda m: m.log_weights, memory, tempered.astype(memory.log_weights.dtype))
+        source = PatternMemory(memory.patterns, log_weights=tempered, engine=Dense())
         mean = source.weights @ source.patterns
         states = generate(source, replays, mean, widest, dynamics, own_key)
         nearest = jnp.argmin(jnp.sum((states[:, None] - memory.patterns) ** 2, axis=-1), axis=1)
