@@ -24,7 +24,8 @@ def test_gap_of_a_known_error(patterns, key):
     np.testing.assert_allclose(gap.denoiser, np.broadcast_to(0.1 * sigma[:, None], (3, 5)), rtol=1e-4)
     np.testing.assert_allclose(gap.score, np.broadcast_to(0.1 / sigma[:, None], (3, 5)), rtol=1e-4)
     np.testing.assert_allclose(gap.per_level, 0.1 * sigma, rtol=1e-4)
-    assert float(score_gap(exact, exact, sigma, key=key, draws=5).denoiser.max()) == 0
+    # Of units of size 1 the same mean, computed in two places of one program, differs by round-off at most.
+    assert float(score_gap(exact, exact, sigma, key=key, draws=5).denoiser.max()) < np.finfo(np.float32).eps
     # The posterior spread: none when the cue is clear, the patterns' own when it says nothing.
     wide = score_gap(exact, exact, np.array([0.05, 50.0]), key=key, draws=200).posterior
     assert float(wide[0].max()) < 1e-4

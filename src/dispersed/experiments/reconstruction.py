@@ -112,7 +112,9 @@ def reconstruction(seed: int = 0, events: int = 100) -> tuple[list[Row], dict[st
             found = _recall_each(memory, cues)
             rows.append(describe(name, width, encoder, found))
             pictures[f"{name}, {width}"] = found[:8]
-        expected = np.asarray(jax.vmap(lambda i, of=memories["conditioned"]: of(i).prior_start()[0])(jnp.arange(events)))
+        expected = np.asarray(
+            jax.vmap(lambda i, of=memories["conditioned"]: of(i).prior_start()[0])(jnp.arange(events))
+        )
         rows.append(describe("conditional_mean", width, encoder, expected))
     _broken_glass(semantic, truth, key, rows, pictures)
     return rows, pictures
