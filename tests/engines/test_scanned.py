@@ -42,6 +42,25 @@ def test_it_has_the_methods_of_a_memory(patterns, rng, engine):
     assert level > 10
 
 
+@pytest.mark.parametrize("offset", [0, 4])
+def test_patterns_are_copied_once_and_no_change_of_the_array_changes_them(rng, offset):
+    """Wherever the array lies in memory; blocks but the last, and what the host reads, are views of the copy."""
+    n, d = 3000, 16
+    raw = np.empty(n * d * 4 + 128, np.uint8)
+    start = -raw.ctypes.data % 64 + offset
+    y = raw[start : start + n * d * 4].view(np.float32).reshape(n, d)
+    y[:] = rng.normal(size=(n, d))
+    before = y.copy()
+    held = scanned(y).held
+    y[:] = 0
+    np.testing.assert_array_equal(held.patterns, before)
+    np.testing.assert_array_equal(held.placed.patterns(np.arange(n)), before)
+    inside = np.asarray(held.patterns)
+    blocks = [np.asarray(block.rows.codes) for block in held.placed.blocks()]
+    assert np.shares_memory(blocks[0], inside)
+    np.testing.assert_array_equal(np.concatenate(blocks)[:n], before)
+
+
 def test_weights_and_gradients(patterns, rng):
     weights = np.where(rng.random(300) < 0.3, 0, rng.exponential(size=300))
     memory, dense = scanned(patterns, weights), PatternMemory(patterns, weights)

@@ -161,7 +161,7 @@ class Dynamics(eqx.Module):
         """
         # Settings that are real numbers are arguments of the program, so that others do not compile it anew.
         dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
-        return _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory)
+        return _run_all(dynamics, memory._prepared(), process, cues, levels, masks, keys, trajectory)
 
     def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""

@@ -84,7 +84,7 @@ def recall(
     level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, mask)
     keys = state_keys(key, math.prod(batch)) if dynamics.random and key is not None else None
     flat = x if len(batch) == 1 else x.reshape(math.prod(batch), x.shape[-1])
-    result = dynamics.run_all(memory._prepared(), process, flat, level, mask, keys, trajectory)
+    result = dynamics.run_all(memory, process, flat, level, mask, keys, trajectory)
     if len(batch) != 1:
         result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
     return dataclasses.replace(result, estimate=estimate)

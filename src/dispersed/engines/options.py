@@ -19,6 +19,8 @@ class ScanOptions:
     """The number of patterns in a block, which one call of a compiled scan goes through."""
     streamed_block_bytes: int = 1 << 25
     """The size in bytes of a block that is read from a disk, about."""
+    resident_block_bytes: int = 1 << 27
+    """The size in bytes of a block in memory, at most about: the last one is copied to fill it up."""
     chunk_patterns: int = 4096
     """The largest number of patterns that are decoded at once."""
     cached_logits: int = 1 << 19

@@ -101,7 +101,10 @@ class PlacedPatterns:
         most = options.block_patterns
         if not resident:
             most = max(1, min(most, options.streamed_block_bytes // storage.encoding.row_bytes(storage.shape[1])))
-        self.height = options.rows(min(most, -(-n // (len(self.devices) * self._workers))))
+        at_once = len(self.devices) * self._workers
+        # As many blocks for every worker: in memory so many that the padding of the last one is small.
+        passes = -(-storage.nbytes // (options.resident_block_bytes * at_once)) if resident else 1
+        self.height = options.rows(min(most, -(-n // (at_once * max(passes, 1)))))
         """The number of rows of a block, padding included."""
         self._resident: list[Block] | None = None
         self._factor: Any = None

@@ -20,7 +20,7 @@ from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known, log_prior, positive_number
+from dispersed.validation import InputError, is_known, log_prior, on_host, positive_number
 
 BEST_EFFORT = 1e-6
 """The error of a mean that methods without an explicit tolerance do not try to undercut, relative to the radius of the
@@ -119,14 +119,21 @@ class ScannedPatterns(PatternSet):
 
     def __init__(self, engine: Scanned, storage: Storage, prior: np.ndarray | None) -> None:
         devices = jax.local_devices() if engine.devices is None else list(engine.devices)
-        placed = PlacedPatterns(storage, prior, devices, engine.options)
-        self.handle = _handle(_Placed(engine, placed, prior))
         self.in_program = None
         n = len(storage)
         if isinstance(storage, InMemory) and storage.encoding.name == Float32.name and jax.process_count() == 1:
             log_w = np.full(n, -math.log(n)) if prior is None else prior
-            y = jnp.asarray(storage.parts()[0][0])
+            codes = storage.parts()[0][0]
+            y = jax.device_put(codes)
+            if on_host(y) and np.shares_memory(np.asarray(y), codes):
+                # Of an aligned array JAX makes no copy; the user may change it. `array` makes two for a while.
+                y = jnp.array(codes)
             self.in_program = DensePatterns(y, jnp.asarray(log_w, y.dtype))
+            if on_host(y):
+                # Blocks, and what is read on the host, are views of the array that programs read.
+                storage = InMemory(np.asarray(y))
+        placed = PlacedPatterns(storage, prior, devices, engine.options)
+        self.handle = _handle(_Placed(engine, placed, prior))
         self.size = placed.shape
         self.name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
 
