@@ -301,7 +301,8 @@ class FlowSolver(NamedTuple):
         tol, tail, steps, most = np.float64(self._tol), tail * options.flow_tail, np.asarray(self.steps), 0
         # At first states are only evaluated: what is decided there, and how long the shortlists must be.
         while True:
-            here, seen = jax.tree.map(np.asarray, _advance(shortlists, here, ball, tol, steps, np.asarray(most)))
+            advance = _ADVANCE[int(shortlists.y.size > options.small_stack)]
+            here, seen = jax.tree.map(np.asarray, advance(shortlists, here, ball, tol, steps, np.asarray(most)))
             _put(flow, states, here)
             running = np.flatnonzero(flow.status[states] == RUNNING)
             if not running.size:
@@ -374,7 +375,6 @@ def _after(flow: FlowState, mean: Array, steps: Array) -> FlowState:
     return jax.vmap(lambda flow, mean: flow.after(mean, steps))(flow, mean)
 
 
-@jitted_soon()
 def _advance(
     shortlists: Shortlist, flow: FlowState, ball: EnclosingBall, tol: Any, steps: Array, most: Array
 ) -> tuple[FlowState, ShortlistPosterior]:
@@ -406,6 +406,10 @@ def _advance(
         return flow, seen
 
     return jax.vmap(one)(shortlists, flow)
+
+
+_ADVANCE = {level: jitted_soon(level)(_advance) for level in (0, 1)}
+"""The program, by how much it is optimised: what runs briefly is not worth it."""
 
 
 def _finished(shortlist: Shortlist, seen: ShortlistPosterior, flow: FlowState) -> FlowState:

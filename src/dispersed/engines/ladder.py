@@ -313,6 +313,9 @@ def grouped_shortlists(
         axis=0, initial=0
     )
     sizes = np.where(counts > 0, round_up(counts, 4, 16), 0)
+    if np.sum(sizes > 0) * sizes.max(initial=0) * placed.shape[1] <= options.small_stack:
+        # One program for all of them.
+        sizes[sizes > 0] = sizes.max(initial=0)
     for size in np.unique(sizes[sizes > 0]):
         those = np.flatnonzero(sizes == size)
         at_once = min(options.stacked_states, max(1, options.stacked_units // (int(size) * placed.shape[1])))

@@ -74,6 +74,8 @@ class ScanOptions:
     """The number of candidates up to which they are weighed by differences at once."""
     stacked_units: int = 1 << 25
     """The number of units of candidates that are stacked at once."""
+    small_stack: int = 1 << 18
+    """The number of units of stacked candidates up to which it takes longer to compile a program than to run it."""
     stacked_states: int = 256
     """The number of states whose candidates are stacked at once."""
 
