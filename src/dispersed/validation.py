@@ -45,7 +45,7 @@ def host_array(argument: str, value: Any) -> np.ndarray | Array:
     if isinstance(value, jax.Array):
         array: Any = value
     else:
-        array = _as_numpy(argument, value)
+        array = plain_array(argument, value)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or array.dtype.kind in "mc":
         raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
     default = jnp.result_type(float)
@@ -66,7 +66,8 @@ def host_array(argument: str, value: Any) -> np.ndarray | Array:
     return narrowed
 
 
-def _as_numpy(argument: str, value: Any) -> np.ndarray:
+def plain_array(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of NumPy, of whatever it holds; rows of different lengths and masked entries are refused."""
     if hasattr(value, "detach"):  # a PyTorch tensor, which may be on another device, need gradients or be bfloat16
         value = value.detach().cpu()
         value = value.float() if "bfloat16" in str(value.dtype) else value
@@ -80,6 +81,14 @@ def _as_numpy(argument: str, value: Any) -> np.ndarray:
         given = f"got an array with {int(np.ma.count_masked(value))} masked entries"
         raise InputError(argument, given, "arrays without a mask are accepted; masked cues are given with known=")
     return array
+
+
+def double_array(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers in double precision, of NumPy, whatever JAX computes in."""
+    array = plain_array(argument, value)
+    if array.dtype.kind not in "biuf":
+        raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
+    return array.astype(float)
 
 
 def real_array(argument: str, value: Any) -> Float[Array, "..."]:
@@ -140,7 +149,7 @@ def log_prior(weights: Any, log_weights: Any, n: int, each: str = "pattern") -> 
         return None
     argument, value = ("weights", weights) if log_weights is None else ("log_weights", log_weights)
     known = is_known(value)
-    array: Any = _as_numpy(argument, value) if known else value
+    array: Any = plain_array(argument, value) if known else value
     # In double precision whatever JAX computes in: ratios of weights may be beyond the range of single precision.
     array = array.astype(float) if known and array.dtype.kind in "biuf" else host_array(argument, array)
     if array.shape != (n,):
@@ -278,7 +287,7 @@ def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...], gro
 
 def mask_array(known: Any, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """A mask of observed entries, broadcast to `shape`; booleans are accepted, and nothing else."""
-    mask = known if isinstance(known, jax.Array) else _as_numpy("known", known)
+    mask = known if isinstance(known, jax.Array) else plain_array("known", known)
     if mask.dtype != bool:
         raise InputError("known", f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
     try:
@@ -324,6 +333,20 @@ def positive_number(argument: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise InputError(argument, f"got {value!r}", "finite numbers above 0 are accepted")
     return float(value)
+
+
+def probability(argument: str, value: float) -> float:
+    """One number in (0, 1), known when the program is compiled."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
+        raise InputError(argument, f"got {value!r}", "numbers between 0 and 1 are accepted")
+    return float(value)
+
+
+def one_number(argument: str, array: Array) -> Float[Array, ""]:
+    """The same array, which must be one number."""
+    if array.ndim:
+        raise InputError(argument, f"got shape {array.shape}", "one number is accepted")
+    return array
 
 
 def at_least(argument: str, value: int, least: int) -> int:

@@ -160,4 +160,4 @@ def test_bad_options_are_one_line_on_the_command_line(tmp_path):
         timeout=120,
     )
     assert result.returncode == 1
-    assert result.stderr.strip() == "dispersed: threshold: got 2.0; errors between 0 and 1 are accepted"
+    assert result.stderr.strip() == "dispersed: threshold: got 2.0; numbers between 0 and 1 are accepted"

@@ -8,7 +8,7 @@ from dispersed.capacities.cell_file import CellFile, Values
 from dispersed.capacities.corruption import Corruption, Mask, Noise
 from dispersed.capacities.estimate import bootstrap_crossings, estimate
 from dispersed.dynamics import Dynamics
-from dispersed.validation import InputError, at_least
+from dispersed.validation import InputError, at_least, probability
 
 
 class Capacity(eqx.Module):
@@ -112,8 +112,7 @@ def capacity(
     at_least("max_patterns", max_patterns, 1)
     at_least("max_cues", max_cues, 1)
     at_least("seed", seed, 0)
-    if not 0 < threshold < 1:
-        raise InputError("threshold", f"got {threshold!r}", "errors between 0 and 1 are accepted")
+    probability("threshold", threshold)
     if measure not in ("hamming", "pattern"):
         raise InputError("measure", f"got {measure!r}", '"hamming" and "pattern" are accepted')
     if statistic not in ("mean", "median"):
@@ -122,6 +121,10 @@ def capacity(
         raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.OneStep() is accepted")
     if not callable(family):
         raise InputError("family", f"got {family!r}", "a function that makes a memory of patterns is accepted")
+    if not isinstance(also, tuple | list):
+        raise InputError("also", f"got {also!r}", "numbers of patterns such as (10, 20) are accepted")
+    if not isinstance(cells, CellFile | None):
+        raise InputError("cells", f"got {cells!r}", "a CellFile is accepted")
     if cells is not None and name is None:
         raise InputError("name", "got None", "cells are kept under the family's name: give one")
     corruption: Corruption = Noise(alpha) if mask_rate is None else Mask(mask_rate, alpha)

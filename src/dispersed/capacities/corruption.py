@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from dispersed.validation import InputError, is_known, signal_level
+from dispersed.validation import InputError, is_known, probability, signal_level
 
 
 class Corruption(eqx.Module):
@@ -49,9 +49,7 @@ class Mask(Corruption):
 
     def __init__(self, rate: float = 0.5, alpha: float = 0.68) -> None:
         self.alpha = _level(alpha)
-        if not 0 < rate < 1:
-            raise InputError("mask_rate", f"got {rate!r}", "rates between 0 and 1 are accepted")
-        self.rate = float(rate)
+        self.rate = probability("mask_rate", rate)
 
     def cues(self, patterns, noise, chance):
         return np.where(chance < self.rate, 0.0, patterns)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from dispersed.dynamics.posterior import wilson
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, at_least
+from dispersed.validation import InputError, at_least, double_array, plain_array
 
 
 class Reliability(NamedTuple):
@@ -52,7 +52,7 @@ def reliability(probabilities: ArrayLike, truth: ArrayLike, bins: int = 10, leve
     """
     from scipy import stats  # half a second to import
 
-    p, right = np.asarray(probabilities, dtype=float), np.asarray(truth)
+    p, right = double_array("probabilities", probabilities), plain_array("truth", truth)
     at_least("bins", bins, 2)
     if p.ndim != 2 or 0 in p.shape:
         raise InputError("probabilities", f"got shape {p.shape}", "one row per cue, shape (cues, n), is accepted")

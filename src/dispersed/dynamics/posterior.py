@@ -28,7 +28,7 @@ from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, at_least, random_key
+from dispersed.validation import InputError, at_least, probability, random_key
 
 
 class Alternatives(eqx.Module):
@@ -159,9 +159,7 @@ def wilson(
     counts: ArrayLike, trials: ArrayLike, level: float = 0.95
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Wilson's score interval of a probability, from `counts` successes in `trials`; inside [0, 1]."""
-    if not 0 < level < 1:
-        raise InputError("level", f"got {level!r}", "probabilities in (0, 1) are accepted")
-    q = float(norm.ppf((1 + level) / 2))
+    q = float(norm.ppf((1 + probability("level", level)) / 2))
     n = jnp.asarray(trials)
     p = jnp.asarray(counts) / n
     centre = (p + q**2 / (2 * n)) / (1 + q**2 / n)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from dispersed.processes.process import Process
 from dispersed.processes.rates import Constant, Rate
 from dispersed.types import Array, ArrayLike, Float, Scalar
-from dispersed.validation import positive
+from dispersed.validation import one_number, positive
 
 
 class VE(Process):
@@ -18,7 +18,7 @@ class VE(Process):
     rate: Float[Array, ""]
 
     def __init__(self, rate: ArrayLike = 1.0) -> None:
-        self.rate = positive("rate", rate)
+        self.rate = one_number("rate", positive("rate", rate))
 
     def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.ones_like(t)

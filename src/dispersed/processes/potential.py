@@ -43,6 +43,7 @@ from dispersed.validation import (
     check_finite,
     is_known,
     log_prior,
+    one_number,
     pattern_array,
     positive,
     random_key,
@@ -73,7 +74,7 @@ class PotentialProcess(eqx.Module):
         if not callable(potential):
             raise InputError("potential", f"got {type(potential).__name__}", "a function of one state is accepted")
         self.potential = potential
-        self.amplitude = sigma if callable(sigma) else _one(positive("sigma", sigma))
+        self.amplitude = sigma if callable(sigma) else one_number("sigma", positive("sigma", sigma))
 
     def __repr__(self) -> str:
         return f"PotentialProcess(potential={value(self.potential)}, sigma={value(self.amplitude)})"
@@ -104,7 +105,7 @@ class PotentialProcess(eqx.Module):
         check_finite("patterns", y)
         if y.ndim == 0:
             raise InputError("patterns", "got a single number", "states of shape (..., d) are accepted")
-        end = _one(positive("t", t)).astype(y.dtype)
+        end = one_number("t", positive("t", t)).astype(y.dtype)
         at_least("steps", steps, 1)
         self._check(y.reshape(-1, y.shape[-1])[0], end)
         keys = state_keys(key, y.size // y.shape[-1])
@@ -182,7 +183,7 @@ class PotentialProcess(eqx.Module):
             raise InputError("x", f"got shape {states.shape}", accepted)
         prior = log_prior(weights, None, len(y))
         w = jnp.ones(len(y)) if prior is None else jnp.exp(jnp.asarray(prior, float))
-        time = _one(positive("t", t)).astype(y.dtype)
+        time = one_number("t", positive("t", t)).astype(y.dtype)
         self._check(y[0], time)
         energy = self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))
         if is_known(energy) and not np.isfinite(energy).all():
@@ -221,9 +222,3 @@ def _phi(a: Array) -> Array:
     small = jnp.abs(a) < 1e-5
     safe = jnp.where(small, 1, a)
     return jnp.where(small, 1 + a / 2, jnp.expm1(safe) / safe)
-
-
-def _one(value: Array) -> Scalar:
-    if value.ndim:
-        raise InputError("sigma, t", f"got shape {value.shape}", "one number is accepted")
-    return value

@@ -1,6 +1,8 @@
 """Rates γ(t) at which a variance-preserving process forgets."""
 
 import abc
+import math
+import numbers
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 
 from dispersed.display import one_line
 from dispersed.types import Array, ArrayLike, Float
-from dispersed.validation import InputError, is_known, positive
+from dispersed.validation import InputError, is_known, one_number, positive
 
 
 class Rate(eqx.Module):
@@ -31,7 +33,7 @@ class Constant(Rate):
     rate: Float[Array, ""]
 
     def __init__(self, rate: ArrayLike = 1.0) -> None:
-        self.rate = positive("rate", rate)
+        self.rate = one_number("rate", positive("rate", rate))
 
     def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.rate * t
@@ -47,7 +49,8 @@ class Linear(Rate):
     last: Float[Array, ""]
 
     def __init__(self, first: ArrayLike = 0.1, last: ArrayLike = 20.0) -> None:
-        self.first, self.last = positive("first", first), positive("last", last)
+        self.first = one_number("first", positive("first", first))
+        self.last = one_number("last", positive("last", last))
         if is_known(self.first, self.last) and bool(self.last < self.first):
             raise InputError("last", f"got {float(self.last):g}", f"at least first = {float(self.first):g} is accepted")
 
@@ -63,6 +66,10 @@ class Cosine(Rate):
     """α(t) = cos(½π(t+s)/(1+s))/cos(½πs/(1+s)), 0 from t = 1 on. Nichol & Dhariwal (2021), s = 0.008."""
 
     offset: float = 0.008
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.offset, numbers.Real) or not 0 <= self.offset < math.inf:
+            raise InputError("offset", f"got {self.offset!r}", "finite numbers from 0 are accepted")
 
     def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
