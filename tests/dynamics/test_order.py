@@ -9,7 +9,6 @@ import pytest
 from dispersed import VE, VP, Cosine, Linear, Memory, PatternMemory, recall
 from dispersed.dynamics import ExponentialIntegrator, OneStep, ProbabilityFlow, ReverseSDE
 
-
 LAST = 0.3
 
 

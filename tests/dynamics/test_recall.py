@@ -19,7 +19,6 @@ from dispersed import (
 )
 from dispersed.dynamics import Asynchronous, ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow, ReverseSDE
 
-
 ANNEALING = {
     "one step": OneStep(),
     "DDIM": ExponentialIntegrator(12, order=1),

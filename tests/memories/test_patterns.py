@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import dispersed
 from dispersed import InputError, PatternMemory
 
-
 from . import oracle
 
 SIGMAS = [1e-6, 1e-4, 1e-2, 0.3, 1.0, 3.0, 1e2, 1e4, 1e6]
