@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -28,6 +29,20 @@ hook = install_import_hook("dispersed", "beartype.beartype")
 import jax
 import numpy as np
 import pytest
+
+MAPPED = 25_000
+"""The memory maps of a process from which on its compiled programs are dropped: Linux allows 65,530 of them, every
+program for a CPU takes several, and XLA crashes where it gets no more."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_programs():
+    """Programs of earlier modules are dropped before they exhaust the process; the compilation cache has them still."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAPPED:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
