@@ -62,7 +62,7 @@ class Mixture(Extended):
         self.units = dimensions[0]
         self.groups, self.alone, order = _stacked(components)
         self.order = jnp.asarray(order)
-        dtype = jnp.result_type(*jax.tree.leaves(self.groups))
+        dtype = jnp.result_type(*filter(eqx.is_array, jax.tree.leaves(self.groups)))
         n = len(components)
         prior = log_prior(weights, None, n, "component")
         self.log_weights = jnp.asarray(np.full(n, -np.log(n)) if prior is None else prior, dtype)
@@ -165,12 +165,15 @@ def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], tuple[bool, 
     groups: dict[Any, list[int]] = {}
     flat = [jax.tree.flatten(component) for component in components]
     for number, (leaves, structure) in enumerate(flat):
-        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        # A leaf that is no array, such as the encoder of cores, must be the same object in all that are stacked.
+        shapes = tuple((leaf.shape, leaf.dtype) if eqx.is_array(leaf) else id(leaf) for leaf in leaves)
         groups.setdefault((structure, shapes), []).append(number)
     order = np.empty(len(components), dtype=int)
     order[[number for group in groups.values() for number in group]] = np.arange(len(components))
 
-    def stack(*leaves: Array) -> Array:
+    def stack(*leaves: Any) -> Any:
+        if not eqx.is_array(leaves[0]):
+            return leaves[0]
         # NumPy stacks thousands of arrays without compiling a program for them.
         return jnp.asarray(np.stack(leaves)) if is_known(*leaves) else jnp.stack(leaves)
 
@@ -182,4 +185,4 @@ def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], tuple[bool, 
 
 
 def _size(group: Memory) -> int:
-    return jax.tree.leaves(group)[0].shape[0]
+    return next(leaf.shape[0] for leaf in jax.tree.leaves(group) if eqx.is_array(leaf))
