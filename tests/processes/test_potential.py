@@ -174,7 +174,7 @@ def test_paths_depend_on_key_and_place_alone(key):
     [
         (lambda p, k: PotentialProcess(3.0), "potential: got float"),
         (lambda p, k: PotentialProcess(ou, -1.0), "sigma: got -1"),
-        (lambda p, k: PotentialProcess(ou, np.ones(2)), "sigma, t: got shape"),
+        (lambda p, k: PotentialProcess(ou, np.ones(2)), "sigma: got shape"),
         (lambda p, k: p.corrupt(np.zeros(2), t=0.0, key=k), "t: got 0"),
         (lambda p, k: p.corrupt(np.array([np.nan]), t=1.0, key=k), "patterns: got 1 NaN"),
         (lambda p, k: p.corrupt(np.zeros(2), t=1.0, key=k, steps=0), "steps: got 0"),
