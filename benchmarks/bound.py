@@ -165,7 +165,7 @@ class Case:
         x, sigma = self.x[cues], self.sigma[cues]
         lowest = 0.02 * sigma.min()
         result = recall(self.memory, x, CertifiedFlow(steps=FINE, sigma_min=lowest), sigma=sigma)
-        proven = np.flatnonzero(np.asarray(result.certificate.owned))[:8]
+        proven = np.flatnonzero(np.asarray(result.certificate.certified))[:8]
         if not proven.size:
             return []
 

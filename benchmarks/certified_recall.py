@@ -104,7 +104,7 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
         ("sums of all patterns per cue, mean (most)", *each(lambda n, r, proof: spread(proof.sums))),
         ("denoisers per cue, mean (most)", *each(lambda n, r, proof: spread(r.evaluations))),
         (f"largest bound of a denoiser (tol: {tol:g})", *each(lambda n, r, p: f"{float(np.max(p.bound)):.1e}")),
-        (f"of {b} cues, those whose basin is proven", *each(lambda n, r, proof: int(np.sum(proof.owned)))),
+        (f"of {b} cues, those whose basin is proven", *each(lambda n, r, proof: int(np.sum(proof.certified)))),
     ]
     counted = [*basins.items(), (f"2M, 300 steps, where any of these disagree ({unsure.size})", fine)]
     rows += [(f"same basin as {name}", *(int(np.sum(found == mine)) for mine in index)) for name, found in counted]

@@ -129,16 +129,16 @@ def test_certified_recall_ends_where_the_flow_does(rng):
     np.testing.assert_allclose(certified.x, plain.x, atol=1e-3)
     proof = certified.certificate
     assert (proof.bound <= 1e-4).all()
-    assert proof.owned.mean() > 0.9
+    assert proof.certified.mean() > 0.9
     assert (certified.evaluations <= 20).all()
     assert (
-        np.asarray(certified.x)[np.asarray(proof.owned)]
-        == patterns[np.asarray(certified.index)[np.asarray(proof.owned)]]
+        np.asarray(certified.x)[np.asarray(proof.certified)]
+        == patterns[np.asarray(certified.index)[np.asarray(proof.certified)]]
     ).all()
     # A cue is recalled alike alone and in a batch.
     alone = recall(scanned(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
     assert alone.index == certified.index[7]
-    assert alone.certificate.owned == proof.owned[7]  # on which way depends on what else is asked at once
+    assert alone.certificate.certified == proof.certified[7]  # on which way depends on what else is asked at once
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_recalls_from_between_two_patterns_come_to_an_end(rng):
     x = patterns[:60] + sigma[:, None] * rng.normal(size=(60, 2))
     x[::3] = (patterns[:20] + patterns[100:120]) / 2
     result = recall(scanned(patterns), x, CertifiedFlow(40, 0.02 * sigma.min()), sigma=sigma)
-    assert result.certificate.owned.mean() > 0.9
+    assert result.certificate.certified.mean() > 0.9
     assert (result.evaluations <= 40).all()
 
 
@@ -160,7 +160,7 @@ def test_unresolved_recalls_end_with_tweedies_step(rng):
     x = patterns[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
     certified = recall(scanned(patterns), x, CertifiedFlow(), sigma=0.1)
     plain = recall(PatternMemory(patterns), x, sigma=0.1)
-    assert not certified.certificate.owned[0]
+    assert not certified.certificate.certified[0]
     np.testing.assert_allclose(certified.x, plain.x, atol=1e-4)
     np.testing.assert_allclose(certified.responsibility, plain.responsibility, atol=1e-2)
 

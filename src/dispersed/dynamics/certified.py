@@ -25,8 +25,8 @@ class CertifiedFlow(Dynamics):
       distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with D = μ at σ = ∞, 0.3 of it.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
 
-    The result has a `certificate`. A recall that is `owned` ended early: the exact flow from the state reached, over
-    all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
+    The result has a `certificate`. A recall that is `certified` ended early: the exact flow from the state reached,
+    over all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
 
     Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is `ExponentialIntegrator` of order 3,
     without a certificate.

@@ -46,13 +46,14 @@ class Certificate(eqx.Module):
     """What is proven of recalls from a batch `(...)`."""
 
     bound: Float[Array, "..."]
-    """At least ‖D − D_σ(z)‖ for every denoiser D that was used."""
-    owned: Bool[Array, "..."]
-    """Whether the exact flow from the last state provably ends at the recalled pattern."""
+    """An upper bound of ‖D − D_σ(z)‖ for every denoiser D that was used."""
+    certified: Bool[Array, "..."]
+    """Whether the last state is in a certified basin of attraction: the exact flow from it provably ends where the
+    recall does."""
     screens: Int[Array, "..."]
-    """How often all patterns were looked at in single precision,"""
+    """The number of screenings of all patterns in single precision."""
     sums: Int[Array, "..."]
-    """and how often they were summed."""
+    """The number of full scans, in which all patterns were summed."""
 
 
 class Recall(eqx.Module):

@@ -270,7 +270,7 @@ class _Screening:
         """The largest logit, or what it was guessed to be."""
         self.largest = np.full(b, LOWEST)
         """The largest logit so far."""
-        self.log_rest = np.full(b, -np.inf)
+        self.log_tail = np.full(b, -np.inf)
         """Log Σ e^ℓ over all that were not selected, as computed."""
         self.max_unweighted = np.full(b, -np.inf)
         """The largest ℓ − log w of those, if not all weigh alike."""
@@ -289,7 +289,7 @@ class _Screening:
         tile_maxima, bitmask = np.asarray(here.tile_maxima), np.asarray(here.bitmask)
         top = np.asarray(here.others.max_logit, float)[:b]
         with np.errstate(divide="ignore"):
-            self.log_rest = np.logaddexp(self.log_rest, top + np.log(np.asarray(here.others.mass, float)[:b]))
+            self.log_tail = np.logaddexp(self.log_tail, top + np.log(np.asarray(here.others.mass, float)[:b]))
         self.largest = np.maximum(self.largest, tile_maxima[:, :b].max(axis=(0, 2)))
         self.best = np.maximum(self.best, self.largest)
         if here.max_unweighted is not None:
@@ -317,7 +317,7 @@ class _Screening:
         tiles = SelectedTiles.concatenated(part for part, _ in self._tiles)
         maxima = np.concatenate([part for _, part in self._tiles])
         state = tiles.state
-        rest = log_sum_bound(self.log_rest, self.largest, n, off, terms, np.float32)
+        rest = log_sum_bound(self.log_tail, self.largest, n, off, terms, np.float32)
         # Tiles by depth: they are cut from the deepest on, as if all that is selected in a tile were its best.
         below = self.largest[state] - maxima
         level = np.minimum(below * (levels / self.depth[state]), levels - 1).astype(np.int64)
@@ -356,7 +356,7 @@ class _Screening:
 def as_candidates(
     states: States,
     off: np.ndarray,
-    log_rest: np.ndarray,
+    log_tail: np.ndarray,
     log_max: np.ndarray,
     max_unweighted: np.ndarray,
     some: np.ndarray,
@@ -365,7 +365,7 @@ def as_candidates(
 ) -> list[Candidates | None]:
     """The `Candidates` of those states that are among `some`, from bounds on logits of products.
 
-    `log_rest` and `log_max` bound the logarithm of the sum and of the largest of the terms of all excluded patterns,
+    `log_tail` and `log_max` bound the logarithm of the sum and of the largest of the terms of all excluded patterns,
     and `max_unweighted` + `off` their logits without prior weights. The candidates `which` (k,) belong to the states
     `whose` (k,), and are in order for each of them.
     """
@@ -373,7 +373,7 @@ def as_candidates(
     distance = distance_from_logit(max_unweighted + off, states)
     tail, most = (
         bound - half + error + gamma(4, float) * np.where(np.isfinite(bound), np.abs(bound), 0)
-        for bound in (log_rest, log_max)
+        for bound in (log_tail, log_max)
     )
     which = which[np.argsort(whose, kind="stable")]
     counts = np.bincount(whose, minlength=len(half))

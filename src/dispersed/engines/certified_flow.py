@@ -229,7 +229,7 @@ class FlowSolver(NamedTuple):
         place, level = z.copy(), sigma.copy()
         """Where they were found."""
         stuck = np.zeros(b, bool)
-        """Which states got nowhere with their candidates."""
+        """Which states could not take a step with their candidates."""
         while (active := np.flatnonzero(flow.status < CERTIFIED)).size:
             flow.status[active] = RUNNING
             new = active[[one is None for one in found[active]]]

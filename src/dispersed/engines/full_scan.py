@@ -91,10 +91,10 @@ def full_scan(
     off, fine = (states.logit_error(placed, t) for t in (dtype, np.float64))
     logit, weighed, most = _weigh(placed, states, whose, which)
     with np.errstate(divide="ignore"):
-        log_rest = log_sum_bound(
+        log_tail = log_sum_bound(
             split.rest.max_logit + np.log(split.rest.mass), split.rest.max_logit, n, off, terms, dtype
         )
-    candidates = _candidates(placed, states, whose, which, logit, floor, depth, dtype, log_rest, split)
+    candidates = _candidates(placed, states, whose, which, logit, floor, depth, dtype, log_tail, split)
     rest, weighed = all_reduce((split.rest, weighed), lambda one, other: tuple(map(_merge, one, other)))
     total = _merge(rest, weighed)
     # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
@@ -272,10 +272,10 @@ def _candidates(
     floor: np.ndarray,
     depth: float,
     dtype: type,
-    log_rest: np.ndarray,
+    log_tail: np.ndarray,
     split: _Split,
 ) -> np.ndarray:
-    """The dominant terms that are surely above all others, which weigh at most e^`log_rest`, as `Candidates`."""
+    """The dominant terms that are surely above all others, which weigh at most e^`log_tail`, as `Candidates`."""
     b, eps = len(floor), 4 * np.finfo(dtype).eps
     off, fine = (states.logit_error(placed, t) for t in (dtype, np.float64))
     top = np.full(b, -np.inf)
@@ -289,15 +289,15 @@ def _candidates(
     low = ~surely
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         weight = np.bincount(whose[low], np.exp(logit[low] - short[whose[low]]), b)
-        log_rest = np.logaddexp(log_rest, short + np.log(weight) + fine)
-    log_rest[np.isnan(log_rest)] = np.inf
+        log_tail = np.logaddexp(log_tail, short + np.log(weight) + fine)
+    log_tail[np.isnan(log_tail)] = np.inf
     unweighted = short + fine
     if not placed.uniform:
         unweighted = split.max_unweighted + eps * np.abs(split.max_unweighted) + off
         np.maximum.at(unweighted, whose[low], logit[low] - placed.log_weights(which[low]) + fine[whose[low]])
     # These bounds contain the round-off of logits already.
     some = np.ones(b, bool)
-    found = as_candidates(states, np.zeros(b), log_rest, short + fine, unweighted, some, whose[surely], which[surely])
+    found = as_candidates(states, np.zeros(b), log_tail, short + fine, unweighted, some, whose[surely], which[surely])
     result = np.full(b, None, object)
     result[:] = found
     return result

@@ -68,7 +68,7 @@ class Scanned(Engine):
             raise InputError("patterns", f"got {patterns}", "at least one pattern is accepted")
         prior = log_prior(weights, log_weights, n)
         if prior is None:
-            return ScannedPatterns(self, patterns, None)
+            return scanned_patterns(self, patterns, None)
         if not is_known(prior):
             raise InputError("weights", "got those of a program that is being traced", "Dense() serves inside programs")
         # Hosts give weights of one scale: what the prior was divided by here is put back.
@@ -76,7 +76,7 @@ class Scanned(Engine):
         prior = np.asarray(prior, float) + (given - np.max(prior))
         top = all_gather(prior.max()).max()
         prior = prior - top - np.log(all_gather(np.exp(prior - top).sum()).sum())
-        return ScannedPatterns(self, patterns, prior)
+        return scanned_patterns(self, patterns, prior)
 
 
 class _Placed(NamedTuple):
@@ -109,41 +109,43 @@ def _of(handle: Any) -> _Placed:
         raise InputError("memory", "the memory that held these patterns is gone", "keep it while it is used") from None
 
 
+def scanned_patterns(engine: Scanned, storage: Storage, prior: np.ndarray | None) -> "ScannedPatterns":
+    """The patterns of a storage, placed for scans; `prior` are their normalised log weights, None if all are alike."""
+    n = len(storage)
+    in_memory = isinstance(storage, InMemory) and storage.encoding.name == Float32.name
+    if not in_memory or jax.process_count() > 1:
+        return StreamedPatterns(*_place(engine, storage, prior))
+    codes = storage.parts()[0][0]
+    y = jax.device_put(codes)
+    if on_host(y) and np.shares_memory(np.asarray(y), codes):
+        # Of an aligned array JAX makes no copy; the user may change it. `array` makes two for a while.
+        y = jnp.array(codes)
+    log_w = np.full(n, -math.log(n)) if prior is None else prior
+    dense = DensePatterns(y, jnp.asarray(log_w, y.dtype))
+    if on_host(y):
+        # Blocks, and what is read on the host, are views of the array that programs read.
+        storage = InMemory(np.asarray(y))
+    return ResidentPatterns(*_place(engine, storage, prior), dense)
+
+
+def _place(engine: Scanned, storage: Storage, prior: np.ndarray | None) -> tuple[Int[Array, ""], tuple[int, int], str]:
+    """A handle of the patterns, how many there are of how many units, and how they are held."""
+    devices = jax.local_devices() if engine.devices is None else list(engine.devices)
+    placed = PlacedPatterns(storage, prior, devices, engine.options)
+    name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
+    return _handle(_Placed(engine, placed, prior)), placed.shape, name
+
+
 class ScannedPatterns(PatternSet):
-    """Patterns placed for scans; what travels through programs is their number."""
+    """Patterns placed for scans outside of programs; what travels through programs is their number."""
 
-    handle: Int[Array, ""]
-    in_program: DensePatterns | None
-    size: tuple[int, int] = eqx.field(static=True)
-    name: str = eqx.field(static=True)
-
-    def __init__(self, engine: Scanned, storage: Storage, prior: np.ndarray | None) -> None:
-        devices = jax.local_devices() if engine.devices is None else list(engine.devices)
-        self.in_program = None
-        n = len(storage)
-        if isinstance(storage, InMemory) and storage.encoding.name == Float32.name and jax.process_count() == 1:
-            log_w = np.full(n, -math.log(n)) if prior is None else prior
-            codes = storage.parts()[0][0]
-            y = jax.device_put(codes)
-            if on_host(y) and np.shares_memory(np.asarray(y), codes):
-                # Of an aligned array JAX makes no copy; the user may change it. `array` makes two for a while.
-                y = jnp.array(codes)
-            self.in_program = DensePatterns(y, jnp.asarray(log_w, y.dtype))
-            if on_host(y):
-                # Blocks, and what is read on the host, are views of the array that programs read.
-                storage = InMemory(np.asarray(y))
-        placed = PlacedPatterns(storage, prior, devices, engine.options)
-        self.handle = _handle(_Placed(engine, placed, prior))
-        self.size = placed.shape
-        self.name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
+    handle: eqx.AbstractVar[Int[Array, ""]]
+    size: eqx.AbstractVar[tuple[int, int]]
+    name: eqx.AbstractVar[str]
 
     def __reduce__(self) -> tuple:
         engine, placed, prior = _of(self.handle)
-        return ScannedPatterns, (engine, placed.storage, prior)
-
-    @property
-    def resident(self) -> DensePatterns | None:
-        return self.in_program
+        return scanned_patterns, (engine, placed.storage, prior)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,27 +163,6 @@ class ScannedPatterns(PatternSet):
     @property
     def where(self) -> str:
         return self.name
-
-    @property
-    def patterns(self) -> Float[Array, "n d"]:
-        if self.resident is not None:
-            return self.resident.patterns
-        storage = self.placed.storage
-        return jnp.asarray(storage.rows(np.arange(len(storage))))
-
-    @property
-    def log_weights(self) -> Float[Array, " n"]:
-        if self.resident is not None:
-            return self.resident.log_weights
-        prior = _of(self.handle).prior
-        return jnp.asarray(np.full(self.size[0], -math.log(self.size[0])) if prior is None else prior, jnp.float32)
-
-    def first(self, count: int) -> tuple[Any, Any]:
-        if self.resident is not None:
-            return self.resident.first(count)
-        index = np.arange(min(count, len(self.placed.storage)))
-        shift = -math.log(self.size[0]) if self.placed.uniform else 0.0
-        return self.placed.patterns(index), self.placed.log_weights(index) + shift
 
     def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
         if hook not in _ANSWERS:
@@ -213,6 +194,84 @@ class ScannedPatterns(PatternSet):
             worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+
+
+class ResidentPatterns(ScannedPatterns):
+    """Scanned patterns that are in memory as numbers: programs weigh them as `Dense()` does, in the same array."""
+
+    handle: Int[Array, ""]
+    size: tuple[int, int] = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+    dense: DensePatterns
+
+    @property
+    def resident(self) -> DensePatterns:
+        return self.dense
+
+    @property
+    def patterns(self) -> Float[Array, "n d"]:
+        return self.dense.patterns
+
+    @property
+    def log_weights(self) -> Float[Array, " n"]:
+        return self.dense.log_weights
+
+    def first(self, count: int) -> tuple[Any, Any]:
+        return self.dense.first(count)
+
+    def denoise(self, x: State, sigma: Scalar) -> State:
+        return self.dense.denoise(x, sigma)
+
+    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        return self.dense.anchored(x, sigma)
+
+    def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return self.dense.nearest(x, sigma)
+
+    def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
+        return self.dense.mean_and_nearest(x, sigma)
+
+    def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
+        return self.dense.responsibilities(x, sigma)
+
+    def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
+        return self.dense.jacobian(x, sigma)
+
+    def closest(self, x: State) -> State:
+        return self.dense.closest(x)
+
+    def sample(self, key: Key[Array, ""]) -> State:
+        return self.dense.sample(key)
+
+    def start(self) -> tuple[State, Scalar]:
+        return self.dense.start()
+
+    def prepared(self) -> "ResidentPatterns":
+        dense = self.dense.prepared()
+        return self if dense is self.dense else eqx.tree_at(lambda held: held.dense, self, dense)
+
+
+class StreamedPatterns(ScannedPatterns):
+    """Scanned patterns that are encoded, on a disk or on several hosts: programs call scans on the host."""
+
+    handle: Int[Array, ""]
+    size: tuple[int, int] = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+
+    @property
+    def patterns(self) -> Float[Array, "n d"]:
+        storage = self.placed.storage
+        return jnp.asarray(storage.rows(np.arange(len(storage))))
+
+    @property
+    def log_weights(self) -> Float[Array, " n"]:
+        prior = _of(self.handle).prior
+        return jnp.asarray(np.full(self.size[0], -math.log(self.size[0])) if prior is None else prior, jnp.float32)
+
+    def first(self, count: int) -> tuple[Any, Any]:
+        index = np.arange(min(count, len(self.placed.storage)))
+        shift = -math.log(self.size[0]) if self.placed.uniform else 0.0
+        return self.placed.patterns(index), self.placed.log_weights(index) + shift
 
     def _on_host(self, function: Any, like: Any, *arguments: Any) -> Any:
         """`function(placed, *arguments)` on the host, from inside a program: of one state or a batch (b, …) at once.
@@ -249,18 +308,19 @@ class ScannedPatterns(PatternSet):
         return self._on_host(host_callback.sums, like, *arguments)
 
     def denoise(self, x: State, sigma: Scalar) -> State:
-        return _mean(self, x, sigma) if self.resident is None else self.resident.denoise(x, sigma)
+        return _mean(self, x, sigma)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        if self.resident is not None:
-            return self.resident.anchored(x, sigma)
         return x, _log_mass(self, x, sigma)
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        if self.resident is not None:
-            return self.resident.nearest(x, sigma)
         answer = self._scan(x, sigma)
         return answer.nearest, answer.responsibility
+
+    def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
+        # It judges a recall that has ended, and is not differentiated.
+        answer = self._scan(jax.lax.stop_gradient(x), jax.lax.stop_gradient(sigma))
+        return answer.mean, answer.nearest, answer.responsibility
 
     def observed(self, x: State, sigma: Scalar, known: Bool[Array, " d"]) -> tuple[State, Array, Array]:
         """The mean, the likeliest pattern and its probability given the entries `known` of one state with noise σ."""
@@ -268,43 +328,24 @@ class ScannedPatterns(PatternSet):
         return answer.mean, answer.nearest, answer.responsibility
 
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        if self.resident is not None:
-            return self.resident.responsibilities(x, sigma)
-        like = jax.ShapeDtypeStruct(self.size[:1], x.dtype)
-        return self._on_host(host_callback.responsibilities, like, x, sigma)
+        return self._on_host(host_callback.responsibilities, jax.ShapeDtypeStruct(self.size[:1], x.dtype), x, sigma)
 
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        if self.resident is not None:
-            return self.resident.jacobian(x, sigma)
-        like = jax.ShapeDtypeStruct((x.size, x.size), x.dtype)
-        return self._on_host(host_callback.jacobian, like, x, sigma)
+        return self._on_host(host_callback.jacobian, jax.ShapeDtypeStruct((x.size, x.size), x.dtype), x, sigma)
 
     def closest(self, x: State) -> State:
-        if self.resident is not None:
-            return self.resident.closest(x)
         return self._on_host(host_callback.closest, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     def sample(self, key: Key[Array, ""]) -> State:
-        if self.resident is not None:
-            return self.resident.sample(key)
         like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32)
         return self._on_host(host_callback.draw, like, jax.random.bits(key, (2,), jnp.uint32))
 
-    def prepared(self) -> "ScannedPatterns":
-        if self.resident is None:
-            return self
-        resident = self.resident.prepared()
-        return self if resident is self.resident else eqx.tree_at(lambda held: held.in_program, self, resident)
-
     def start(self) -> tuple[State, Scalar]:
-        known = is_known(self.handle)
-        if self.resident is not None and not (known and self.placed.uniform):
-            return self.resident.start()
-        if not known:
-            like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-            return self._on_host(host_callback.start, like)
-        mean, spread = host_callback.start(self.placed)
-        return jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32)
+        if is_known(self.handle):
+            mean, spread = host_callback.start(self.placed)
+            return jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32)
+        like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+        return self._on_host(host_callback.start, like)
 
 
 def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:
@@ -331,7 +372,7 @@ _ANSWERS: dict[str, Any] = {
 
 
 @eqx.filter_custom_jvp
-def _log_mass(held: ScannedPatterns, x: State, sigma: Scalar) -> Scalar:
+def _log_mass(held: StreamedPatterns, x: State, sigma: Scalar) -> Scalar:
     """Log Σ_j w_j exp(−‖x − y_j‖²/(2σ²))."""
     return held._scan(x, sigma).log_mass
 
@@ -351,7 +392,7 @@ def _log_mass_jvp(primals, tangents):
 
 
 @eqx.filter_custom_jvp
-def _mean(held: ScannedPatterns, x: State, sigma: Scalar) -> State:
+def _mean(held: StreamedPatterns, x: State, sigma: Scalar) -> State:
     """D_σ(x)."""
     return held._scan(x, sigma).mean
 
