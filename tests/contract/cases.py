@@ -357,7 +357,7 @@ CASES: dict[str, Case] = {
     ),
 }
 if hasattr(engines, "Sharded"):
-    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True, far=False)
+    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True)
 
 NETWORKS: dict[str, Case] = {
     "classical": Case(

@@ -66,6 +66,8 @@ class ShardedPatterns(PatternSet):
     """Log weights of the rows, padding included; None if all weigh alike."""
     centre: Float[Array, " d"]
     spread: Scalar
+    norm: Scalar
+    """max‖y_j − μ‖ with the centre μ."""
     count: int = eqx.field(static=True)
     mesh: Mesh = eqx.field(static=True)
     given: Sharded = eqx.field(static=True)
@@ -87,7 +89,9 @@ class ShardedPatterns(PatternSet):
         w = np.full(self.count, 1 / self.count) if prior is None else np.exp(prior)
         mean = w @ patterns
         self.centre = jnp.asarray(mean, jnp.float32)
-        self.spread = jnp.asarray(np.sqrt(w @ np.sum((patterns - mean) ** 2, axis=1)), jnp.float32)
+        squares = np.sum((patterns - mean) ** 2, axis=1)
+        self.spread = jnp.asarray(np.sqrt(w @ squares), jnp.float32)
+        self.norm = jnp.asarray(np.sqrt(squares.max()), jnp.float32)
 
     def __reduce__(self) -> tuple:
         prior = None if self.weights_of_rows is None else np.asarray(self.log_weights, float)
@@ -122,12 +126,12 @@ class ShardedPatterns(PatternSet):
         """`local(rows, first, x, beta)` of every device, gathered along a new leading axis."""
         axis = self.mesh.axis_names[0]
 
-        def part(codes: Array, scale: Any, log_w: Any, x: State, beta: Scalar, centre: State) -> Any:
+        def part(codes: Array, scale: Any, log_w: Any, z: State, beta: Scalar, centre: State) -> Any:
             first = jax.lax.axis_index(axis) * len(codes)
             count = jnp.clip(self.count - first, 0, len(codes))
             log_w = jnp.full((), -math.log(self.count), x.dtype) if log_w is None else log_w.astype(x.dtype)
             rows = EncodedRows(codes, scale, None, centre, None, log_w, count, self.given.encoding)
-            return jax.lax.all_gather(local(rows, first, x - centre, beta), axis)
+            return jax.lax.all_gather(local(rows, first, z, beta), axis)
 
         specs = (
             P(axis),
@@ -138,8 +142,14 @@ class ShardedPatterns(PatternSet):
             P(),
         )
         spread = jax.shard_map(part, mesh=self.mesh, in_specs=specs, out_specs=P(), check_vma=False)
-        centre = self.centre.astype(x.dtype)
-        return spread(self.codes, self.scale, self.weights_of_rows, x, sigma**-2, centre)
+        centre, norm = self.centre.astype(x.dtype), self.norm.astype(x.dtype)
+        # Beyond these the products or the logits would overflow, and the leading pattern has all the weight already.
+        largest = float(jnp.finfo(x.dtype).max)
+        farthest = largest**0.5 / 4 / x.size
+        z = jnp.clip(x - centre, -farthest, farthest)
+        steepest = largest / 8 / (jnp.sqrt(z @ z) * norm + norm**2 + 1 / largest)
+        beta = jnp.minimum(1 / sigma / sigma, steepest)
+        return spread(self.codes, self.scale, self.weights_of_rows, z, beta, centre)
 
     def _sums(self, x: State, sigma: Scalar) -> SoftmaxSums:
         def local(rows: EncodedRows, first: Array, z: State, beta: Scalar) -> SoftmaxSums:
