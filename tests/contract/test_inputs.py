@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import equinox as eqx
 import jax
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas
 import pytest
-import torch
 
 from dispersed import (
     Box,
@@ -47,11 +47,16 @@ FORMS = {
     "tuple": lambda a: tuple(np.asarray(a).tolist()) if np.ndim(a) else a,
     "not contiguous": lambda a: np.asarray(np.repeat(a, 2, axis=-1), np.float32)[..., ::2] if np.ndim(a) else a,
     "pandas": lambda a: pandas.DataFrame(a) if np.ndim(a) == 2 else pandas.Series(a) if np.ndim(a) else a,
-    "PyTorch": lambda a: torch.tensor(np.asarray(a), dtype=torch.float32),
-    "PyTorch double": lambda a: torch.tensor(np.asarray(a), dtype=torch.float64, requires_grad=True),
-    "PyTorch half": lambda a: torch.tensor(np.asarray(a), dtype=torch.float16),
-    "PyTorch bfloat16": lambda a: torch.tensor(np.asarray(a), dtype=torch.bfloat16),
 }
+if find_spec("torch"):  # too large to be installed for this alone
+    import torch
+
+    FORMS |= {
+        "PyTorch": lambda a: torch.tensor(np.asarray(a), dtype=torch.float32),
+        "PyTorch double": lambda a: torch.tensor(np.asarray(a), dtype=torch.float64, requires_grad=True),
+        "PyTorch half": lambda a: torch.tensor(np.asarray(a), dtype=torch.float16),
+        "PyTorch bfloat16": lambda a: torch.tensor(np.asarray(a), dtype=torch.bfloat16),
+    }
 BUILT = {
     "patterns": lambda c: PatternMemory(c(Y)),
     "weighted patterns": lambda c: PatternMemory(c(Y), c(np.round(8 * WEIGHTS))),

@@ -273,6 +273,12 @@ def components_posterior(
     return Posterior(mean, log_density, index, p, entropy)
 
 
+def likeliest(responsibilities: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
+    """The first pattern or component of the largest probability, and that probability."""
+    index = jnp.argmax(responsibilities)
+    return index, responsibilities[index]
+
+
 def gaussian_normaliser(dimension: int | Int[Array, ""], sigma: Scalar) -> Scalar:
     """D log(σ√2π), minus the log density of N(0, σ²I) at its centre."""
     return dimension * (jnp.log(sigma) + math.log(2 * math.pi) / 2)

@@ -16,7 +16,7 @@ import numpy as np
 
 from dispersed.display import place
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.memory import Denoiser, Memory, components_posterior
+from dispersed.memories.memory import Denoiser, Memory, components_posterior, likeliest
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior
@@ -117,9 +117,7 @@ class Mixture(Extended):
 
         Not the one whose closest point is nearest: a Gaussian of full rank reaches every state.
         """
-        r = self._responsibilities(x, sigma)
-        index = jnp.argmax(r)
-        return index, r[index]
+        return likeliest(self._responsibilities(x, sigma))
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)

@@ -20,7 +20,7 @@ import numpy as np
 from dispersed.display import MOST, gallery
 from dispersed.engines import DensePatterns, Engine, PatternSet, choose_engine, pattern_source
 from dispersed.engines.unit_precisions import unit_precision_logits
-from dispersed.memories.memory import Denoiser, Memory, components_posterior, gaussian_normaliser
+from dispersed.memories.memory import Denoiser, Memory, components_posterior, gaussian_normaliser, likeliest
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
@@ -233,9 +233,7 @@ class Observed(Denoiser):
         return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        p = self._responsibilities(x, sigma)
-        index = jnp.argmax(p)
-        return index, p[index]
+        return likeliest(self._responsibilities(x, sigma))
 
 
 class ObservedStored(Denoiser):
@@ -327,9 +325,7 @@ class ConditionedPatterns(Memory):
         return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        p = self._responsibilities(x, sigma)
-        index = jnp.argmax(p)
-        return index, p[index]
+        return likeliest(self._responsibilities(x, sigma))
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
         index = jax.random.categorical(key, self._logits(x, sigma))

@@ -30,7 +30,7 @@ import numpy as np
 from dispersed.display import one_line, place
 from dispersed.memories.extended import Extended, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, observation
-from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser
+from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser, likeliest
 from dispersed.memories.mixture import Mixture
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
@@ -168,9 +168,7 @@ class ReconstructiveMemory(Extended):
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the core most responsible for x at σ, and its responsibility."""
-        r = self._responsibilities(x, sigma)
-        index = jnp.argmax(r)
-        return index, r[index]
+        return likeliest(self._responsibilities(x, sigma))
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)
