@@ -51,7 +51,7 @@ def free_port():
 
 
 def test_two_hosts_of_two_devices_give_what_one_gives(free_port):
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     hosts = [
         subprocess.Popen(
             [sys.executable, "-c", CASE + HOST, str(number), str(free_port)],

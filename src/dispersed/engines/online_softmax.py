@@ -164,7 +164,9 @@ def block_sums(
 
     def add(so_far: SoftmaxSums, start: Array) -> tuple[SoftmaxSums, None]:
         y, logits = rows.chunk(start, size, x, beta)
-        top = jnp.maximum(logits.max(axis=1), jnp.finfo(x.dtype).min / 4)
+        # What is computed of the sums does not depend on m. A slope of the largest logit looks for it among logits that
+        # a program may have rounded otherwise, and finds none.
+        top = jax.lax.stop_gradient(jnp.maximum(logits.max(axis=1), jnp.finfo(x.dtype).min / 4))
         fall = logits - top[:, None]
         return merge(so_far, _weighted_sums(y, jnp.exp(fall), fall, top)), None
 

@@ -38,7 +38,7 @@ class LearnedMemory(Denoiser):
 
     >>> import jax.numpy as jnp
     >>> memory = LearnedMemory(lambda z, sigma: jnp.tanh(z / sigma**2), 3, "pattern", "VE")  # ±1 units, independent
-    >>> memory.denoise(jnp.array([3.0, -2.0, 0.0]), 0.5)
+    >>> memory.denoise(jnp.array([3.0, -2.0, 0.0]), 0.5).round(3)
     Array([ 1., -1.,  0.], dtype=float32)
     """
 
