@@ -1,6 +1,7 @@
 """What `import dispersed` offers; each name is imported when it is first used."""
 
 from . import capacities as capacities
+from . import conditioning as conditioning
 from . import diagnostics as diagnostics
 from . import dynamics as dynamics
 from . import engines as engines
@@ -10,18 +11,25 @@ from . import noise as noise
 from . import processes as processes
 from . import storage as storage
 from .capacities import Capacity, CellFile, capacity
+from .conditioning import Observation, condition
 from .dynamics import (
+    DDIM,
     AncestralSampling,
     Asynchronous,
     CertifiedFlow,
     Circuit,
+    DPMSolver2M,
+    DPMSolver3M,
     ExponentialIntegrator,
+    Heun,
     Iteration,
     OneStep,
     Posterior,
     ProbabilityFlow,
     Recall,
+    Result,
     ReverseSDE,
+    Solver,
     estimate_sigma,
     recall,
     recall_many,
@@ -68,6 +76,7 @@ from .validation import InputError
 __version__: str
 
 __all__ = [
+    "DDIM",
     "VE",
     "VP",
     "AncestralSampling",
@@ -79,6 +88,8 @@ __all__ = [
     "Circuit",
     "ClassicalHopfield",
     "Cosine",
+    "DPMSolver2M",
+    "DPMSolver3M",
     "Denoiser",
     "Dense",
     "DenseHopfield",
@@ -86,6 +97,7 @@ __all__ = [
     "ExponentialIntegrator",
     "FokkerPlanck",
     "GaussianMemory",
+    "Heun",
     "InputError",
     "Iteration",
     "LearnedMemory",
@@ -94,6 +106,7 @@ __all__ = [
     "Mixture",
     "ModernHopfield",
     "Network",
+    "Observation",
     "OneStep",
     "PatternMemory",
     "PatternStore",
@@ -104,12 +117,14 @@ __all__ = [
     "Recall",
     "Recipe",
     "ReconstructiveMemory",
+    "Result",
     "ReverseSDE",
     "ScanOptions",
     "Scanned",
     "Segment",
     "Sharded",
     "Smoothed",
+    "Solver",
     "Sphere",
     "Subspace",
     "SumOfCores",
@@ -118,6 +133,7 @@ __all__ = [
     "basins",
     "beta_from_sigma",
     "capacity",
+    "condition",
     "estimate_sigma",
     "manifold",
     "noise_network",

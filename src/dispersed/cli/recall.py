@@ -40,7 +40,7 @@ def recall_command(
 
     A cue is y + σε with σ = √(1−α²)/α, in the units of the patterns: scale the data so that the spread of
     the patterns is of order one. Writes recalled.npy, the recalled states, and recall.json/.csv, one row
-    per cue: nearest pattern, its responsibility, whether the state is a fixed point, evaluations spent.
+    per cue: the recalled pattern, its probability given the cue, whether and how the recall ended, evaluations spent.
     """
     import jax
     import numpy as np
@@ -97,9 +97,9 @@ def recall_command(
 
     write_atomically(folder / "recalled.npy", as_array)
     write_rows(folder, "recall", joined.rows())
-    certain = np.mean(joined.responsibility > 0.99)
+    certain, settled = np.mean(joined.probability > 0.99), np.mean(np.asarray(joined.converged))
     Console(highlight=False, soft_wrap=True).print(
         f"Recalled {len(given)} cues from {len(stored)} patterns of {stored.shape[1]} units: "
-        f"{certain:.1%} with one memory above 99 %, {np.mean(joined.period == 1):.1%} at a fixed point.\n"
+        f"{certain:.1%} with one memory above 99 % given the cue, {settled:.1%} converged.\n"
         f"Written: {folder}/recalled.npy, recall.json, recall.csv"
     )

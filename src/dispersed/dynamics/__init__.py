@@ -1,25 +1,40 @@
-"""Dynamics: ways to gather a memory that noise has dispersed, and the one `recall` that runs them all."""
+"""Dynamics: ways to recall a memory that noise has dispersed, and the one `recall` that runs them all."""
 
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.calibration import Reliability, reliability
 from dispersed.dynamics.certified import CertifiedFlow
 from dispersed.dynamics.circuit import Circuit
-from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
-from dispersed.dynamics.exponential import ExponentialIntegrator, OneStep
-from dispersed.dynamics.flow import ProbabilityFlow, ReverseSDE
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.exponential_integrators import (
+    DDIM,
+    DPMSolver2M,
+    DPMSolver3M,
+    ExponentialIntegrator,
+    OneStep,
+)
+from dispersed.dynamics.grids import karras, log_sigma, uniform_time
+from dispersed.dynamics.heun import Heun
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.dynamics.noise_level import NoiseLevel, estimate_sigma
 from dispersed.dynamics.posterior import Posterior, recall_many
+from dispersed.dynamics.probability_flow import ProbabilityFlow
 from dispersed.dynamics.recall import recall
+from dispersed.dynamics.result import Certificate, Outcome, Recall, Result
+from dispersed.dynamics.reverse_sde import ReverseSDE
+from dispersed.dynamics.solver import Solver
 
 __all__ = [
+    "DDIM",
     "AncestralSampling",
     "Asynchronous",
     "Certificate",
     "CertifiedFlow",
     "Circuit",
+    "DPMSolver2M",
+    "DPMSolver3M",
     "Dynamics",
     "ExponentialIntegrator",
+    "Heun",
     "Iteration",
     "NoiseLevel",
     "OneStep",
@@ -28,9 +43,14 @@ __all__ = [
     "ProbabilityFlow",
     "Recall",
     "Reliability",
+    "Result",
     "ReverseSDE",
+    "Solver",
     "estimate_sigma",
+    "karras",
+    "log_sigma",
     "recall",
     "recall_many",
     "reliability",
+    "uniform_time",
 ]

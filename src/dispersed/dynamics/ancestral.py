@@ -30,59 +30,48 @@ Halving the step of Heun's method divides its bias by 3.0, 3.2, 3.4, 3.6, 3.7 an
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome, settled, whole, with_end
+from dispersed.dynamics.grids import Grid, log_sigma
+from dispersed.dynamics.solver import Solver
 from dispersed.memories import Denoiser
-from dispersed.processes import Process
-from dispersed.types import Array, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, positive_number
+from dispersed.types import Array, Key, Scalar, State
+from dispersed.validation import InputError
 
 
-class AncestralSampling(Dynamics):
-    """The reverse SDE in steps of log σ; the result does not depend on the clock of the process.
+class AncestralSampling(Solver):
+    """The reverse SDE in steps of σ, exact while D is constant; the result does not depend on the process.
 
     **Arguments**
 
-    - `steps`: intervals of a grid even in log σ, from the cue's level to `sigma_min` and, the last, to 0. That
-      one is a Tweedie step. Order 1 costs `steps` denoiser evaluations, order 2 nearly twice as many.
-    - `order`: the weak order, 1 (ancestral sampling) or 2 (Heun).
-    - `sigma_min`: the last noise level asked, well below the distance between memories.
+    - `steps`, `sigma_min`, `grid`: as of every `Solver`. Order 1 costs `steps` denoiser evaluations, order 2 nearly
+      twice as many, and one for the check of the end.
+    - `order`: the weak order, 1 (ancestral sampling, the exponential Euler–Maruyama step) or 2 (Heun).
+
+    The last step draws from the posterior behind the state, where the memory can be drawn from.
 
     **Source**: Ho et al. (2020) DDPM; Lu et al. (2022) DPM-Solver++, SDE version; Kloeden & Platen (1992).
     """
 
-    steps: int
     order: int
-    sigma_min: float
     random = True
 
-    def __init__(self, steps: int = 30, order: int = 2, sigma_min: float = 0.05) -> None:
-        self.steps = at_least("steps", steps, 2)
+    def __init__(self, steps: int = 30, order: int = 2, sigma_min: float = 0.05, grid: Grid = log_sigma) -> None:
+        super().__init__(steps, sigma_min, grid)
         if order not in (1, 2):
             raise InputError("order", f"got {order!r}", "weak orders 1 and 2 are accepted")
         self.order = order
-        self.sigma_min = positive_number("sigma_min", sigma_min)
 
-    def run(
-        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
-    ) -> Outcome:
-        last = jnp.minimum(self.sigma_min, sigma / 2)
-        h = jnp.log(sigma / last) / (self.steps - 1)
-        sigmas = sigma * jnp.exp(-h * jnp.arange(self.steps, dtype=z.dtype))
-        kept, replaced = jnp.exp(-2 * h), -jnp.expm1(-2 * h)
+    def step(
+        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: None, key: Key[Array, ""]
+    ) -> tuple[State, None]:
+        r = (following / sigma) ** 2
+        # 1 − r without its round-off where steps are short.
+        replaced = -jnp.expm1(-2 * jnp.log(sigma / following))
+        noise = jax.random.normal(key, z.shape, z.dtype)
+        d = memory._denoise(z, sigma)
+        new = r * z + replaced * d + following * jnp.sqrt(replaced) * noise
+        if self.order == 2:
+            new += replaced / 2 * (memory._denoise(new, following) - d)
+        return new, None
 
-        def advance(z: State, i: Int[Array, ""]) -> tuple[State, State | None]:
-            noise = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
-            d = memory._denoise(z, sigmas[i])
-            new = kept * z + replaced * d + sigmas[i + 1] * jnp.sqrt(replaced) * noise
-            if self.order == 2:
-                new += replaced / 2 * (memory._denoise(new, sigmas[i + 1]) - d)
-            return new, (z if trajectory else None)
 
-        end, states = jax.lax.scan(advance, z, jnp.arange(self.steps - 1))
-        x, drawn = memory._posterior_draw(jax.random.fold_in(key, self.steps), end, sigmas[-1])
-        period, index, responsibility = settled(memory, x, sigmas[-1])
-        index = index if drawn is None else drawn
-        cost = whole(self.order * (self.steps - 1) + 1)
-        path = None if states is None else with_end(with_end(states, end), x)
-        levels = None if states is None else jnp.append(sigmas, 0)
-        return Outcome(x, sigmas[-1], period, whole(self.steps), cost, path, levels, index, responsibility)
+__all__ = ["AncestralSampling"]

@@ -6,8 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.dynamics.dynamics import Certificate, Dynamics, Outcome, Recall
-from dispersed.dynamics.exponential import ExponentialIntegrator
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
+from dispersed.dynamics.result import Certificate, Outcome, Recall, Result
 from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
 from dispersed.memories import AssociativeMemory, PatternMemory
@@ -72,13 +73,16 @@ class CertifiedFlow(Dynamics):
         z = np.asarray(cues, float) / scale[:, None]
         assert isinstance(memory.held, ScannedPatterns)
         solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol)
-        found = solver.solve(z, np.asarray(levels, float))
+        sigma = np.asarray(levels, float)
+        found = solver.solve(z, sigma)
         dtype = cues.dtype
+        result = np.where(found.certified, _CERTIFIED, np.where(found.converged, _CONVERGED, _EXHAUSTED))
         return Recall(
             jnp.asarray(found.x, dtype),
             jnp.asarray(found.pattern, int),
+            jnp.asarray(memory.held.probability(z, sigma, found.pattern), dtype),
             jnp.asarray(found.responsibility, dtype),
-            jnp.asarray(found.converged, int),
+            eqx.tree_at(lambda item: item._value, Result.converged, jnp.asarray(result, jnp.int32)),
             jnp.asarray(found.steps, int),
             jnp.asarray(found.evaluations, int),
             None,
@@ -90,3 +94,8 @@ class CertifiedFlow(Dynamics):
                 jnp.asarray(found.sums, int),
             ),
         )
+
+
+_CONVERGED, _CERTIFIED, _EXHAUSTED = (
+    int(item._value) for item in (Result.converged, Result.certified, Result.exhausted)
+)

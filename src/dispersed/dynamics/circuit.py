@@ -22,8 +22,11 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome, with_end
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.result import Outcome
+from dispersed.dynamics.stability import ending
 from dispersed.memories import ModernHopfield, PatternMemory
+from dispersed.memories.associative_memory import without_derivatives
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import at_least, positive, positive_number
@@ -109,13 +112,18 @@ class Circuit(Dynamics):
             stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-5),
             saveat=dfx.SaveAt(ts=times) if trajectory else dfx.SaveAt(t1=True),
             max_steps=16**4,
-            adjoint=dfx.ForwardMode(),
             throw=False,
         )
         x = solution.ys[0][-1]
-        moved = jnp.sqrt(jnp.mean((memory.at(last)._update(x) - x) ** 2))
+        network = without_derivatives(memory.at(last))
+        moved = jnp.sqrt(jnp.mean((network._update(x) - x) ** 2))
         near = 0.01 if isinstance(memory, ModernHopfield) else 3 * last
-        settled = (moved < near) & (solution.result == dfx.RESULTS.successful)
+        fixed = (moved < near) & (solution.result == dfx.RESULTS.successful)
+        index, p = network._nearest(x)
+        result = ending(fixed, lambda v: network._pushed(v, jax.lax.stop_gradient(x)), x, network._slope_bound(x, p))
         steps = solution.stats["num_steps"].astype(int)
-        kept = (with_end(solution.ys[0], x), jnp.append(start * jnp.exp(-rate * times), 0)) if trajectory else ()
-        return Outcome(x, last, settled.astype(int), steps, 6 * steps + 1, *kept)
+        states = sigmas = None
+        if trajectory:
+            states = jnp.concatenate([solution.ys[0], x[None]])
+            sigmas = jnp.append(start * jnp.exp(-rate * times), 0)
+        return Outcome(x, last, result, steps, 6 * steps + 2, states, sigmas, index, p)

@@ -1,11 +1,18 @@
 """Hopfield recall: hold the noise level and iterate the update to a fixed point."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 
-from dispersed.dynamics.dynamics import Dynamics, Outcome
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.result import Outcome, Result
+from dispersed.dynamics.stability import ending
 from dispersed.memories import BinaryNetwork, Denoiser, Held, Network
+from dispersed.memories.associative_memory import without_derivatives
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least
@@ -23,8 +30,12 @@ class Iteration(Dynamics):
     - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(1, max|x_i|). With 0 only
       exact repetition stops early, so the result is that of all `steps` updates.
 
-    A state that returns after two updates is a 2-cycle, which synchronous binary networks have: it is
-    reported as `period` 2 and not looped on.
+    A state that returns after two updates is on a 2-cycle, which synchronous binary networks have: the recall ends
+    there as `Result.cycle`. A fixed point is called converged only if it attracts, by the Jacobian of the update, and
+    `Result.saddle` otherwise.
+
+    Derivatives are those of the fixed point, by the implicit function theorem, at the same memory however many updates
+    were made: none with respect to the cue, in whose basin of attraction nothing changes.
     """
 
     steps: int
@@ -45,7 +56,14 @@ class Iteration(Dynamics):
         trajectory: bool,
     ) -> Outcome:
         network = memory if isinstance(memory, Network) else Held(memory, sigma)
-        return _iterate(lambda x, step: network._update(x), z, sigma, self.steps, self.tol, True, trajectory)
+        constant, cue = without_derivatives((network, z))
+        repeated = _iterate(lambda x, step: constant._update(x), cue, self.steps, self.tol, True, trajectory)
+        x, period, steps, states = repeated
+        index, p = constant._nearest(x)
+        end = ending(period == 1, lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
+        result = Result.where(period == 2, Result.cycle, end)
+        sigmas = jnp.full(self.steps + 1, sigma) if trajectory else None
+        return Outcome(with_derivative(network, x), sigma, result, steps, steps, states, sigmas, index, p)
 
 
 class Asynchronous(Dynamics):
@@ -75,7 +93,11 @@ class Asynchronous(Dynamics):
         def sweep(x: State, step: Int[Array, ""]) -> State:
             return memory.sweep(x, jax.random.permutation(jax.random.fold_in(key, step), x.size))
 
-        return _iterate(sweep, z, sigma, self.sweeps, 0.0, False, trajectory)
+        x, period, steps, states = _iterate(sweep, z, self.sweeps, 0.0, False, trajectory)
+        # A change of one unit raises the energy of a state that a sweep leaves as it is, or leaves it the same.
+        result = Result.where(period == 1, Result.converged, Result.exhausted)
+        sigmas = jnp.full(self.sweeps + 1, sigma) if trajectory else None
+        return Outcome(x, sigma, result, steps, steps, states, sigmas)
 
 
 def _tolerance(tol: float) -> float:
@@ -85,9 +107,18 @@ def _tolerance(tol: float) -> float:
 
 
 def _iterate(
-    update, z: State, sigma: Scalar, steps: int, tol: Scalar | float, cycles: bool, trajectory: bool
-) -> Outcome:
-    """Repeat `update(x, step)` until a fixed point, a 2-cycle (if `cycles` may occur) or `steps`."""
+    update: Callable[[State, Int[Array, ""]], State],
+    z: State,
+    steps: int,
+    tol: Scalar | float,
+    cycles: bool,
+    trajectory: bool,
+) -> tuple[State, Int[Array, ""], Int[Array, ""], Float[Array, "times d"] | None]:
+    """Repeat `update(x, step)` until a fixed point, a 2-cycle (if `cycles` may occur) or `steps`.
+
+    Returns the last state, its period (1 for a fixed point, 2 on a 2-cycle, 0 otherwise), the number of updates and the
+    states passed through.
+    """
 
     class Carry(eqx.Module):
         before: State
@@ -113,5 +144,26 @@ def _iterate(
     if end.states is not None:
         later = jnp.arange(steps + 1)[:, None] > end.step
         states = jnp.where(later, end.x, end.states)
-    sigmas = jnp.full(steps + 1, sigma) if trajectory else None
-    return Outcome(end.x, sigma, end.period, end.step, end.step, states, sigmas)
+    return end.x, end.period, end.step, states
+
+
+@eqx.filter_custom_jvp
+def with_derivative(network: Network, x: State) -> State:
+    """A fixed point x of a network as a function of the network, by the implicit function theorem.
+
+        x = f(x; θ)    dx = (I − ∂f/∂x)⁻¹ ∂f/∂θ dθ
+
+    The system is solved by GMRES, in which only products with ∂f/∂x appear.
+    """
+    return x
+
+
+@with_derivative.def_jvp
+def _(primals: tuple[Network, State], tangents: tuple[Any, Any]) -> tuple[State, State]:
+    network, x = primals
+    change = eqx.filter_jvp(lambda network: network._update(x), (network,), (tangents[0],))[1]
+    constant = without_derivatives(network)
+    system = lx.FunctionLinearOperator(lambda v: v - constant._pushed(v, x), jax.eval_shape(lambda: x))
+    accuracy = 10 * float(jnp.finfo(x.dtype).eps)
+    solver = lx.GMRES(rtol=accuracy, atol=accuracy, restart=min(20, x.size))
+    return x, lx.linear_solve(system, change, solver, throw=False).value

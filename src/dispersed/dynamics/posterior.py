@@ -18,6 +18,7 @@ import numpy as np
 from jax.scipy.special import gammaincc
 from jax.scipy.stats import binom, norm
 
+from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.cues import cues_and_masks
@@ -233,7 +234,10 @@ def _recall_cue(memory, dynamics, process, x, sigma, known, key, first: Int[Arra
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
     result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)
     z = x / process.scale(process.time(sigma))
-    exact = memory._responsibilities(z, sigma) if known is None else memory._given(z, known, sigma).weights
+    if known is None:
+        exact = memory._responsibilities(z, sigma)
+    else:
+        exact = memory._conditioned(Observation(z, known, sigma=sigma).of(z.size))[0].weights
     counts = jnp.zeros(first.size, int).at[first[result.index]].add(1)
     return Posterior(result.x, counts, jnp.zeros_like(exact).at[first].add(exact), result.converged.mean())
 

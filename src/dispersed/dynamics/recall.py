@@ -1,6 +1,7 @@
 """One call that recalls from every memory by every dynamics."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -8,18 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.dynamics.certified import CertifiedFlow
 from dispersed.dynamics.cues import cues_and_masks, least_noise
-from dispersed.dynamics.dynamics import Dynamics, Outcome, Recall
-from dispersed.dynamics.exponential import ExponentialIntegrator
+from dispersed.dynamics.dynamics import Dynamics
+from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.dynamics.noise_level import NoiseLevel, noise_level
+from dispersed.dynamics.result import Outcome, Recall
 from dispersed.engines import Scanned
 from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, Memory, Network, PatternMemory
+from dispersed.memories.memory import components_posterior
 from dispersed.noise import sigma_of
+from dispersed.posterior import Posterior
 from dispersed.processes import VE, VP, Process
-from dispersed.types import Array, ArrayLike, Bool, Float, Key
+from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, broadcast, is_known, noise_levels, on_host, random_key
 
 
@@ -35,7 +40,7 @@ def recall(
     key: Key[Array, ""] | None = None,
     trajectory: bool = False,
 ) -> Recall:
-    r"""Gather what noise has dispersed: recall the memories behind cues.
+    r"""Recall the memories behind cues: follow noisy states down in noise to what they are noisy versions of.
 
     **Arguments**
 
@@ -87,7 +92,35 @@ def recall(
     result = dynamics.run_all(memory, process, flat, level, mask, keys, trajectory)
     if len(batch) != 1:
         result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
-    return dataclasses.replace(result, estimate=estimate)
+    result = dataclasses.replace(result, estimate=estimate)
+    if result.probability is not None and is_known(x, level):
+        # No part of the result, whose parts are of the cues: it would follow it out of every program.
+        evidence = functools.partial(_alternatives, memory, process, x, level.reshape(batch), mask)
+        object.__setattr__(result, "_evidence", evidence)
+    return result
+
+
+def _alternatives(
+    memory: Memory,
+    process: Process,
+    x: Float[Array, "... d"],
+    level: Float[Array, "..."],
+    mask: Bool[Array, "states d"] | None,
+    k: int,
+) -> Posterior:
+    """The posterior over the items of a memory behind each cue, or behind its observed entries alone."""
+    z = x / process.scale(process.time(level))[..., None]
+    if mask is None:
+        return memory.posterior(z, level, leading=k)
+
+    def one(z: State, known: Bool[Array, " d"], sigma: Scalar) -> Posterior:
+        after, log_evidence = memory._conditioned(Observation(z, known, sigma=sigma).of(memory.dimension))
+        weights = jnp.exp(after.log_weights)
+        start, _ = after.prior_start()
+        return components_posterior(start, log_evidence, weights, k)
+
+    flat = jax.jit(jax.vmap(one))(z.reshape(-1, z.shape[-1]), mask, level.reshape(-1))
+    return jax.tree.map(lambda part: part.reshape(*level.shape, *part.shape[1:]), flat)
 
 
 def _dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:

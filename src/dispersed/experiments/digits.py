@@ -44,7 +44,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
     """Recall `cues` damaged digits by every dynamics.
 
     Returns rows with `task`, `alpha`, `method`, `exact` (share of cues whose very pattern is recalled),
-    `same_digit`, `rms_error`, `responsibility` and `evaluations`, each the mean over cues, and a dictionary
+    `same_digit`, `rms_error`, `probability` and `evaluations`, each the mean over cues, and a dictionary
     of eight-digit picture strips for the figure.
     """
     at_least("seed", seed, 0)
@@ -68,7 +68,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
                 "exact": float(jnp.mean(result.index == chosen)),
                 "same_digit": float(np.mean(targets[np.asarray(result.index)] == targets[np.asarray(chosen)])),
                 "rms_error": float(jnp.sqrt(jnp.mean((result.x - truth) ** 2))),
-                "responsibility": float(result.responsibility.mean()),
+                "probability": float(result.probability.mean()),
                 "evaluations": float(result.evaluations.mean()),
             }
         )

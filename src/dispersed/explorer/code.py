@@ -92,7 +92,8 @@ def digit_code(given: Any) -> str:
             f"cue = dispersed.VE().corrupt(patterns[{index}], alpha=alpha, key=for_noise)  # y + σε",
             f"dynamics = dispersed.{DYNAMICS[name]}",
             "result = dispersed.recall(memory, cue, dynamics, alpha=alpha, known=known, key=for_recall)",
-            "posterior = memory.given(cue, known, sigma).weights",
+            "observation = dispersed.Observation(cue, mask=known, sigma=sigma)",
+            "posterior = dispersed.condition(memory, observation).weights",
         ]
     else:
         lines += [
@@ -102,7 +103,7 @@ def digit_code(given: Any) -> str:
             "posterior = memory.responsibilities(cue / alpha, sigma)  # Eq. 29",
         ]
     lines += [
-        'print(f"a {labels[result.index]}: image {result.index}, responsibility {result.responsibility:.3f}")',
+        'print(f"a {labels[result.index]}: image {result.index}, p(image | cue) = {result.probability:.3f}")',
         "for j in jnp.argsort(-posterior)[:6]:",
         '    print(f"p = {posterior[j]:.3f}: image {j}, a {labels[j]}")',
         "entropy = jax.scipy.special.entr(posterior).sum()",

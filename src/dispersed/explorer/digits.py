@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import entr
 
+from dispersed.conditioning import Observation, condition
 from dispersed.dynamics import recall
 from dispersed.experiments.digits import DYNAMICS, load_digits
 from dispersed.explorer.scene import choice, mapping, number
 from dispersed.memories import PatternMemory
-from dispersed.memories.patterns import ConditionedPatterns
 from dispersed.noise import sigma_from_alpha
 from dispersed.processes import VE, VP
 from dispersed.validation import InputError
@@ -55,9 +55,7 @@ def digit(given: Any) -> dict[str, Any]:
     if known is None:
         exact = memory.responsibilities(z, sigma)
     else:
-        conditioned = memory.given(z, known, sigma)
-        assert isinstance(conditioned, ConditionedPatterns)
-        exact = conditioned.weights
+        exact = condition(memory, Observation(z, mask=known, sigma=sigma)).weights
     posterior = np.asarray(exact, dtype=float)
     leading = np.argsort(-posterior, kind="stable")[:SHOWN]
     by_digit = np.bincount(labels, posterior, minlength=10)
@@ -75,7 +73,7 @@ def digit(given: Any) -> dict[str, Any]:
         "sigma": float(sigma),
         "nearest": nearest,
         "nearest_label": int(labels[nearest]),
-        "responsibility": float(jnp.asarray(found.responsibility)),
+        "probability": float(jnp.asarray(found.probability)),
         "converged": bool(found.converged),
         "evaluations": int(found.evaluations),
         "alternatives": [

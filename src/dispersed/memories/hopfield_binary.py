@@ -16,7 +16,7 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 
 from dispersed.memories.network import Network
-from dispersed.types import Array, ArrayLike, Float, Int, Patterns, State
+from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 
 BUDGET = 1 << 20
 """The most entries of a temporary array beside the patterns and the overlaps."""
@@ -68,6 +68,10 @@ class BinaryNetwork(Network):
     def _update(self, x: State) -> State:
         """All units at once: x_i ← sign(field_i(x)) (Eq. 1). May end in a 2-cycle."""
         return sign(_batched(lambda network, x: network._signs(x), self, x), x)
+
+    def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
+        # Signs are constant almost everywhere.
+        return jnp.zeros((), x.dtype)
 
     def sweep(self, x: State, order: Int[Array, " d"]) -> State:
         """One unit after another in the given order; each update of a ±1 state lowers the energy."""

@@ -92,3 +92,9 @@ class ModernHopfield(Network):
     def _nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern with the largest weight, the first of several, and that weight."""
         return self.held.nearest(x, self._sigma())
+
+    def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
+        return super()._slope_bound(x, p) if p is None else self.held.slope_bound(self._sigma(), p)
+
+    def _pushed(self, v: State, x: State) -> State:
+        return self.held.pushed(v, x, self._sigma())

@@ -5,8 +5,10 @@ import abc
 import jax
 import jax.numpy as jnp
 
+from dispersed.conditioning import Observation
 from dispersed.memories.associative_memory import AssociativeMemory
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar, State
+from dispersed.validation import InputError
 
 
 class Network(AssociativeMemory):
@@ -29,6 +31,17 @@ class Network(AssociativeMemory):
         """Index of the stored pattern that one state stands for, and its responsibility."""
         return None, None
 
+    def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
+        """An upper bound on the largest slope of the update at x, where one is known at no price.
+
+        `p` is the probability of the leading pattern at x, if that is known.
+        """
+        return jnp.asarray(jnp.inf, x.dtype)
+
+    def _pushed(self, v: State, x: State) -> State:
+        """The product of the Jacobian of the update with v."""
+        return jax.jvp(self._update, (x,), (v,))[1]
+
     def energy(self, x: ArrayLike) -> Float[Array, "..."]:
         """The energy E(x) that the dynamics lowers. `x`: (..., d)."""
         return self._mapped("_energy", x)
@@ -43,6 +56,11 @@ class Network(AssociativeMemory):
         `(None, None)` where the network keeps no list of patterns.
         """
         return self._mapped("_nearest", x)
+
+    def _conditioned(self, observation: Observation) -> tuple["Clamped", None]:
+        if observation.mask is None:
+            raise InputError("observation", f"got an operator for a {type(self).__name__}", "a mask clamps its units")
+        return Clamped(self, observation.value, observation.mask), None
 
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Network", State, Scalar]:
         """The network with the units `known` clamped to those of one state x, the others at rest, 0."""
@@ -72,3 +90,10 @@ class Clamped(Network):
 
     def _nearest(self, x: State) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         return self.network._nearest(x)
+
+    def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
+        # The Jacobian of the other units is a part of the whole one.
+        return self.network._slope_bound(x, p)
+
+    def _pushed(self, v: State, x: State) -> State:
+        return jnp.where(self.known, 0, self.network._pushed(v, x))

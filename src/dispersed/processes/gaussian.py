@@ -56,10 +56,10 @@ class VP(Process):
         return jnp.sqrt(-jnp.expm1(-self.rate.integral(t)))
 
     def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
-        # log(1 + σ²) without σ², which overflows earlier.
-        return self.rate.inverse(
-            2 * jnp.log(jnp.maximum(sigma, 1)) + jnp.log1p(jnp.minimum(sigma, 1 / jnp.maximum(sigma, 1)) ** 2)
-        )
+        # log(1 + σ²) without σ², which overflows earlier; chosen between, since a maximum has no derivative at a tie.
+        low = sigma < 1
+        small, large = jnp.where(low, sigma, 1), jnp.where(low, 1, sigma)
+        return self.rate.inverse(jnp.where(low, jnp.log1p(small**2), 2 * jnp.log(large) + jnp.log1p(large**-2)))
 
     def _rates(self, t: Scalar) -> tuple[Scalar, Scalar]:
         # σ̇/σ = ½γ/(1 − e^{−B}), of which neither numerator nor denominator overflows.

@@ -1,0 +1,42 @@
+r"""Grids of noise levels: the levels at which a solver evaluates the memory, from the cue's down to the last.
+
+A grid is a function of the first level, the last level, their number and the process, and returns the levels in
+falling order. The step from the last level to σ = 0 is the solver's final denoising step.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from dispersed.processes import Process
+from dispersed.types import Array, Float, Scalar
+
+Grid = Callable[[Scalar, Scalar, int, Process], Float[Array, " n"]]
+"""A function that places noise levels between the first and the last one: `grid(first, last, n, process)`."""
+
+
+def log_sigma(first: Scalar, last: Scalar, n: int, process: Process) -> Float[Array, " n"]:
+    """Levels even in log σ: σ_i = σ_max (σ_min/σ_max)^{i/(n−1)}."""
+    step = jnp.log(first / last) / (n - 1)
+    return first * jnp.exp(-step * jnp.arange(n, dtype=step.dtype))
+
+
+def karras(first: Scalar, last: Scalar, n: int, process: Process, rho: float = 7.0) -> Float[Array, " n"]:
+    """Levels even in σ^{1/ρ}, closer together at low noise (Karras et al. 2022, Eq. 5).
+
+    σ_i = (σ_max^{1/ρ} + i/(n−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ.
+    """
+    even = jnp.linspace(0, 1, n, dtype=jnp.result_type(first))
+    # Relative to the first level, which may be too large or too small for a power of it.
+    ratio = (last / first) ** (1 / rho)
+    return first * (1 + even * (ratio - 1)) ** rho
+
+
+def uniform_time(first: Scalar, last: Scalar, n: int, process: Process) -> Float[Array, " n"]:
+    """Levels even in the time t of the process, as in the paper."""
+    start, stop = process.time(first), process.time(last)
+    even = stop + (start - stop) * jnp.linspace(1, 0, n, dtype=jnp.result_type(first))
+    return process.sigma(even).at[0].set(first)
+
+
+__all__ = ["Grid", "karras", "log_sigma", "uniform_time"]

@@ -1,0 +1,92 @@
+"""The probability-flow ODE in the process's own time (Eq. 27), by any diffrax solver."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+
+from dispersed.dynamics.diffrax_solver import Carry, DiffraxSolver, Interval, explicit_evaluations
+from dispersed.dynamics.grids import Grid, uniform_time
+from dispersed.dynamics.result import Outcome
+from dispersed.memories import Denoiser
+from dispersed.processes import Process
+from dispersed.types import Array, Key, Scalar, State
+from dispersed.validation import InputError, positive_number
+
+
+class ProbabilityFlow(DiffraxSolver):
+    """The probability-flow ODE (Eq. 27) in the process's time t, by any diffrax solver.
+
+        dx/dt = (ṡ/s) x + (σ̇/σ) (x − s D_σ(x/s))
+
+    The default is the paper's: Euler on the uniform grid of 300 steps from the cue's t to 0.
+
+    **Arguments**
+
+    - `solver`: any diffrax ODE solver; explicit ones report their evaluations, others −1.
+    - `steps`: intervals of the grid from the cue's t to 0. The last of them, in which the slope is singular, is the
+      step to σ = 0 (Tweedie's formula).
+    - `tol`: adapt the step to this relative and absolute tolerance instead (not for Euler).
+    - `sigma_min`: the last noise level, instead of that at t/`steps`.
+    - `grid`: where the levels are; uniform in t by default.
+
+    With `tol` derivatives are in reverse mode only, by diffrax's recursive checkpoints.
+    """
+
+    tol: float | None
+
+    def __init__(
+        self,
+        solver: dfx.AbstractSolver | None = None,
+        steps: int = 300,
+        tol: float | None = None,
+        sigma_min: float | None = None,
+        grid: Grid = uniform_time,
+    ) -> None:
+        super().__init__(solver, steps, sigma_min, grid)
+        if tol is not None and not isinstance(self.solver, dfx.AbstractAdaptiveSolver):
+            raise InputError("tol", f"{type(self.solver).__name__} has no error estimate", "try diffrax.Tsit5()")
+        self.tol = None if tol is None else positive_number("tol", tol)
+
+    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm:
+        process = self.process
+        assert process is not None
+
+        def slope(count: Scalar, x: State, interval: Interval) -> State:
+            t = interval.time(count)
+            d = memory._denoise(x / process.scale(t), process.sigma(t))
+            return (interval.end - interval.start) * process.velocity(x, t, d)
+
+        return dfx.ODETerm(slope)
+
+    def run(
+        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+    ) -> Outcome:
+        if self.tol is None:
+            return super().run(memory, process, z, sigma, key, trajectory)
+        sigmas = self.levels(process, sigma)
+        times = process.time(sigmas)
+        whole = Interval(times[0], times[-1], jnp.zeros((), z.dtype))
+        carry = Carry(key, whole.count, None, jnp.array(True))
+        solution = dfx.diffeqsolve(
+            self.within(process).terms(memory, carry, z),
+            self.solver,
+            t0=0.0,
+            t1=1.0,
+            dt0=None,
+            y0=process.scale(times[0]) * z,
+            args=whole,
+            saveat=dfx.SaveAt(ts=(times - times[0]) / (times[-1] - times[0])) if trajectory else dfx.SaveAt(t1=True),
+            stepsize_controller=dfx.PIDController(rtol=self.tol, atol=self.tol),
+            max_steps=16**4,
+            throw=False,
+        )
+        taken = solution.stats["num_steps"]
+        end = solution.ys[-1] / process.scale(times[-1])
+        states = solution.ys / process.scale(times)[:, None] if trajectory else None
+        outcome = self.finish(memory, z, end, sigmas, key, solution.result == dfx.RESULTS.successful, states)
+        evaluations = explicit_evaluations(self.solver, taken)
+        counts = (taken + 1).astype(int), jnp.where(evaluations < 0, -1, evaluations + 2).astype(int)
+        return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
+
+
+__all__ = ["ProbabilityFlow"]

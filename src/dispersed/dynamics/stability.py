@@ -1,0 +1,67 @@
+r"""Whether a fixed point is an attractor: the largest slope of the update there, by its Jacobian.
+
+A fixed point x* of an update f attracts if the spectral radius of ∂f/∂x(x*) is below 1. Of a network that descends an
+energy, f = x − ∇E and the Jacobian is I − ∇²E; of a memory at one noise level it is ∂D_σ/∂x = Cov[y | x]/σ². Both are
+symmetric, so that powers of the Jacobian lengthen a vector by no more than its largest slope, and lengthen most vectors
+by nearly as much after a few.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dispersed.dynamics.result import Result
+from dispersed.memories import Denoiser
+from dispersed.memories.memory import Standing
+from dispersed.types import Array, Bool, Scalar, State
+
+MARGIN = 1e-3
+"""A slope of 1 + `MARGIN` and more is called unstable."""
+POWERS = 12
+"""The number of powers of the Jacobian that are tried; a slope of 2 in one of 1,000 directions takes 6."""
+
+
+def ending(fixed: Bool[Array, ""], push: Callable[[State], State] | None, x: State, bound: Scalar) -> Any:
+    """The `Result` of a recall that stands at x, where `fixed` says whether the update leaves x as it is.
+
+    `push(v)` is the product of the Jacobian of the update with v, and `bound` an upper bound on its largest slope.
+    Without a `push`, as of a trained network that claims no energy, fixed points count as attractors.
+    """
+    if push is None:
+        return Result.where(fixed, Result.converged, Result.exhausted)
+    slope = largest_slope(push, jax.lax.stop_gradient(x), jnp.where(fixed, jax.lax.stop_gradient(bound), 0))
+    named = Result.where(slope > 1 + MARGIN, Result.saddle, Result.converged)
+    return Result.where(fixed, named, Result.exhausted)
+
+
+def ending_at(memory: Denoiser, x: State, sigma: Scalar, standing: Standing, most: Scalar, sound: Any = True) -> Any:
+    """The same of a memory at noise σ, of which x is a fixed point if D_σ moves it by no more than `most` a unit."""
+    fixed = (jnp.sqrt(jnp.mean((standing.mean - x) ** 2)) <= most) & sound
+    if standing.push is None:
+        return ending(fixed, None, x, jnp.zeros_like(sigma))
+    return ending(fixed, standing.push, x, memory._slope_bound(x, sigma, standing.responsibility))
+
+
+def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Scalar:
+    """A lower bound on the largest slope of an update at x, from powers of its Jacobian; 0 where `bound` ≤ 1.
+
+    `push(v)` is the product of the Jacobian with v, and `bound` an upper bound on the largest slope: where it is at
+    most 1, nothing is computed.
+    """
+    start = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
+
+    def unfinished(carry: tuple[Array, State, Scalar]) -> Array:
+        step, _, slope = carry
+        return (step < POWERS) & (bound > 1) & ((step < 4) | (slope <= 1 + MARGIN))
+
+    def power(carry: tuple[Array, State, Scalar]) -> tuple[Array, State, Scalar]:
+        step, v, _ = carry
+        v = v / jnp.linalg.norm(v)
+        w = push(v)
+        slope = jnp.linalg.norm(w)
+        # A Jacobian of zero, as of units of ±1, maps all to nothing.
+        return step + 1, jnp.where(slope > 0, w, v), slope
+
+    return jax.lax.while_loop(unfinished, power, (jnp.int32(0), start, jnp.zeros((), x.dtype)))[2]
