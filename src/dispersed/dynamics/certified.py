@@ -8,13 +8,13 @@ import numpy as np
 
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
-from dispersed.dynamics.result import Certificate, Outcome, Recall, Result
+from dispersed.dynamics.result import ENDINGS, Certificate, Outcome, Recall
 from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, is_known, positive_number
+from dispersed.validation import InputError, at_least, is_known, positive_number
 
 
 class CertifiedFlow(Dynamics):
@@ -39,8 +39,7 @@ class CertifiedFlow(Dynamics):
     serves: ClassVar[tuple[type, ...]] = (PatternMemory,)
 
     def __init__(self, steps: int = 20, sigma_min: float = 0.05, tol: float = 1e-4) -> None:
-        plain = ExponentialIntegrator(steps, 3, sigma_min)
-        self.steps, self.sigma_min = plain.steps, plain.sigma_min
+        self.steps, self.sigma_min = at_least("steps", steps, 2), positive_number("sigma_min", sigma_min)
         self.tol = positive_number("tol", tol)
 
     def check(self, memory: AssociativeMemory) -> None:
@@ -82,7 +81,7 @@ class CertifiedFlow(Dynamics):
             jnp.asarray(found.pattern, int),
             jnp.asarray(memory.held.probability(z, sigma, found.pattern), dtype),
             jnp.asarray(found.responsibility, dtype),
-            eqx.tree_at(lambda item: item._value, Result.converged, jnp.asarray(result, jnp.int32)),
+            eqx.tree_at(lambda item: item._value, ENDINGS.converged, jnp.asarray(result, jnp.int32)),
             jnp.asarray(found.steps, int),
             jnp.asarray(found.evaluations, int),
             None,
@@ -97,5 +96,5 @@ class CertifiedFlow(Dynamics):
 
 
 _CONVERGED, _CERTIFIED, _EXHAUSTED = (
-    int(item._value) for item in (Result.converged, Result.certified, Result.exhausted)
+    int(item._value) for item in (ENDINGS.converged, ENDINGS.certified, ENDINGS.exhausted)
 )

@@ -12,7 +12,7 @@ from dispersed.dynamics.solver import Solver
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, positive_number
+from dispersed.validation import InputError
 
 
 class Carry(eqx.Module):
@@ -47,15 +47,13 @@ class DiffraxSolver(Solver):
     """
 
     solver: dfx.AbstractSolver
-    sigma_min: float | None
     process: Process | None
     """The process in whose time it steps; `recall` sets it."""
 
     def __init__(
         self, solver: dfx.AbstractSolver | None, steps: int, sigma_min: float | None, grid: Grid = uniform_time
     ) -> None:
-        super().__init__(steps, grid=grid)
-        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
+        super().__init__(steps, sigma_min, grid)
         if not isinstance(solver, dfx.AbstractSolver | None):
             raise InputError("solver", f"got {solver!r}", "a diffrax solver such as diffrax.Heun() is accepted")
         self.solver = dfx.Euler() if solver is None else solver
@@ -68,11 +66,6 @@ class DiffraxSolver(Solver):
         Whole numbers are free of round-off. diffrax draws noise by the times at which it is evaluated, so that it does
         not change with how a compiler rounds the times of another batch.
         """
-
-    def levels(self, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
-        if self.sigma_min is not None:
-            return super().levels(process, sigma)
-        return self.grid(sigma, process.sigma(process.time(sigma) / self.steps), self.steps, process)
 
     def within(self, process: Process) -> "DiffraxSolver":
         return eqx.tree_at(lambda solver: solver.process, self, process, is_leaf=lambda part: part is None)

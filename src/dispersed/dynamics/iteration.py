@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import lineax as lx
 
 from dispersed.dynamics.dynamics import Dynamics
-from dispersed.dynamics.result import Outcome, Result
+from dispersed.dynamics.result import ENDINGS, Outcome
 from dispersed.dynamics.stability import ending
 from dispersed.memories import BinaryNetwork, Denoiser, Held, Network
 from dispersed.memories.associative_memory import without_derivatives
@@ -61,7 +61,7 @@ class Iteration(Dynamics):
         x, period, steps, states = repeated
         index, p = constant._nearest(x)
         end = ending(period == 1, lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
-        result = Result.where(period == 2, Result.cycle, end)
+        result = ENDINGS.where(period == 2, ENDINGS.cycle, end)
         sigmas = jnp.full(self.steps + 1, sigma) if trajectory else None
         return Outcome(with_derivative(network, x), sigma, result, steps, steps, states, sigmas, index, p)
 
@@ -95,7 +95,7 @@ class Asynchronous(Dynamics):
 
         x, period, steps, states = _iterate(sweep, z, self.sweeps, 0.0, False, trajectory)
         # A change of one unit raises the energy of a state that a sweep leaves as it is, or leaves it the same.
-        result = Result.where(period == 1, Result.converged, Result.exhausted)
+        result = ENDINGS.where(period == 1, ENDINGS.converged, ENDINGS.exhausted)
         sigmas = jnp.full(self.sweeps + 1, sigma) if trajectory else None
         return Outcome(x, sigma, result, steps, steps, states, sigmas)
 

@@ -1,5 +1,7 @@
 """The probability-flow ODE in the process's own time (Eq. 27), by any diffrax solver."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
@@ -51,7 +53,7 @@ class ProbabilityFlow(DiffraxSolver):
         process = self.process
         assert process is not None
 
-        def slope(count: Scalar, x: State, interval: Interval) -> State:
+        def slope(count: Any, x: State, interval: Interval) -> State:
             t = interval.time(count)
             d = memory._denoise(x / process.scale(t), process.sigma(t))
             return (interval.end - interval.start) * process.velocity(x, t, d)

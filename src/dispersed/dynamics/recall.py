@@ -101,7 +101,7 @@ def recall(
 
 
 def _alternatives(
-    memory: Memory,
+    memory: Any,
     process: Process,
     x: Float[Array, "... d"],
     level: Float[Array, "..."],

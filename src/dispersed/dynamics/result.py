@@ -1,5 +1,7 @@
 """How a recall ended, and what it found."""
 
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 
@@ -19,6 +21,10 @@ class Result(eqx.Enumeration):
     saddle = "stopped at a fixed point that is no attractor: a small change of the state leaves it"
     cycle = "in a 2-cycle, which synchronous networks have"
     exhausted = "all steps were taken before a fixed point was reached"
+
+
+ENDINGS: Any = Result
+"""The same class, whose members type checkers take for text."""
 
 
 class Outcome(eqx.Module):
@@ -109,7 +115,7 @@ class Recall(eqx.Module):
     @property
     def converged(self) -> Bool[Numbers, "..."]:
         """Whether each recall ended at an attractor, or provably would."""
-        return (self.result == Result.converged) | (self.result == Result.certified)
+        return (self.result == ENDINGS.converged) | (self.result == ENDINGS.certified)
 
     def alternatives(self, k: int = 3) -> Posterior:
         """The `k` likeliest patterns behind each cue, and their probabilities p(j | cue) at the cue's own noise level.
@@ -162,9 +168,9 @@ class Recall(eqx.Module):
 def ending_names(result: Result) -> list[str]:
     """The names of how recalls ended, in the order of the flattened batch."""
     names = ("converged", "certified", "saddle", "cycle", "exhausted")
-    found = np.full(np.shape(result == Result.converged), "", object)
+    found = np.full(np.shape(result == ENDINGS.converged), "", object)
     for name in names:
-        found[np.asarray(result == getattr(Result, name))] = name
+        found[np.asarray(result == getattr(ENDINGS, name))] = name
     return np.ravel(found).tolist()
 
 

@@ -1,5 +1,7 @@
 """The reverse-time SDE in the process's own time (Eq. 7, 16), by any diffrax solver."""
 
+from typing import Any
+
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import lineax as lx
 from dispersed.dynamics.diffrax_solver import Carry, DiffraxSolver, Interval
 from dispersed.dynamics.grids import Grid, uniform_time
 from dispersed.memories import Denoiser
-from dispersed.types import Scalar, State
+from dispersed.types import State
 
 
 class ReverseSDE(DiffraxSolver):
@@ -40,12 +42,12 @@ class ReverseSDE(DiffraxSolver):
         process = self.process
         assert process is not None
 
-        def drift(count: Scalar, x: State, interval: Interval) -> State:
+        def drift(count: Any, x: State, interval: Interval) -> State:
             t = interval.time(count)
             d = memory._denoise(x / process.scale(t), process.sigma(t))
             return (interval.end - interval.start) * process.reverse_drift(x, t, d)
 
-        def noise(count: Scalar, x: State, interval: Interval) -> lx.AbstractLinearOperator:
+        def noise(count: Any, x: State, interval: Interval) -> lx.AbstractLinearOperator:
             amplitude = jnp.sqrt(interval.start - interval.end) * process.diffusion(interval.time(count))
             return lx.DiagonalLinearOperator(jnp.full_like(x, amplitude))
 

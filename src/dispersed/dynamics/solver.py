@@ -30,7 +30,7 @@ class Solver(Dynamics):
 
     - `steps`: the number of noise levels, from the cue's to `sigma_min`; after the last follows the step to σ = 0.
     - `sigma_min`: the last noise level, well below the distance between memories. Of a cue with less than twice that
-      noise it is half the noise of the cue.
+      noise it is half the noise of the cue. None: that at t/`steps`, of a cue at time t.
     - `grid`: where the levels are: `log_sigma`, `karras`, `uniform_time` or any function like them.
 
     The step to σ = 0 is the posterior mean D_σ(z) (Tweedie's formula), or, of a `random` solver, a draw from the
@@ -38,14 +38,14 @@ class Solver(Dynamics):
     """
 
     steps: int
-    sigma_min: float
+    sigma_min: float | None
     grid: Grid
     scarcest: ClassVar[int] = 2
     """The least number of levels."""
 
-    def __init__(self, steps: int = 20, sigma_min: float = 0.05, grid: Grid = log_sigma) -> None:
+    def __init__(self, steps: int = 20, sigma_min: float | None = 0.05, grid: Grid = log_sigma) -> None:
         self.steps = at_least("steps", steps, self.scarcest)
-        self.sigma_min = positive_number("sigma_min", sigma_min)
+        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
         if not callable(grid):
             raise InputError("grid", f"got {grid!r}", "a function such as dispersed.dynamics.karras is accepted")
         self.grid = grid
@@ -83,7 +83,7 @@ class Solver(Dynamics):
     ) -> Outcome:
         solver = self.within(process)
         sigmas = self.levels(process, sigma)
-        watched = _Counted(memory)
+        watched: Any = _Counted(memory)
         carry = solver.init(watched, process, z, sigma, jax.random.fold_in(key, self.steps + 1))
         begun = watched.evaluations
 
@@ -129,7 +129,11 @@ class Solver(Dynamics):
 
     def levels(self, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
         """The noise levels of a cue at `sigma`."""
-        return self.grid(sigma, jnp.minimum(self.sigma_min, sigma / 2), self.steps, process)
+        if self.sigma_min is None:
+            last = process.sigma(process.time(sigma) / self.steps)
+        else:
+            last = jnp.minimum(self.sigma_min, sigma / 2)
+        return self.grid(sigma, last, self.steps, process)
 
 
 def whole(number: Any) -> Any:
@@ -143,7 +147,7 @@ class _Counted:
     def __init__(self, memory: Denoiser) -> None:
         self.memory, self.evaluations = memory, 0
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         # To a solver it is the memory.
         return type(self.memory)

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dispersed.dynamics.result import Result
-from dispersed.memories import Denoiser
+from dispersed.dynamics.result import ENDINGS
 from dispersed.memories.memory import Standing
 from dispersed.types import Array, Bool, Scalar, State
 
@@ -30,13 +29,13 @@ def ending(fixed: Bool[Array, ""], push: Callable[[State], State] | None, x: Sta
     Without a `push`, as of a trained network that claims no energy, fixed points count as attractors.
     """
     if push is None:
-        return Result.where(fixed, Result.converged, Result.exhausted)
+        return ENDINGS.where(fixed, ENDINGS.converged, ENDINGS.exhausted)
     slope = largest_slope(push, jax.lax.stop_gradient(x), jnp.where(fixed, jax.lax.stop_gradient(bound), 0))
-    named = Result.where(slope > 1 + MARGIN, Result.saddle, Result.converged)
-    return Result.where(fixed, named, Result.exhausted)
+    named = ENDINGS.where(slope > 1 + MARGIN, ENDINGS.saddle, ENDINGS.converged)
+    return ENDINGS.where(fixed, named, ENDINGS.exhausted)
 
 
-def ending_at(memory: Denoiser, x: State, sigma: Scalar, standing: Standing, most: Scalar, sound: Any = True) -> Any:
+def ending_at(memory: Any, x: State, sigma: Scalar, standing: Standing, most: Scalar, sound: Any = True) -> Any:
     """The same of a memory at noise σ, of which x is a fixed point if D_σ moves it by no more than `most` a unit."""
     fixed = (jnp.sqrt(jnp.mean((standing.mean - x) ** 2)) <= most) & sound
     if standing.push is None:

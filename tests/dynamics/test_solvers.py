@@ -1,0 +1,287 @@
+"""Solvers that step: published coefficients, orders, grids, a solver of one's own, and how recalls end."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dispersed import (
+    VE,
+    VP,
+    ClassicalHopfield,
+    GaussianMemory,
+    InputError,
+    Mixture,
+    ModernHopfield,
+    Observation,
+    PatternMemory,
+    Result,
+    Solver,
+    condition,
+    recall,
+)
+from dispersed.dynamics import (
+    DDIM,
+    AncestralSampling,
+    DPMSolver2M,
+    DPMSolver3M,
+    ExponentialIntegrator,
+    Heun,
+    Iteration,
+    ProbabilityFlow,
+    karras,
+    log_sigma,
+    uniform_time,
+)
+from dispersed.engines import Scanned
+
+S, LAST, FIRST = 0.7, 0.3, 2.0
+"""The standard deviation of a Gaussian memory, the last and the first noise level."""
+
+
+def denoised(z, sigma):
+    return S**2 / (S**2 + sigma**2) * z
+
+
+def published_2m(z, sigmas):
+    """Algorithm 2 of Lu et al. (2022) with α = 1."""
+    lam = -np.log(sigmas)
+    model = [denoised(z, sigmas[0])]
+    for i in range(1, len(sigmas)):
+        h = lam[i] - lam[i - 1]
+        d = model[-1]
+        if i > 1:
+            r = (lam[i - 1] - lam[i - 2]) / h
+            d = (1 + 1 / (2 * r)) * model[-1] - 1 / (2 * r) * model[-2]
+        z = sigmas[i] / sigmas[i - 1] * z - (np.exp(-h) - 1) * d
+        model.append(denoised(z, sigmas[i]))
+    return z
+
+
+def published_3m(z, sigmas):
+    """`multistep_dpm_solver_third_update` of the authors' code for data prediction, with α = 1."""
+    lam = -np.log(sigmas)
+    model = []
+    for i in range(1, len(sigmas)):
+        model.append(denoised(z, sigmas[i - 1]))
+        h = lam[i] - lam[i - 1]
+        if i < 3:
+            d = model[-1]
+            if i == 2:
+                r = (lam[1] - lam[0]) / h
+                d = d + (model[-1] - model[-2]) / (2 * r)
+            z = sigmas[i] / sigmas[i - 1] * z - (np.exp(-h) - 1) * d
+            continue
+        r0, r1 = (lam[i - 1] - lam[i - 2]) / h, (lam[i - 2] - lam[i - 3]) / h
+        d10, d11 = (model[-1] - model[-2]) / r0, (model[-2] - model[-3]) / r1
+        d1 = d10 + r0 / (r0 + r1) * (d10 - d11)
+        d2 = (d10 - d11) / (r0 + r1)
+        phi1 = np.exp(-h) - 1
+        phi2 = phi1 / h + 1
+        phi3 = phi2 / h - 0.5
+        z = sigmas[i] / sigmas[i - 1] * z - phi1 * model[-1] + phi2 * d1 - phi3 * d2
+    return z
+
+
+def edm(z, sigmas):
+    """Algorithm 1 of Karras et al. (2022) with s = 1, σ = t."""
+    for t, following in itertools.pairwise(sigmas):
+        d = (z - denoised(z, t)) / t
+        euler = z + (following - t) * d
+        z = z + (following - t) * (d / 2 + (euler - denoised(euler, following)) / following / 2)
+    return z
+
+
+def ddim(z, sigmas):
+    for t, following in itertools.pairwise(sigmas):
+        z = denoised(z, t) + following / t * (z - denoised(z, t))
+    return z
+
+
+@pytest.mark.parametrize("grid", [log_sigma, karras])
+@pytest.mark.parametrize(
+    ("solver", "reference"),
+    [(DDIM, ddim), (DPMSolver2M, published_2m), (DPMSolver3M, published_3m), (Heun, edm)],
+)
+def test_the_published_coefficients_on_a_gaussian(x64, solver, reference, grid):
+    memory = GaussianMemory(np.zeros(2), S * np.eye(2))
+    z = np.array([1.3, -0.4])
+    found = recall(memory, z, solver(9, sigma_min=LAST, grid=grid), sigma=FIRST, trajectory=True)
+    np.testing.assert_allclose(found.trajectory[-2], reference(z, np.asarray(found.sigmas[:-1])), rtol=1e-12)
+
+
+def exact(z, sigmas):
+    return z * np.sqrt((S**2 + sigmas[-1] ** 2) / (S**2 + sigmas[0] ** 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "order", "margin"),
+    [
+        (DDIM, 1, 0.1),
+        (DPMSolver2M, 2, 0.1),
+        (DPMSolver3M, 2, 0.2),
+        (Heun, 2, 0.1),
+        (lambda n, **k: ExponentialIntegrator(n, 1, **k), 1, 0.1),
+        (lambda n, **k: ExponentialIntegrator(n, 2, **k), 2, 0.1),
+        (lambda n, **k: ExponentialIntegrator(n, 3, **k), 3, 0.15),
+        (lambda n, **k: ExponentialIntegrator(n, 3, grid=karras, **k), 3, 0.3),
+    ],
+)
+def test_measured_orders_are_the_declared_ones(x64, make, order, margin):
+    memory = GaussianMemory(np.zeros(1), S * np.eye(1))
+    steps, errors = np.array([129, 257, 513]), []
+    for n in steps:
+        found = recall(memory, [1.3], make(int(n), sigma_min=LAST), sigma=FIRST, trajectory=True)
+        errors.append(abs(found.trajectory[-2] - exact(1.3, np.array([FIRST, LAST]))).item())
+    assert -np.polyfit(np.log(steps - 1), np.log(errors), 1)[0] == pytest.approx(order, abs=margin)
+
+
+class Midpoint(Solver):
+    """A solver of one's own: the midpoint rule in log σ."""
+
+    def step(self, memory, z, sigma, following, carry, key):
+        middle = jnp.sqrt(sigma * following)
+        half = z + jnp.log(middle / sigma) * (z - memory.denoise(z, sigma))
+        return z + jnp.log(following / sigma) * (half - memory.denoise(half, middle)), carry
+
+
+def test_a_solver_of_ones_own_is_counted_kept_and_differentiated(x64, rng):
+    memory, cues = PatternMemory(rng.standard_normal((30, 8))), rng.standard_normal((4, 8))
+    found = recall(memory, cues, Midpoint(15), sigma=1.0, trajectory=True)
+    assert (found.evaluations == 2 * 14 + 2).all()
+    assert found.trajectory.shape == (4, 16, 8)
+    np.testing.assert_array_equal(found.index, recall(memory, cues, Heun(60), sigma=1.0).index)
+
+    def loss(cue):
+        return recall(memory, cue, Midpoint(5, sigma_min=0.6), sigma=1.0).x.sum()
+
+    gradient = jax.jit(jax.grad(loss))(cues[0])
+    h = 1e-5
+    np.testing.assert_allclose(gradient.sum(), (loss(cues[0] + h) - loss(cues[0] - h)) / (2 * h), rtol=1e-6)
+
+
+def test_grids(x64):
+    first, last = jnp.asarray(80.0), jnp.asarray(0.002)
+    even = log_sigma(first, last, 9, VE())
+    np.testing.assert_allclose(even, np.geomspace(80, 0.002, 9), rtol=1e-12)
+    i = np.arange(9)
+    expected = (80 ** (1 / 7) + i / 8 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(karras(first, last, 9, VE()), expected, rtol=1e-12)
+    process = VP(3.0)
+    times = process.time(uniform_time(first, last, 9, process))
+    np.testing.assert_allclose(np.diff(times), np.diff(times)[0], rtol=1e-9)
+    for grid in (log_sigma, karras, uniform_time):
+        levels = np.asarray(grid(first, last, 9, process))
+        np.testing.assert_allclose(levels[[0, -1]], [80, 0.002], rtol=1e-9)
+    for extreme in (1e-30, 1e30):
+        with jax.enable_x64(False):
+            levels = np.asarray(karras(jnp.float32(extreme), jnp.float32(extreme / 1e4), 5, process))
+        np.testing.assert_allclose(levels[[0, -1]], [extreme, extreme / 1e4], rtol=1e-4)
+
+
+def test_bad_settings_get_one_line():
+    for make in (lambda: DDIM(1), lambda: DDIM(-3), lambda: Heun(sigma_min=0.0)):
+        with pytest.raises(InputError) as error:
+            make()
+        assert "\n" not in str(error.value)
+
+
+THREE = [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, -1], [-1, -1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_a_saddle_is_no_attractor(double):
+    """In single precision an update stays on a ridge that in double precision it leaves."""
+    with jax.enable_x64(double):
+        for memory, level in ((ModernHopfield(THREE, 5.0), {}), (PatternMemory(THREE), {"sigma": 5**-0.5})):
+            found = recall(memory, [1.0, 1, 1, 1, 1, 0], Iteration(), **level)
+            # The second pattern and the first differ in the last unit, and nothing else favours one of them.
+            assert (abs(found.x[-1]) < 1e-3) == bool(found.result == Result.saddle)
+            assert bool(found.converged) == (abs(found.x[-1]) > 0.99)
+            away = recall(memory, [1.0, 1, 1, 1, 1, 0.2], Iteration(), **level)
+            assert bool(away.result == Result.converged)
+    assert Result[Result.saddle].startswith("stopped at a fixed point that is no attractor")
+
+
+def test_flows_tell_saddles_too(x64):
+    """On the line between two memories a flow ends between them; beside it, at one."""
+    points = PatternMemory([[1.0, 0.0], [-1.0, 0.0]])
+    densities = Mixture([GaussianMemory([1.0, 0.0], 0.01 * np.eye(2)), GaussianMemory([-1.0, 0.0], 0.01 * np.eye(2))])
+    for memory in (points, densities):
+        for dynamics in (ExponentialIntegrator(), Heun(), ProbabilityFlow(steps=30)):
+            found = recall(memory, [[0.0, 0.3], [0.05, 0.3]], dynamics, sigma=1.0)
+            between, beside = (bool(part) for part in found.result == Result.saddle)
+            assert (between, beside) == (True, False), dynamics
+            assert found.converged.tolist() == [False, True]
+
+
+def test_attractors_are_never_called_saddles(rng):
+    """Fixed points of random networks that a small change does not leave, and the other way round."""
+    patterns = rng.standard_normal((12, 10))
+    patterns /= np.linalg.norm(patterns, axis=1, keepdims=True)
+    cues = rng.standard_normal((200, 10))
+    network = ModernHopfield(patterns, 6.0)
+    found = recall(network, cues, Iteration(500, tol=1e-6))
+    jacobians = np.asarray(jax.jit(jax.vmap(jax.jacfwd(network.update)))(found.x))
+    steepest = np.abs(np.linalg.eigvals(jacobians)).max(axis=1)
+    decided = abs(steepest - 1) > 0.02
+    settled = np.asarray(found.result != Result.exhausted) & decided
+    assert settled.mean() > 0.8
+    np.testing.assert_array_equal(np.asarray(found.result == Result.saddle)[settled], steepest[settled] > 1)
+
+
+def test_ends_have_names(rng):
+    network = ClassicalHopfield([[1.0, 1, -1, -1], [1, -1, 1, -1]])
+    cycle = recall(network, [1.0, 1, 1, -1], Iteration())
+    memory = PatternMemory(rng.standard_normal((20, 5)))
+    few = recall(memory, rng.standard_normal(5), Iteration(1, tol=0.0), sigma=1.0)
+    assert bool(few.result == Result.exhausted)
+    assert not bool(few.converged)
+    assert Result[few.result] == "all steps were taken before a fixed point was reached"
+    assert cycle.rows()[0]["result"] in ("cycle", "converged")
+
+
+@pytest.mark.parametrize("engine", [None, Scanned()])
+@pytest.mark.parametrize("dynamics", [None, AncestralSampling(8)])
+def test_certainty_is_that_of_the_cue(rng, engine, dynamics):
+    """p(index | cue) at the cue's own level, however sure the last level is; and the alternatives."""
+    y, weights = rng.standard_normal((40, 6)), rng.uniform(0.5, 2, 40)
+    memory = PatternMemory(y, weights, engine=engine)
+    cues = y[:10] + 0.8 * rng.standard_normal((10, 6))
+    sigma = np.linspace(0.5, 1.5, 10)
+    found = recall(memory, cues, dynamics, sigma=sigma, key=jax.random.key(0))
+    logits = np.log(weights) - ((cues[:, None] - y) ** 2).sum(-1) / (2 * sigma[:, None] ** 2)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.probability, p[np.arange(10), np.asarray(found.index)], rtol=1e-4, atol=1e-7)
+    assert (found.probability < 0.9).any()
+    alternatives = found.alternatives(3)
+    np.testing.assert_array_equal(alternatives.index, np.argsort(-p, axis=1)[:, :3])
+    np.testing.assert_allclose(alternatives.responsibilities, -np.sort(-p, axis=1)[:, :3], rtol=1e-4, atol=1e-7)
+
+
+def test_certainty_of_known_entries(rng):
+    y = np.sign(rng.standard_normal((30, 12)))
+    known = np.arange(12) < 5
+    cues = y[:6] + 0.3 * rng.standard_normal((6, 12))
+    found = recall(PatternMemory(y), cues, sigma=0.8, known=known)
+    logits = -((cues[:, None, :5] - y[:, :5]) ** 2).sum(-1) / (2 * 0.8**2)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.probability, p[np.arange(6), np.asarray(found.index)], rtol=1e-4)
+    best = found.alternatives(2)
+    np.testing.assert_allclose(best.responsibilities, -np.sort(-p, axis=1)[:, :2], rtol=1e-4)
+    after = condition(PatternMemory(y), Observation(cues[0], mask=known, sigma=0.8))
+    np.testing.assert_allclose(after.weights, p[0], rtol=1e-4, atol=1e-7)
+
+
+def test_a_recall_that_left_its_program_says_what_to_call(rng):
+    memory = PatternMemory(rng.standard_normal((5, 3)))
+    found = jax.jit(lambda cue: recall(memory, cue, sigma=1.0))(np.zeros(3))
+    with pytest.raises(InputError, match=r"memory\.posterior"):
+        found.alternatives(2)
+    with pytest.raises(InputError, match="k: got 0"):
+        recall(memory, np.zeros(3), sigma=1.0).alternatives(0)
+    assert recall(ModernHopfield(rng.standard_normal((5, 3)), 1.0), np.zeros(3)).probability is None
