@@ -285,16 +285,16 @@ def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...], gro
     return together
 
 
-def mask_array(known: Any, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+def mask_array(known: Any, shape: tuple[int, ...], argument: str = "known") -> Bool[Array, "..."]:
     """A mask of observed entries, broadcast to `shape`; booleans are accepted, and nothing else."""
-    mask = known if isinstance(known, jax.Array) else plain_array("known", known)
+    mask = known if isinstance(known, jax.Array) else plain_array(argument, known)
     if mask.dtype != bool:
-        raise InputError("known", f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
+        raise InputError(argument, f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
     try:
         return jnp.broadcast_to(mask, shape)
     except ValueError:
         accepted = f"a mask that broadcasts against {shape} is accepted"
-        raise InputError("known", f"got shape {mask.shape}", accepted) from None
+        raise InputError(argument, f"got shape {mask.shape}", accepted) from None
 
 
 def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:

@@ -22,6 +22,7 @@ from dispersed import (
     LearnedMemory,
     Mixture,
     ModernHopfield,
+    Observation,
     PatternMemory,
     Polynomial,
     ReconstructiveMemory,
@@ -30,6 +31,7 @@ from dispersed import (
     Sphere,
     Subspace,
     SumOfCores,
+    condition,
     engines,
     manifold,
 )
@@ -57,6 +59,12 @@ KNOWN = np.array([True, False, True])
 SEEN = np.array([0.5, 0.0, -0.25])
 """An observed state; its second entry is not known."""
 TAU = 0.5
+ROWS = np.eye(3)[KNOWN]
+"""The operator that the mask is."""
+OPERATOR = np.array([[1.0, 0.5, -0.25], [0.5, 0.0, 1.0]])
+VALUE = np.array([0.25, -0.375])
+LEVELS = np.array([0.5, 0.75])
+"""A measurement of two numbers, each with a noise of its own."""
 BANDWIDTH = 0.375
 LEVEL = 0.625
 """The noise level of memories that are held as networks."""
@@ -79,6 +87,8 @@ class Case:
     """Whether it is a distribution that can be drawn from."""
     completes: bool = True
     """Whether it can be conditioned on known entries."""
+    measures: bool = True
+    """Whether it can be conditioned on other linear measurements, if it completes."""
     far: bool = True
     """Whether levels and states at the ends of single precision have finite results: not where a density is
     differentiated, a network is told α, or logits are products.
@@ -142,7 +152,7 @@ def _plane(low, high, count, proper) -> Gaussians:
 
 def _open_box() -> Gaussians:
     """A coordinate without limits counts one per unit of length."""
-    nodes, log_w = oracle.grid([-14.0, 0.25, 0.0], [14.0, 0.25, 0.5], 120)
+    nodes, log_w = oracle.grid([-14.0, 0.25, 0.0], [14.0, 0.25, 0.5], 180)
     return _shape(nodes, log_w + np.log(28.0))
 
 
@@ -253,7 +263,7 @@ class ObservedOracle:
         self.base = base
 
     def denoise(self, x, sigma):
-        return self.base.given(SEEN, KNOWN, sigma).moments()[0]
+        return np.where(KNOWN, SEEN, self.base.conditioned(ROWS, SEEN[KNOWN], sigma).moments()[0])
 
     def score(self, x, sigma):
         return (self.denoise(x, sigma) - x) / sigma**2
@@ -262,7 +272,7 @@ class ObservedOracle:
         return np.zeros((D, D))
 
     def nearest(self, x, sigma):
-        p = np.exp(self.base.given(SEEN, KNOWN, sigma).log_w)
+        p = np.exp(self.base.conditioned(ROWS, SEEN[KNOWN], sigma).log_w)
         return p.argmax(), p.max()
 
 
@@ -283,15 +293,16 @@ CASES: dict[str, Case] = {
     "one pattern": Case(lambda offset=0.0: PatternMemory(Y[:1] + offset), lambda: points(Y[:1])),
     "scanned": Case(_patterns(engine=Scanned()), points, single=True),
     "scanned, weighted": Case(_patterns(weights=WEIGHTS, engine=Scanned()), lambda: points(Y, WEIGHTS), single=True),
-    "scanned float16": Case(_stored(Float16()), _stored_oracle(Float16()), completes=False, single=True),
-    "scanned int8": Case(_stored(Int8()), _stored_oracle(Int8()), completes=False, single=True),
-    "scanned bits": Case(_stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), completes=False, single=True),
+    "scanned float16": Case(_stored(Float16()), _stored_oracle(Float16()), single=True),
+    "scanned int8": Case(_stored(Int8()), _stored_oracle(Int8()), single=True),
+    "scanned bits": Case(_stored(Bits(), SIGNS), _stored_oracle(Bits(), SIGNS), single=True),
     "manifold": Case(lambda offset=0.0: manifold(curve, [offset], [2.0 + offset], 40), _curve_oracle),
     "segment": Case(lambda offset=0.0: Segment(MIDDLE + offset, Y[1]), _segment, NO_LIST, gap=0.05),
     "box": Case(
         lambda offset=0.0: Box([-1.0 + offset, 0.25, 0.0], [1.0 + offset, 0.25, 0.5]),
         lambda: _shape(*oracle.grid([-1.0, 0.25, 0.0], [1.0, 0.25, 0.5], 40)),
         NO_LIST,
+        measures=False,
         gap=0.1,
     ),
     "open box": Case(
@@ -299,6 +310,7 @@ CASES: dict[str, Case] = {
         _open_box,
         NO_LIST,
         proper=False,
+        measures=False,
         gap=0.3,
     ),
     "line": Case(
@@ -357,7 +369,7 @@ CASES: dict[str, Case] = {
     ),
 }
 if hasattr(engines, "Sharded"):
-    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, completes=False, single=True)
+    CASES["sharded"] = Case(_patterns(engine=engines.Sharded()), points, single=True)
 
 NETWORKS: dict[str, Case] = {
     "classical": Case(
@@ -443,8 +455,18 @@ def conditioned(case: Case) -> Case:
     """The memory after some entries of a state were observed."""
     return dataclasses.replace(
         case,
-        make=lambda offset=0.0: case.make(offset).given(SEEN, KNOWN, TAU),
-        oracle=lambda: case.oracle().given(SEEN, KNOWN, TAU),
+        make=lambda offset=0.0: condition(case.make(offset), Observation(SEEN, mask=KNOWN, sigma=TAU)),
+        oracle=lambda: case.oracle().conditioned(ROWS, SEEN[KNOWN], TAU),
+        does=case.does - {"project"},
+    )
+
+
+def measured(case: Case) -> Case:
+    """The memory after a linear measurement."""
+    return dataclasses.replace(
+        case,
+        make=lambda offset=0.0: condition(case.make(offset), Observation(VALUE, operator=OPERATOR, sigma=LEVELS)),
+        oracle=lambda: case.oracle().conditioned(OPERATOR, VALUE, LEVELS),
         does=case.does - {"project"},
     )
 
@@ -475,4 +497,4 @@ def covered(memory: Any) -> set[type]:
     return {type(node) for node in inside}
 
 
-__all__ = ["CASES", "NETWORKS", "Case", "classes", "conditioned", "covered", "in_mixture", "in_smoothed"]
+__all__ = ["CASES", "NETWORKS", "Case", "classes", "conditioned", "covered", "in_mixture", "in_smoothed", "measured"]

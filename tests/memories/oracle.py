@@ -130,8 +130,11 @@ class Gaussians:
         return self._copy(self.means, self.log_w, self.covariances + bandwidth**2 * np.eye(self.dimension))
 
     def observed(self, matrix, value, noise):
-        """Given A y + noise ε = value: terms conditioned, and weighed by log N(value; A m, A C Aᵀ + noise² I)."""
-        seen = matrix @ self.covariances @ matrix.T + noise**2 * np.eye(len(matrix))
+        """Given A y + noise ε = value: terms conditioned, and weighed by log N(value; A m, A C Aᵀ + noise² I).
+
+        `noise` is one number or one for each entry of the value.
+        """
+        seen = matrix @ self.covariances @ matrix.T + np.diag(np.broadcast_to(np.square(noise), len(matrix)))
         gain = self.covariances @ matrix.T @ np.linalg.inv(seen)
         off = value - self.means @ matrix.T
         fit = np.einsum("ni,nij,nj->n", off, np.linalg.inv(seen), off) + np.linalg.slogdet(seen)[1]
@@ -139,16 +142,20 @@ class Gaussians:
         means = self.means + np.einsum("nij,nj->ni", gain, off)
         return self._copy(means, log_w, self.covariances - gain @ matrix @ self.covariances)
 
-    def evidence(self, x, known, noise):
-        log_w = self.observed(np.eye(self.dimension)[known], np.asarray(x, float)[known], noise).log_w
-        return log_w.max() + np.log(np.exp(log_w - log_w.max()).sum())
+    @property
+    def log_mass(self):
+        """Log of what the weights sum to; of a memory that was `observed` the log evidence."""
+        return self.log_w.max() + np.log(np.exp(self.log_w - self.log_w.max()).sum())
 
-    def given(self, x, known, noise):
-        """After the entries `known` of x were observed: these as they were given, the others conditioned."""
-        posterior = self.observed(np.eye(self.dimension)[known], np.asarray(x, float)[known], noise)
-        means = np.where(known, x, posterior.means)
+    def conditioned(self, matrix, value, noise):
+        """The same with weights that sum to one."""
+        posterior = self.observed(matrix, value, noise)
+        return self._copy(posterior.means, posterior.log_w - posterior.log_mass, posterior.covariances)
+
+    def clamped(self, x, known):
+        """With the entries `known` of every term replaced by those of x."""
         free = ~known[:, None] & ~known
-        return self._copy(means, posterior.log_w - self.evidence(x, known, noise), posterior.covariances * free)
+        return self._copy(np.where(known, x, self.means), self.log_w, self.covariances * free)
 
     def sample(self, rng, count, sigma=0.0):
         """Independent draws (count, d)."""

@@ -1,4 +1,4 @@
-"""Half-seen memories: every kind that can be completed, against itself at equal noise and against quadrature."""
+"""Every kind of memory after a measurement: against itself at equal noise, and shapes against quadrature."""
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from dispersed import (
     Box,
     GaussianMemory,
     Mixture,
+    Observation,
     PatternMemory,
     ReconstructiveMemory,
     Segment,
@@ -19,13 +20,14 @@ from dispersed import (
     Sphere,
     Subspace,
     SumOfCores,
+    condition,
     manifold,
     recall,
 )
 from dispersed.memories.bingham import sphere_integral
 from dispersed.validation import InputError
 
-KNOWN = jnp.array([True, False, True, False])
+KNOWN = np.array([True, False, True, False])
 MIDDLE = np.array([0.1, 0.2, -0.3, 0.4])
 TILTED = np.array([[1.0, 2, 0, 0], [0, 1, 1, -1]])
 inf = np.inf
@@ -60,33 +62,43 @@ KINDS = {
 
 
 @eqx.filter_jit
-def compiled(memory, known, x, z, tau, sigma):
-    seen, state = memory.given(x, known, tau), jnp.where(known, x, z)
-    density, slope = jax.value_and_grad(seen.log_density)(state, sigma)
-    whole = memory.log_density(state, sigma), memory.denoise(state, sigma)
-    return (density, memory.evidence(x, known, tau), seen.denoise(state, sigma), slope), whole
+def compiled(memory, observation, z, sigma):
+    seen = condition(memory, observation)
+    density, slope = jax.value_and_grad(seen.log_density)(z, sigma)
+    return density, seen.log_evidence, seen.denoise(z, sigma), slope
 
 
-def completed(memory, known, x, z, tau, sigma):
-    """Of the memory of which x was seen log p'_σ, log p_τ(x_K), D'_σ and ∇ log p'_σ; and of the memory itself."""
+@eqx.filter_jit
+def whole(memory, x, sigma):
+    return memory.log_density(x, sigma), memory.denoise(x, sigma)
+
+
+def after(memory, observation, z, sigma):
+    """Of the memory after a measurement log p'_σ, log p(v), D'_σ and ∇ log p'_σ."""
     dtype = jnp.asarray(MIDDLE).dtype
-    return compiled(memory, jnp.asarray(known), *(jnp.asarray(value, dtype) for value in (x, z, tau, sigma)))
+    return compiled(memory, observation, jnp.asarray(z, dtype), jnp.asarray(sigma, dtype))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_entries_seen_with_the_noise_of_all_others_leave_the_memory_itself(x64, rng, kind):
-    """p(z_U | x_K) p(x_K) = p(x_K, z_U), from the smallest noise to the largest and for cues far from the memory."""
+def test_a_state_that_was_measured_twice_is_one_measured_once(x64, rng, kind):
+    """Two observations of all entries are one, at their mean by precision: from the smallest noise to the largest, and
+    for states far from the memory.
+    """
     memory = KINDS[kind]()
     start = MIDDLE if kind in ("mixture", "smoothed", "cores", "nonlinear cores") else memory.project(np.zeros(4))
     for sigma in (1e-4, 1e-2, 1.0, 1e3):
         for scale in {sigma, 0.3} if kind == "smoothed" else {sigma, 3.0}:
             x = np.asarray(start) + scale * rng.normal(size=4)
-            state = jnp.where(KNOWN, x, x + scale * rng.normal(size=4))
-            (density, evidence, mean, slope), (log_p, expected) = completed(memory, KNOWN, x, state, sigma, sigma)
-            kept = 2 * np.log(sigma * np.sqrt(2 * np.pi))
-            np.testing.assert_allclose(density + evidence + kept, log_p, rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(mean, jnp.where(KNOWN, x, expected), rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(mean, state + sigma**2 * slope, rtol=1e-6, atol=1e-8)
+            z, tau = x + sigma * rng.normal(size=4), 2 * sigma
+            density, evidence, mean, slope = after(memory, Observation(x, sigma=tau), z, sigma)
+            both = 1 / (1 / sigma**2 + 1 / tau**2)
+            middle = both * (z / sigma**2 + x / tau**2)
+            log_p, expected = whole(memory, jnp.asarray(middle), jnp.asarray(np.sqrt(both)))
+            spread = sigma**2 + tau**2
+            shared = -np.sum((x - z) ** 2) / 2 / spread - 2 * np.log(2 * np.pi * spread)
+            np.testing.assert_allclose(density + evidence, log_p + shared, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(mean, expected, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(mean, z + sigma**2 * slope, rtol=1e-6, atol=1e-8)
 
 
 def nodes_of(kind):
@@ -107,8 +119,19 @@ def nodes_of(kind):
     return manifold(lambda u: MIDDLE + u @ plane, [-12.0, -12.0], [12.0, 12.0], 160)
 
 
+def measurements(rng, x, tau):
+    """A mask, and an operator, of one state."""
+    matrix = rng.normal(size=(2, len(x)))
+    known = np.arange(len(x)) % 2 == 0
+    return [
+        Observation(np.where(known, x, np.nan), mask=known, sigma=tau),
+        Observation(matrix @ x, operator=matrix, sigma=tau),
+        Observation(matrix @ x, operator=matrix, sigma=[tau, 2 * tau]),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["segment", "circle", "open subspace"])
-def test_entries_seen_with_noise_of_their_own_are_evidence(x64, rng, kind):
+def test_measurements_with_noise_of_their_own_are_evidence(x64, rng, kind):
     memory, nodes = KINDS[kind](), nodes_of(kind)
     area = np.log(24.0**2) if kind == "open subspace" else 0  # the nodes' density is 1/576, the subspace's is 1
     # The nodes of the plane end where less than 1e-6 of what noise of 0.5 leaves open lies beyond.
@@ -116,24 +139,24 @@ def test_entries_seen_with_noise_of_their_own_are_evidence(x64, rng, kind):
     for tau, sigma in levels:
         x = MIDDLE + rng.normal(size=4)
         z = x + rng.normal(size=4)
-        found, _ = completed(memory, KNOWN, x, z, tau, sigma)
-        exact, _ = completed(nodes, KNOWN, x, z, tau, sigma)
-        np.testing.assert_allclose(found[0], exact[0], rtol=1e-6)
-        np.testing.assert_allclose(found[1], exact[1] + area, rtol=1e-6)
-        np.testing.assert_allclose(found[2], exact[2], rtol=1e-6, atol=1e-7)
+        for observation in measurements(rng, x, tau)[: 1 if area else 3]:
+            found, exact = (after(m, observation, z, sigma) for m in (memory, nodes))
+            np.testing.assert_allclose(found[0], exact[0], rtol=1e-6)
+            np.testing.assert_allclose(found[1], exact[1] + area, rtol=1e-6)
+            np.testing.assert_allclose(found[2], exact[2], rtol=1e-6, atol=1e-7)
 
 
-def test_a_sphere_is_completed_like_its_nodes(x64, rng):
+def test_a_sphere_is_conditioned_like_its_nodes(x64, rng):
     memory = Sphere(np.zeros(3), 1.5)
 
     def at_angles(u):
         return 1.5 * jnp.array([jnp.cos(u[0]), jnp.sin(u[0]) * jnp.cos(u[1]), jnp.sin(u[0]) * jnp.sin(u[1])])
 
     nodes = manifold(at_angles, [0.0, 0.0], [np.pi, 2 * np.pi], [100, 140], periodic=[False, True])
-    for known in ([True, False, True], [False, True, False]):
-        for tau, sigma in ((0.2, 0.2), (0.2, 30.0), (3.0, 0.2)):
-            x, z = rng.normal(size=3), rng.normal(size=3)
-            (found, _), (exact, _) = (completed(m, known, x, z, tau, sigma) for m in (memory, nodes))
+    for tau, sigma in ((0.2, 0.2), (0.2, 30.0), (3.0, 0.2)):
+        x, z = rng.normal(size=3), rng.normal(size=3)
+        for observation in measurements(rng, x, tau):
+            found, exact = (after(m, observation, z, sigma) for m in (memory, nodes))
             np.testing.assert_allclose(found[0], exact[0], rtol=1e-7)
             np.testing.assert_allclose(found[1], exact[1], rtol=1e-7)
             np.testing.assert_allclose(found[2], exact[2], atol=1e-8)
@@ -189,14 +212,16 @@ def test_a_half_seen_circle_is_recalled_on_both_of_its_sides():
 
 
 @pytest.mark.slow
-def test_single_precision_completes_at_every_noise(rng):
+def test_single_precision_conditions_at_every_noise(rng):
     for kind in ("segment", "circle", "open subspace"):
         for tau, sigma in ((1e-4, 1e3), (1e3, 1e-4), (1e-4, 1e-4), (0.1, 0.1)):
             x, z = (np.asarray(MIDDLE + rng.normal(size=4), np.float32) for _ in range(2))
-            found, _ = completed(KINDS[kind](), KNOWN, x, z, tau, sigma)
+            observation = Observation(x, mask=KNOWN, sigma=tau)
+            found = after(KINDS[kind](), observation, z, sigma)
             assert all(bool(jnp.isfinite(part).all()) for part in found)
             with jax.enable_x64(True):
-                mean = np.asarray(completed(KINDS[kind](), KNOWN, x, z, tau, sigma)[0][2])
+                observation = Observation(x.astype(float), mask=KNOWN, sigma=tau)
+                mean = np.asarray(after(KINDS[kind](), observation, z, sigma)[2])
             # Directions are only known to 1e-7 of a state, and what was seen magnifies that at most a few times.
             np.testing.assert_allclose(found[2], mean, rtol=1e-3, atol=1e-4 * max(1, sigma))
 
@@ -204,11 +229,53 @@ def test_single_precision_completes_at_every_noise(rng):
 @pytest.mark.parametrize(
     ("memory", "message"),
     [
-        (Subspace(MIDDLE, TILTED, -1, 1), "known: got a mask for a Subspace with limits in 2 directions; a Box, a Seg"),
-        (Mixture([Subspace(MIDDLE, TILTED, -1), PatternMemory([MIDDLE])]), "known: got a mask for a Subspace with lim"),
-        (SumOfCores(PatternMemory([MIDDLE]), lambda x: x[:1], [[0.0]]), "known: got a mask for a SumOfCores; points,"),
+        (Subspace(MIDDLE, TILTED, -1, 1), "observation: got one of a Subspace with limits in several directions"),
+        (Mixture([Subspace(MIDDLE, TILTED, -1), PatternMemory([MIDDLE])]), "observation: got one of a Subspace with"),
+        (SumOfCores(PatternMemory([MIDDLE]), lambda x: x[:1], [[0.0]]), "observation: got one of a SumOfCores; patt"),
     ],
 )
-def test_what_cannot_be_completed_says_so_in_one_line(memory, message):
+def test_what_cannot_be_conditioned_says_so_in_one_line(memory, message):
     with pytest.raises(InputError, match=message):
         recall(memory, MIDDLE, sigma=0.1, known=KNOWN)
+    with pytest.raises(InputError, match=message):
+        condition(memory, Observation(MIDDLE, mask=KNOWN, sigma=0.1))
+
+
+def test_a_box_takes_operators_that_leave_its_edges_orthogonal(x64, rng):
+    box, tilted = Box(-np.ones(4), np.ones(4)), np.array([[1.0, 1, 0, 0]])
+    with pytest.raises(InputError, match="images are not orthogonal"):
+        condition(box, Observation([0.5], operator=tilted, sigma=0.1))
+    scaled = np.diag([2.0, 0, 0.5, 0])
+    value = rng.normal(size=4)
+    found = condition(box, Observation(value, operator=scaled, sigma=0.3))
+    # The same as a mask, with the noise that is left after division.
+    masked = Observation([value[0] / 2, np.nan, value[2] * 2, np.nan], mask=KNOWN, sigma=[0.15, 1, 0.6, 1])
+    expected = condition(box, masked)
+    np.testing.assert_allclose(found.denoise(MIDDLE, 0.4), expected.denoise(MIDDLE, 0.4), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["segment", "box", "line", "blob", "mixture", "smoothed", "cores"])
+def test_what_was_measured_is_drawn_from(x64, kind):
+    """Means and covariances of draws, from the memory after a measurement and from its posterior at a level."""
+    bounded = {
+        "box": lambda: Box([-1.0, 0.2, 0.1, 0.0], [1.0, 0.2, 2.0, 0.001]),
+        "line": lambda: Subspace(MIDDLE, TILTED[:1], -0.5, 1),
+    }
+    memory = bounded.get(kind, KINDS[kind])()
+    seen = condition(memory, Observation([0.4, 0.0, 0.3, 0.0], mask=KNOWN, sigma=0.4))
+    count, wide, level, x = 40_000, 300.0, 0.3, jnp.array([0.2, 0.1, -0.2, 0.3])
+    # Tweedie: as σ grows, D is the mean, and σ² (∂D/∂x) the covariance.
+    start = seen.prior_start()[0]
+    drawn = np.asarray(seen.sample(jax.random.key(0), count))
+    moments_agree(drawn, seen.denoise(start, wide), wide**2 * seen.jacobian(start, wide))
+    keys = jax.random.split(jax.random.key(1), count)
+    last, _ = jax.jit(jax.vmap(lambda key: seen._posterior_draw(key, x, jnp.asarray(level))))(keys)
+    moments_agree(np.asarray(last), seen.denoise(x, level), level**2 * seen.jacobian(x, level))
+
+
+def moments_agree(draws, mean, covariance):
+    """Within five standard errors, and 2e-4 for the widest level, which is finite."""
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
+    assert (np.abs(draws.mean(0) - mean) <= 5 * sd / np.sqrt(len(draws)) + 2e-4).all()
+    found = np.cov(draws.T)
+    assert (np.abs(found - covariance) <= 8 * np.outer(sd, sd) / np.sqrt(len(draws)) + 2e-4).all()

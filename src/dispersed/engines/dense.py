@@ -7,7 +7,10 @@ With a centre μ, which cancels in all differences, the logit of a pattern at no
 and p(j | x) = softmax_j ℓ_j. A product of d terms in precision u is off by at most γ_{d+10} ‖x − μ‖‖y_j − μ‖ (Higham
 2002, Sec. 3.1), so ℓ_j is off by at most
 
-    e = γ_{d+10} ((‖x − μ‖ Y + Y²/2)/σ² + max|log w|),    Y = max‖y_j − μ‖.
+    e = γ_{d+12} (‖x − μ‖ Y + Y²/2)/σ² + 2u (|log w_c| + 110),    Y = max‖y_j − μ‖,
+
+with the leading pattern c: log weights are given, and their sum with a product is rounded once. Of a pattern that is
+neither far below c nor has a product as large as its log weight, |log w_j| exceeds |log w_c| by no more than that.
 
 Round-off matters only where several patterns share a state: with S = Σ_{j ≠ c} e^{ℓ_j − ℓ_c} beside the leading pattern
 c, weights are off by at most S(e^{2e} − 1). Where that exceeds `TOLERANCE` for any state of a batch, the batch is
@@ -33,8 +36,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.engines.engine import Engine, PatternSet
+from dispersed.engines.evidence import evidence
 from dispersed.storage import Storage
 from dispersed.types import Array, Bool, Float, Int, Key, Numbers, Patterns, Scalar, State
 from dispersed.validation import is_known, log_prior, on_host, pattern_array
@@ -71,21 +76,18 @@ class Products(eqx.Module):
     """‖y_j − μ‖²/2; None for logits without norms."""
     norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
-    log_weight: Float[Numbers, ""]
-    """The largest absolute value of a finite log weight."""
 
     def from_centre(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """The factors of the patterns in the products: x − μ, or x where logits have no norms."""
         return x if self.half_squares is None else x - self.centre
 
 
-def products(y: Any, log_w: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Products:
-    """What products need to know of patterns and their log weights, around a centre; by NumPy or JAX."""
+def products(y: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Products:
+    """What products need to know of patterns, around a centre; by NumPy or JAX."""
     centred = y if centre is None else y - centre
     half = numpy.sum(centred**2, axis=1) / 2
-    widest = numpy.max(numpy.where(numpy.isfinite(log_w), numpy.abs(log_w), 0))
     zero = numpy.zeros(y.shape[1:], y.dtype) if centre is None else centre
-    return Products(zero, centred, half if norms else None, numpy.sqrt(2 * numpy.max(half)), widest)
+    return Products(zero, centred, half if norms else None, numpy.sqrt(2 * numpy.max(half)))
 
 
 class DensePatterns(PatternSet):
@@ -137,7 +139,7 @@ class DensePatterns(PatternSet):
 
     def prepared(self) -> "DensePatterns":
         """The same with its `products`, which are computed once for patterns whose values are known."""
-        if self.products is not None or not is_known(self.patterns, self.log_weights):
+        if self.products is not None or not is_known(self.patterns):
             return self
 
         def prepared() -> "DensePatterns":
@@ -145,11 +147,11 @@ class DensePatterns(PatternSet):
             # NumPy where they are on the host: no program needs to be compiled for it.
             numpy: Any = np if on_host(self.patterns) else jnp
             with jax.ensure_compile_time_eval():
-                y, log_w = numpy.asarray(self.patterns), numpy.asarray(self.log_weights)
+                y = numpy.asarray(self.patterns)
                 centre = numpy.mean(y, axis=0)
                 spread = numpy.mean(numpy.sum((y[:SAMPLE] - centre) ** 2, axis=1))
                 far = bool(numpy.sum(centre**2) > FAR * spread)
-                known = products(y, log_w, self.norms, centre if far else None, numpy)
+                known = products(y, self.norms, centre if far else None, numpy)
                 known = jax.tree.map(lambda part: self.patterns if part is y else jnp.asarray(part), known)
             return DensePatterns(self.patterns, self.log_weights, known, self.norms)
 
@@ -171,7 +173,7 @@ class DensePatterns(PatternSet):
     def _arguments(self, x: State, sigma: Scalar) -> tuple[Any, ...]:
         known = self.products
         if known is None:
-            known = products(self.patterns, self.log_weights, self.norms)
+            known = products(self.patterns, self.norms)
         return self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma
 
     def denoise(self, x: State, sigma: Scalar) -> State:
@@ -185,8 +187,43 @@ class DensePatterns(PatternSet):
         centred = (self.patterns - self.denoise(x, sigma)) / sigma
         return (r[:, None] * centred).T @ centred
 
+    def followed(
+        self, x: State, levels: Float[Array, " k"], last: State
+    ) -> tuple[Float[Array, "k d"], Float[Array, "k n"]]:
+        """The posterior means and responsibilities of x, of the mean behind it and so on, and at last of another state.
+
+        One compiled program evaluates all of them.
+        """
+        known = self.products
+        y, centre = (self.patterns, 0) if known is None else (known.centred, known.centre)
+        before_last = jnp.arange(len(levels)) == len(levels) - 2
+
+        def one(x: State, now: Any) -> tuple[State, Any]:
+            level, last_is_next = now
+            r = self.responsibilities(x, level)
+            mean = r @ y + centre
+            return jnp.where(last_is_next, last, mean), (mean, r)
+
+        return jax.lax.scan(one, x, (levels, before_last))[1]
+
+    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        return self.pushed_by(self.responsibilities(x, sigma), v, sigma)
+
+    def pushed_by(self, r: Float[Array, " n"], v: State, sigma: Scalar) -> State:
+        """Cov[y | x] v/σ² from the responsibilities."""
+        # Around the centre, which cancels, sums keep the digits that an offset would take.
+        y = self.patterns if self.products is None else self.products.centred
+        along = y @ v / sigma
+        return (r * (along - r @ along)) @ y / sigma
+
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.mean_and_nearest(x, sigma)[1:]
+
+    def slope_bound(self, sigma: Scalar, p: Scalar) -> Scalar:
+        # tr Cov[y | x] ≤ Σ_j p_j ‖y_j − c‖² ≤ (1 − p) (2 max‖y_j − μ‖)², with c the leading pattern.
+        known = products(self.patterns, self.norms) if self.products is None else self.products
+        others = 1 - p + 4 * jnp.finfo(p.dtype).eps
+        return others * (2 * known.norm / sigma) ** 2
 
     def sample(self, key: Key[Array, ""]) -> State:
         high, low = jax.random.bits(key, (2,), jnp.uint32)
@@ -198,10 +235,21 @@ class DensePatterns(PatternSet):
             index = jax.lax.convert_element_type(index, jnp.int32)
         return self.patterns[index]
 
+    def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        index = jax.random.categorical(key, self.logits(x, sigma))
+        return self.patterns[index], index
+
     def start(self) -> tuple[State, Scalar]:
         weights = jnp.exp(self.log_weights)
-        mean = weights @ self.patterns
-        return mean, jnp.sqrt(weights @ jnp.sum((self.patterns - mean) ** 2, axis=1))
+        # By products with patterns taken from one of them, also where many sets of weights share the patterns.
+        step = self.patterns - self.patterns[0]
+        mean = weights @ step
+        square = weights @ jnp.sum(step * step, axis=1) - mean @ mean
+        return self.patterns[0] + mean, jnp.sqrt(jnp.maximum(square, 0))
+
+    def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
+        log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)
+        return DensePatterns(self.patterns, log_weights, self.products, self.norms), log_evidence
 
 
 def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
@@ -213,14 +261,15 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
 
     @of_batch.def_vmap
     def _(size, batched, y, log_w, known, x, sigma):
-        of_memory, of_states = batched[:3], batched[3:]
+        of_memory, of_states = (batched[0], batched[2]), batched[3:]
         if any(jax.tree.leaves(of_memory)):
             # Many small memories at once, each with states of its own: there is no product that they could share.
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
 
             def of_one(y, log_w, known, x, sigma) -> Any:
-                differences = partial(_differences, y, log_w, norms=known.half_squares is not None)
-                return summary(y, known, jax.vmap(differences)(x, sigma))
+                return summary(
+                    y, known, _each(partial(_differences, y, norms=known.half_squares is not None))(log_w, x, sigma)
+                )
 
             found = jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
         else:
@@ -229,6 +278,11 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
                 for part, is_batched in zip((x, sigma), of_states, strict=True)
             )
             batch = x.shape[:2]
+            if batched[1] or log_w.ndim == 2:
+                # Patterns that were conditioned: they share the products, and each state has log weights of its own.
+                log_w = log_w if batched[1] else log_w[None]
+                log_w = log_w if log_w.ndim == 3 else log_w[:, None]
+                log_w = jnp.broadcast_to(log_w, (*batch, log_w.shape[-1])).reshape(-1, log_w.shape[-1])
             flat = of_batch(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
             found = jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), flat)
         return found, jax.tree.map(lambda _: True, found)
@@ -318,14 +372,23 @@ def _ladder(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) ->
     """The summary of logits relative to the largest, by the cheapest way whose round-off is bounded."""
     norms = known.half_squares is not None
     if x.shape[0] * y.size <= SMALL:
-        return summary(y, known, jax.vmap(partial(_differences_in_double, y, log_w, norms=norms))(x, sigma))
+        return summary(y, known, _each(partial(_differences_in_double, y, norms=norms))(log_w, x, sigma))
     logits = _product_logits(known.centred, known, log_w, x, sigma)
-    off = _round_off(known, x, sigma)
+    off = _round_off(known, log_w, logits, x, sigma)
     enough = jnp.all((off <= TOLERANCE / 2) | _sufficient(logits, off))
     # What goes through a conditional is copied: summaries are small, as a rule, and logits are not.
     found = summary(y, known, _without_denormals(logits))
     better = _in_double if y.dtype == jnp.float32 else _by_differences
     return jax.lax.cond(enough, lambda: found, lambda: better(y, log_w, known, x, sigma, summary))
+
+
+def _each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of log weights, which are (n,) or (b, n), and of every state and level of a batch."""
+
+    def of_batch(log_w: Array, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
+        return jax.vmap(function, (0 if log_w.ndim == 2 else None, 0, 0))(log_w, x, sigma)
+
+    return of_batch
 
 
 def _product_logits(centred, known: Products, log_w, x, sigma) -> Float[Array, "b n"]:
@@ -335,14 +398,17 @@ def _product_logits(centred, known: Products, log_w, x, sigma) -> Float[Array, "
     return logits - jnp.max(logits, axis=1, keepdims=True)
 
 
-def _round_off(known: Products, x, sigma) -> Float[Array, " b"]:
+def _round_off(known: Products, log_w, logits: Float[Array, "b n"], x, sigma) -> Float[Array, " b"]:
     """The bound e on the error of every logit."""
     d, dtype = x.shape[1], x.dtype
-    nu = (d + 10) * float(jnp.finfo(dtype).eps) / 2
+    eps = float(jnp.finfo(dtype).eps)
+    nu = (d + 12) * eps / 2
     distance = jnp.sqrt(jnp.sum(known.from_centre(x) ** 2, axis=1))
     square = 0 if known.half_squares is None else known.norm**2 / 2
     size = (distance * known.norm + square) / sigma / sigma
-    return nu / (1 - nu) * (size + known.log_weight)
+    c = _first_largest(logits)
+    leading = log_w[c] if log_w.ndim == 1 else jnp.take_along_axis(log_w, c[:, None], axis=1)[:, 0]
+    return nu / (1 - nu) * size + eps * (jnp.abs(leading) + 110)
 
 
 def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Array, " b"]:
@@ -358,23 +424,23 @@ def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any])
     norms = known.half_squares is not None
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
-        wide = products(wide_y, wide_log_w, norms, jnp.mean(wide_y, axis=0))
+        wide = products(wide_y, norms, jnp.mean(wide_y, axis=0))
         logits = _product_logits(wide.centred, wide, wide_log_w, z, level)
-        fine = _sufficient(logits, _round_off(wide, z, level))
+        fine = _sufficient(logits, _round_off(wide, wide_log_w, logits, z, level))
         logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
     found = summary(y, known, logits)
 
     def rest() -> Any:
         def one(state) -> Any:
-            fine, found, x, sigma = state
+            fine, found, own, x, sigma = state
 
             def differ() -> Any:
-                differences = _differences_in_double(y, log_w, x, sigma, norms)
+                differences = _differences_in_double(y, log_w if own is None else own, x, sigma, norms)
                 return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
 
             return jax.lax.cond(fine, lambda: found, differ)
 
-        return jax.lax.map(one, (fine, found, x, sigma))
+        return jax.lax.map(one, (fine, found, log_w if log_w.ndim == 2 else None, x, sigma))
 
     return jax.lax.cond(jnp.all(fine), lambda: found, rest)
 
@@ -383,10 +449,11 @@ def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., 
     """State by state, by differences."""
 
     def one(state) -> Any:
-        differences = _differences(y, log_w, state[0], state[1], known.half_squares is not None)
+        own, x, sigma = state
+        differences = _differences(y, log_w if own is None else own, x, sigma, known.half_squares is not None)
         return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
 
-    return jax.lax.map(one, (x, sigma))
+    return jax.lax.map(one, (log_w if log_w.ndim == 2 else None, x, sigma))
 
 
 def _differences_in_double(y: Patterns, log_w, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:

@@ -4,10 +4,17 @@ import abc
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax.numpy as jnp
 
+from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
-from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError
+from dispersed.types import Array, Float, Int, Key, Scalar, State
+
+
+def likeliest(log_weights: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
+    """The first pattern of the largest weight, and that weight."""
+    index = jnp.argmax(log_weights)
+    return index, jnp.exp(log_weights[index])
 
 
 class PatternSet(Deriving):
@@ -71,22 +78,42 @@ class PatternSet(Deriving):
         """D_σ(x), and what `nearest` returns, from one evaluation of all patterns."""
         return self.denoise(x, sigma), *self.nearest(x, sigma)
 
+    def slope_bound(self, sigma: Scalar, p: Scalar) -> Scalar:
+        """An upper bound on the largest slope of D_σ where the leading pattern has probability p."""
+        return jnp.asarray(jnp.inf, p.dtype)
+
     @abc.abstractmethod
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """Cov[y | x]/σ²."""
+
+    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        """Cov[y | x] v/σ²."""
+        return self.jacobian(x, sigma) @ v
 
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""]) -> State:
         """One pattern, drawn by its prior weight."""
 
     @abc.abstractmethod
+    def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        """One pattern, drawn by its probability p(j | x), and its index."""
+
+    @abc.abstractmethod
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
 
-    def observed(self, x: State, sigma: Scalar, known: Bool[Array, " d"]) -> tuple[State, Array, Array]:
-        """The mean, the likeliest pattern and its probability given the entries `known` of one state with noise σ."""
-        given = f"got a mask for patterns {self.where}"
-        raise InputError("known", given, "Dense() and Scanned() complete from known entries")
+    @abc.abstractmethod
+    def conditioned(self, observation: Observation) -> tuple["PatternSet", Scalar]:
+        """The same patterns with the weights that they have after a measurement, and its log evidence log p(v)."""
+
+    def conditioned_outside(self, observation: Observation) -> tuple["PatternSet", Scalar] | None:
+        """The same from values that are known, where the engine works outside of programs; else None."""
+        return None
+
+    def observed(self, observation: Observation) -> tuple[State, Int[Array, ""], Scalar]:
+        """The mean, the likeliest pattern and its probability after a measurement."""
+        held, _ = self.conditioned(observation)
+        return held.start()[0], *likeliest(held.log_weights)
 
     def prepared(self) -> "PatternSet":
         """The same with whatever programs would otherwise compute anew."""

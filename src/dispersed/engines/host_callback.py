@@ -1,13 +1,16 @@
 """Every pattern asked by NumPy alone, block after block in double precision: what a compiled program calls on its host.
 
-A program that is running must not start another one, so the scans of this package cannot serve it.
+A program that is running must not start another one, so the scans of this package cannot serve it. Measurements that
+were made inside of a program are weighed with the patterns, in the same pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dispersed.conditioning import Observation
+from dispersed.engines.host_evidence import batch_fits
 from dispersed.engines.placed_patterns import PlacedPatterns
 
 ROWS = 4096
@@ -28,20 +31,12 @@ class Answer(NamedTuple):
     """The probability of that pattern, (b,)."""
 
 
-def sums(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, known: np.ndarray | None = None) -> Answer:
-    """What all patterns say of states x (b, d) at noise levels sigma (b,); only of their entries `known`, if given."""
+def sums(placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray) -> Answer:
+    """What all patterns say of states x (b, d) at noise levels sigma (b,); nothing but their weights where σ = ∞."""
     b, d = x.shape
-    x = np.asarray(x, float)
-    half = 1 / (2 * np.asarray(sigma, float) ** 2)
-    seen = x if known is None else np.where(known, x, 0)
-    own = np.sum(seen * seen, axis=1)
     top, mass, total, spread = np.full(b, -np.inf), np.zeros(b), np.zeros((b, d)), np.zeros(b)
     index, rows = np.zeros(b, np.int64), np.arange(b)
-    for start, codes, scale in placed.storage.blocks(ROWS):
-        y = placed.encoding.decode(codes, scale, d).astype(float)
-        squares = np.sum(y * y, axis=1) if known is None else known @ (y * y).T
-        distance = np.maximum(own[:, None] - 2 * seen @ y.T + squares, 0)
-        logits = placed.log_weights(np.arange(start, start + len(y))) - half[:, None] * distance
+    for start, y, logits, distance in _logits(placed, observations, np.asarray(x, float), np.asarray(sigma, float)):
         best = logits.argmax(axis=1)
         highest = logits[rows, best]
         index = np.where(highest > top, start + best, index)
@@ -59,23 +54,27 @@ def sums(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, known: np.nda
     return Answer(total / mass[:, None], log_mass + prior, spread / mass, index, np.exp(top - log_mass))
 
 
-def responsibilities(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def responsibilities(
+    placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
+) -> np.ndarray:
     """p(j | x) of all patterns for states x (b, d) at noise levels sigma (b,), (b, n)."""
-    logits = np.concatenate(list(_logits(placed, x, sigma)), axis=1)
-    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True)
+    parts = _logits(placed, observations, np.asarray(x, float), np.asarray(sigma, float))
+    return _normalised(np.concatenate([logits for _, _, logits, _ in parts], axis=1))
 
 
-def jacobian(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def jacobian(
+    placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
+) -> np.ndarray:
     """Cov[y | x]/σ² of states x (b, d) at noise levels sigma (b,), (b, d, d)."""
-    found = sums(placed, x, sigma)
+    x, sigma = np.asarray(x, float), np.asarray(sigma, float)
+    found = sums(placed, observations, x, sigma)
     log_mass = found.log_mass + (np.log(len(placed.storage)) if placed.uniform else 0)
     total = np.zeros((len(x), x.shape[1], x.shape[1]))
-    for (_, y), logits in zip(_slices(placed), _logits(placed, x, sigma), strict=True):
+    for _, y, logits, _ in _logits(placed, observations, x, sigma):
         for i, weight in enumerate(np.exp(logits - log_mass[:, None])):
             step = y - found.mean[i]
             total[i] += (weight[:, None] * step).T @ step
-    return total / np.asarray(sigma, float)[:, None, None] ** 2
+    return total / sigma[:, None, None] ** 2
 
 
 def closest(placed: PlacedPatterns, x: np.ndarray) -> np.ndarray:
@@ -90,24 +89,37 @@ def closest(placed: PlacedPatterns, x: np.ndarray) -> np.ndarray:
     return placed.patterns(index)
 
 
-def draw(placed: PlacedPatterns, bits: np.ndarray) -> np.ndarray:
-    """Patterns drawn by their prior weights, one for each pair of random words (b, 2), (b, d)."""
+def draw(
+    placed: PlacedPatterns, observations: Sequence[Observation], bits: np.ndarray, x: np.ndarray, sigma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns drawn by their probabilities p(j | x), one for each pair of random words (b, 2), (b, d), and their
+    indices, (b,); by their weights where σ = ∞.
+    """
     high, low = np.asarray(bits, np.uint64).T
     uniform = (high * 2.0**21 + (low >> np.uint64(11))) * 2.0**-53
     n = len(placed.storage)
-    if placed.uniform:
-        return placed.patterns(np.floor(uniform * n).astype(np.int64))
-    total = np.cumsum(np.exp(placed.log_weights(np.arange(n))))
-    return placed.patterns(np.searchsorted(total, uniform * total[-1], side="right"))
+    if placed.uniform and not observations and np.isinf(sigma).all():
+        index = np.floor(uniform * n).astype(np.int64)
+    else:
+        total = np.cumsum(responsibilities(placed, observations, x, sigma), axis=1)
+        index = np.array([np.searchsorted(t, u * t[-1], side="right") for t, u in zip(total, uniform, strict=True)])
+    return placed.patterns(index), index
 
 
-def start(placed: PlacedPatterns) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the patterns by their prior weights, (d,), and the root-mean-square distance from it."""
-    if placed.uniform:
-        return placed.mean, np.asarray(placed.spread)
-    parts = [(np.exp(placed.log_weights(np.arange(first, first + len(y)))), y) for first, y in _slices(placed)]
-    mean = np.sum([weight @ y for weight, y in parts], axis=0)
-    return mean, np.asarray(np.sqrt(np.sum([weight @ np.sum((y - mean) ** 2, axis=1) for weight, y in parts])))
+def start(placed: PlacedPatterns, observations: Sequence[Observation], b: int) -> tuple[np.ndarray, np.ndarray]:
+    """The means of the patterns by their weights, (b, d), and the root-mean-square distances from them, (b,)."""
+    if placed.uniform and not observations:
+        return np.broadcast_to(placed.mean, (b, *placed.mean.shape)), np.full(b, placed.spread)
+    # Squared distances from a point among the patterns keep the digits of a spread that is small beside the offset.
+    first = np.broadcast_to(placed.mean, (b, placed.shape[1]))
+    found = sums(placed, observations, first, np.full(b, np.inf))
+    square = found.square - np.sum((found.mean - first) ** 2, axis=1)
+    return found.mean, np.sqrt(np.maximum(square, 0))
+
+
+def _normalised(logits: np.ndarray) -> np.ndarray:
+    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weight / weight.sum(axis=1, keepdims=True)
 
 
 def _slices(placed: PlacedPatterns) -> Iterator[tuple[int, np.ndarray]]:
@@ -116,11 +128,13 @@ def _slices(placed: PlacedPatterns) -> Iterator[tuple[int, np.ndarray]]:
         yield start, placed.encoding.decode(codes, scale, placed.shape[1]).astype(float)
 
 
-def _logits(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray) -> Iterator[np.ndarray]:
-    """The logits log w_j − ‖x − y_j‖²/(2σ²), block after block."""
-    x = np.asarray(x, float)
-    half = 1 / (2 * np.asarray(sigma, float) ** 2)
+def _logits(
+    placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Block after block the index of the first pattern, the patterns, their logits (b, k), and ‖x − y_j‖² (b, k)."""
+    half = 1 / (2 * sigma**2)
     own = np.sum(x * x, axis=1)
     for start, y in _slices(placed):
         distance = np.maximum(own[:, None] - 2 * x @ y.T + np.sum(y * y, axis=1), 0)
-        yield placed.log_weights(np.arange(start, start + len(y))) - half[:, None] * distance
+        logits = placed.log_weights(np.arange(start, start + len(y))) - half[:, None] * distance
+        yield start, y, logits + batch_fits(y, observations), distance

@@ -1,5 +1,6 @@
 """Stored patterns where a scan finds them: in the memory of the devices, or streamed through it from a disk."""
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -125,6 +126,28 @@ class PlacedPatterns:
             ]
         self.statistics = self._second_pass()
 
+    def reweighted(self, log_weights: np.ndarray) -> "PlacedPatterns":
+        """The same patterns with other log weights: blocks and statistics are shared, and nothing is read anew."""
+        other = copy.copy(self)
+        for derived in ("quantized", "distinct"):
+            other.__dict__.pop(derived, None)
+        other._log_weights = log_weights
+        other.present = int(np.sum(log_weights > -np.inf))
+        other.statistics = self.statistics._replace(max_log_weight=_widest(log_weights))
+
+        def with_own(blocks: list[Block]) -> list[Block]:
+            return [
+                Block(start, dataclasses.replace(rows, log_weights=other._prior(start, rows.count, rows.codes.device)))
+                for start, rows in blocks
+            ]
+
+        if self._resident is not None:
+            other._resident = with_own(self._resident)
+        short = self.__dict__.get("quantized")
+        if short is not None:
+            other.__dict__["quantized"] = QuantizedCopy(with_own(short.blocks), short.error)
+        return other
+
     @property
     def encoding(self) -> Encoding:
         """How the patterns are written down."""
@@ -139,6 +162,11 @@ class PlacedPatterns:
     def uniform(self) -> bool:
         """Whether all patterns weigh alike; log weights are then 0 rather than −log n."""
         return self._log_weights is None
+
+    @property
+    def prior(self) -> np.ndarray | None:
+        """Normalised logarithms of the prior weights (n,); None if all weigh alike."""
+        return self._log_weights
 
     def internal(self, x: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """States (b, d) and noise levels (b,) in internal units.
@@ -243,12 +271,16 @@ class PlacedPatterns:
         def put(array: np.ndarray) -> Array:
             return jax.device_put(_padded(array, self.height), device)
 
-        prior = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + len(codes)]
-        with np.errstate(over="ignore"):
-            prior = prior.astype(np.float32)
+        prior = self._prior(start, len(codes), device)
         count = jnp.asarray(len(codes), jnp.int32)
         scales = None if scale is None else put(scale)
-        return EncodedRows(put(codes), scales, self._factor, self._centre, None, put(prior), count, self.encoding)
+        return EncodedRows(put(codes), scales, self._factor, self._centre, None, prior, count, self.encoding)
+
+    def _prior(self, start: int, count: Any, device: jax.Device) -> Array:
+        """The log weights of the rows of a block, in single precision."""
+        prior = np.zeros(()) if self._log_weights is None else self._log_weights[start : start + int(count)]
+        with np.errstate(over="ignore"):
+            return jax.device_put(_padded(prior.astype(np.float32), self.height), device)
 
     def rows_in_double(self, block: Block) -> EncodedRows:
         """The rows of a block with their log weights in double precision."""
@@ -309,9 +341,7 @@ class PlacedPatterns:
             all_gather(np.stack([moments[i] for _, moments in parts]).sum(axis=0) if i else _most(parts))
             for i in range(3)
         )
-        prior = np.zeros(1) if self._log_weights is None else self._log_weights
-        finite = prior[prior > -np.inf]
-        widest = float(all_gather(np.abs(finite).max(initial=0)).max())
+        widest = 0.0 if self._log_weights is None else _widest(self._log_weights)
         return without_extents(n, float(largest.max()), total.sum(axis=0), float(square.sum()), widest)
 
     def _second_pass(self) -> DatasetStatistics:
@@ -327,6 +357,12 @@ class PlacedPatterns:
                 ]
         most = float(all_gather(largest.max()).max())
         return with_extents(self.statistics, n, most, float(all_gather(total.sum()).sum()))
+
+
+def _widest(log_weights: np.ndarray) -> float:
+    """The largest absolute value of a finite log weight, of all hosts."""
+    finite = log_weights[log_weights > -np.inf]
+    return float(all_gather(np.abs(finite).max(initial=0)).max())
 
 
 def _most(parts: list[tuple[int, tuple[np.ndarray, ...]]]) -> np.ndarray:

@@ -8,9 +8,10 @@ subnormal numbers to zero.
 With states and patterns taken from a centre c, ‖x − c‖ ≤ X and ‖y − c‖ ≤ R, a logit
 β((x − c)·(y − c) − ‖y − c‖²/2) + log w of d units is off by at most
 
-    γ_{d+8} (β(XR + R²/2) + |log w|) + β((X + R)(η + √d t) + 4dt) + 4t,
+    γ_{d+8} β(XR + R²/2) + γ_4 |log w| + β((X + R)(η + √d t) + 4dt) + 4t,
 
-with η the length of what is flushed of a stored pattern when it is decoded.
+with η the length of what is flushed of a stored pattern when it is decoded: a log weight is rounded once, and once more
+when it is added.
 """
 
 from typing import Any
@@ -32,7 +33,7 @@ def logit_error(
     tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     with np.errstate(over="ignore", invalid="ignore"):
         size = beta * (x_norm * radius + radius**2 / 2)
-        error = gamma(d + 8, dtype) * (size + log_weight)
+        error = gamma(d + 8, dtype) * size + gamma(4, dtype) * log_weight
         error += beta * ((x_norm + radius) * (flush + np.sqrt(d) * tiny) + 4 * d * tiny) + 4 * tiny
         fits = 8 * (size + beta + x_norm + radius + log_weight) < largest
     return np.where(fits, error, np.inf)

@@ -1,5 +1,6 @@
 """Any number of stored patterns in any storage, scanned block by block with a proof of how exact the sums are."""
 
+import abc
 import itertools
 import math
 import weakref
@@ -10,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.engines import host_callback
+from dispersed.conditioning import Observation
+from dispersed.engines import host_callback, host_evidence
 from dispersed.engines.certified_posterior import PatternPosterior, posterior
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.dense import DensePatterns
@@ -19,7 +21,7 @@ from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
-from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior, on_host, positive_number
 
 BEST_EFFORT = 1e-6
@@ -84,7 +86,6 @@ class _Placed(NamedTuple):
 
     engine: Scanned
     patterns: PlacedPatterns
-    prior: np.ndarray | None
 
 
 _placed: dict[int, _Placed] = {}
@@ -133,7 +134,17 @@ def _place(engine: Scanned, storage: Storage, prior: np.ndarray | None) -> tuple
     devices = jax.local_devices() if engine.devices is None else list(engine.devices)
     placed = PlacedPatterns(storage, prior, devices, engine.options)
     name = storage.encoding.name + ("" if isinstance(storage, InMemory) else f", {storage.where}")
-    return _handle(_Placed(engine, placed, prior)), placed.shape, name
+    return _handle(_Placed(engine, placed)), placed.shape, name
+
+
+def _after_measurement(placed: PlacedPatterns, observation: Observation) -> tuple[np.ndarray, float]:
+    """The log weights of this host's patterns after a measurement, and log E exp(−½‖(v − A y)/τ‖²)."""
+    logits = host_evidence.logits(placed, observation)
+    if placed.uniform:
+        logits -= math.log(placed.total)
+    top = all_gather(logits.max()).max()
+    total = top + np.log(all_gather(np.exp(logits - top).sum()).sum())
+    return logits - total, float(total)
 
 
 class ScannedPatterns(PatternSet):
@@ -144,8 +155,8 @@ class ScannedPatterns(PatternSet):
     name: eqx.AbstractVar[str]
 
     def __reduce__(self) -> tuple:
-        engine, placed, prior = _of(self.handle)
-        return scanned_patterns, (engine, placed.storage, prior)
+        engine, placed = _of(self.handle).engine, self.placed
+        return scanned_patterns, (engine, placed.storage, placed.prior)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -164,8 +175,26 @@ class ScannedPatterns(PatternSet):
     def where(self) -> str:
         return self.name
 
+    def conditioned_outside(self, observation: Observation) -> "tuple[ScannedPatterns, Scalar] | None":
+        if not (self.outside and is_known(*jax.tree.leaves(observation))):
+            return None
+        engine, placed = _of(self.handle)
+        log_weights, total = _after_measurement(placed, observation)
+        handle = _handle(_Placed(engine, placed.reweighted(log_weights)))
+        log_evidence = total - float(observation.normaliser)
+        return self._reweighted(handle, log_weights), jnp.asarray(log_evidence, observation.value.dtype)
+
+    @abc.abstractmethod
+    def _reweighted(self, handle: Int[Array, ""], log_weights: np.ndarray) -> "ScannedPatterns":
+        """The same patterns under another number, with other log weights."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether these are the patterns as they were placed, with nothing that is being traced."""
+        return is_known(self.handle)
+
     def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
-        if hook not in _ANSWERS:
+        if hook not in _ANSWERS or not self.outside:
             return None
         batch, dtype = np.broadcast_shapes(x.shape[:-1], np.shape(sigma)), x.dtype
         tol, k = settings.get("tol"), settings.get("leading", 1)
@@ -184,7 +213,7 @@ class ScannedPatterns(PatternSet):
 
     def posterior(self, x: np.ndarray, sigma: np.ndarray, tol: float | None, leading: int) -> PatternPosterior:
         """The certified posterior of states (..., d) at noise levels (...)."""
-        engine, placed, _ = _of(self.handle)
+        engine, placed = _of(self.handle)
         batch, d = x.shape[:-1], x.shape[-1]
         goal = max(engine.tol, BEST_EFFORT * placed.radius) if tol is None else tol
         found = posterior(
@@ -194,6 +223,20 @@ class ScannedPatterns(PatternSet):
             worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+
+    def probability(self, x: np.ndarray, sigma: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """p(index | x) of one pattern for each of the states (b, d) at noise levels (b,), outside of programs."""
+        found = self.posterior(x, sigma, None, 8)
+        among = np.where(found.index == index[:, None], found.responsibilities, 0).sum(axis=1)
+        # Another one than the leading ones is weighed by itself: on the host that has it.
+        first = int(all_gather(len(self.placed.storage))[: jax.process_index()].sum())
+        own = index - first
+        here = (own >= 0) & (own < len(self.placed.storage))
+        row = np.where(here, own, 0)
+        log_w = self.placed.log_weights(row) - (math.log(self.size[0]) if self.placed.uniform else 0)
+        off = (x - self.placed.patterns(row)) / sigma[:, None]
+        logit = all_gather(np.where(here, log_w - np.sum(off**2, axis=1) / 2, -np.inf)).max(axis=0)
+        return np.where(among > 0, among, np.exp(np.minimum(logit - found.log_normaliser, 0)))
 
 
 class ResidentPatterns(ScannedPatterns):
@@ -207,6 +250,14 @@ class ResidentPatterns(ScannedPatterns):
     @property
     def resident(self) -> DensePatterns:
         return self.dense
+
+    def conditioned(self, observation: Observation) -> tuple[DensePatterns, Scalar]:
+        return self.dense.conditioned(observation)
+
+    def _reweighted(self, handle: Int[Array, ""], log_weights: np.ndarray) -> "ResidentPatterns":
+        own = jnp.asarray(log_weights, self.dense.log_weights.dtype)
+        dense = eqx.tree_at(lambda patterns: patterns.log_weights, self.dense, own)
+        return ResidentPatterns(handle, self.size, self.name, dense)
 
     @property
     def patterns(self) -> Float[Array, "n d"]:
@@ -234,6 +285,12 @@ class ResidentPatterns(ScannedPatterns):
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         return self.dense.responsibilities(x, sigma)
 
+    def slope_bound(self, sigma: Scalar, p: Scalar) -> Scalar:
+        return self.dense.slope_bound(sigma, p)
+
+    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        return self.dense.pushed(v, x, sigma)
+
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         return self.dense.jacobian(x, sigma)
 
@@ -242,6 +299,9 @@ class ResidentPatterns(ScannedPatterns):
 
     def sample(self, key: Key[Array, ""]) -> State:
         return self.dense.sample(key)
+
+    def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        return self.dense.draw(key, x, sigma)
 
     def start(self) -> tuple[State, Scalar]:
         return self.dense.start()
@@ -257,6 +317,34 @@ class StreamedPatterns(ScannedPatterns):
     handle: Int[Array, ""]
     size: tuple[int, int] = eqx.field(static=True)
     name: str = eqx.field(static=True)
+    observations: tuple[Observation, ...] = ()
+    """Measurements that were made inside of a program, and that every scan weighs anew."""
+
+    @property
+    def outside(self) -> bool:
+        return super().outside and not self.observations
+
+    @property
+    def placed(self) -> PlacedPatterns:
+        """The patterns where scans find them, with the weights after all measurements."""
+
+        def weighed() -> PlacedPatterns:
+            placed = _of(self.handle).patterns
+            for observation in self.observations:
+                placed = placed.reweighted(_after_measurement(placed, observation)[0])
+            return placed
+
+        return self._once("placed", weighed)
+
+    def conditioned(self, observation: Observation) -> "tuple[StreamedPatterns, Scalar]":
+        held = self._after(observation)
+        return held, _log_total(held) - _log_total(self) - observation.normaliser.astype(jnp.float32)
+
+    def _after(self, observation: Observation) -> "StreamedPatterns":
+        return StreamedPatterns(self.handle, self.size, self.name, (*self.observations, observation))
+
+    def _reweighted(self, handle: Int[Array, ""], log_weights: np.ndarray) -> "StreamedPatterns":
+        return StreamedPatterns(handle, self.size, self.name)
 
     @property
     def patterns(self) -> Float[Array, "n d"]:
@@ -265,7 +353,9 @@ class StreamedPatterns(ScannedPatterns):
 
     @property
     def log_weights(self) -> Float[Array, " n"]:
-        prior = _of(self.handle).prior
+        if self.observations:
+            return jnp.log(self.responsibilities(*self._prior()))
+        prior = self.placed.prior
         return jnp.asarray(np.full(self.size[0], -math.log(self.size[0])) if prior is None else prior, jnp.float32)
 
     def first(self, count: int) -> tuple[Any, Any]:
@@ -281,15 +371,17 @@ class StreamedPatterns(ScannedPatterns):
         if jax.process_count() > 1:
             given = "patterns over several hosts inside a program"
             raise InputError("memory", given, "CertifiedFlow and the methods of the memory serve outside of programs")
-        shapes = [np.shape(argument) for argument in arguments]
 
         def call(handle: Any, *batched: Any) -> Any:
             batch = np.shape(handle)
-            flat = [
-                np.broadcast_to(part, (*batch, *shape)).reshape(-1, *shape)
-                for part, shape in zip(batched, shapes, strict=True)
-            ]
-            answer = function(_of(np.ravel(handle)[0]).patterns, *flat)
+
+            def flat(part: Any, of_one: Any) -> np.ndarray:
+                return np.broadcast_to(part, (*batch, *np.shape(of_one))).reshape(-1, *np.shape(of_one))
+
+            placed = _of(np.ravel(handle)[0]).patterns
+            answer = function(
+                placed, *(jax.tree.map(flat, part, one) for part, one in zip(batched, shapes, strict=True))
+            )
 
             def shaped(part: Any, wanted: Any) -> np.ndarray:
                 with np.errstate(over="ignore"):  # what single precision cannot hold is infinite
@@ -297,21 +389,25 @@ class StreamedPatterns(ScannedPatterns):
 
             return jax.tree.map(shaped, answer, like)
 
+        shapes = jax.tree.map(lambda part: jax.ShapeDtypeStruct(np.shape(part), jnp.result_type(part)), arguments)
         return jax.pure_callback(call, like, self.handle, *arguments, vmap_method="broadcast_all")
 
-    def _scan(self, x: State, sigma: Scalar, known: Bool[Array, " d"] | None = None) -> host_callback.Answer:
+    def _scan(self, x: State, sigma: Scalar) -> host_callback.Answer:
         """The sums over all patterns for one state, from inside a program; a batch is one scan on the host."""
         number = jax.ShapeDtypeStruct((), x.dtype)
         index = jax.ShapeDtypeStruct((), jnp.asarray(0).dtype)
         like = host_callback.Answer(jax.ShapeDtypeStruct(x.shape, x.dtype), number, number, index, number)
-        arguments = (x, sigma) if known is None else (x, sigma, known)
-        return self._on_host(host_callback.sums, like, *arguments)
+        return self._on_host(host_callback.sums, like, self.observations, x, sigma)
+
+    def _prior(self) -> tuple[State, Scalar]:
+        """A state and the noise level at which weights alone count."""
+        return jnp.zeros(self.size[1], jnp.float32), jnp.asarray(jnp.inf, jnp.float32)
 
     def denoise(self, x: State, sigma: Scalar) -> State:
         return _mean(self, x, sigma)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        return x, _log_mass(self, x, sigma)
+        return x, _log_mass(self, x, sigma) - (_log_total(self) if self.observations else 0)
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         answer = self._scan(x, sigma)
@@ -322,30 +418,42 @@ class StreamedPatterns(ScannedPatterns):
         answer = self._scan(jax.lax.stop_gradient(x), jax.lax.stop_gradient(sigma))
         return answer.mean, answer.nearest, answer.responsibility
 
-    def observed(self, x: State, sigma: Scalar, known: Bool[Array, " d"]) -> tuple[State, Array, Array]:
-        """The mean, the likeliest pattern and its probability given the entries `known` of one state with noise σ."""
-        answer = self._scan(x, sigma, known)
+    def observed(self, observation: Observation) -> tuple[State, Int[Array, ""], Scalar]:
+        held = self._after(observation)
+        answer = held._scan(*self._prior())
         return answer.mean, answer.nearest, answer.responsibility
 
     def responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        return self._on_host(host_callback.responsibilities, jax.ShapeDtypeStruct(self.size[:1], x.dtype), x, sigma)
+        like = jax.ShapeDtypeStruct(self.size[:1], x.dtype)
+        return self._on_host(host_callback.responsibilities, like, self.observations, x, sigma)
 
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
-        return self._on_host(host_callback.jacobian, jax.ShapeDtypeStruct((x.size, x.size), x.dtype), x, sigma)
+        like = jax.ShapeDtypeStruct((x.size, x.size), x.dtype)
+        return self._on_host(host_callback.jacobian, like, self.observations, x, sigma)
 
     def closest(self, x: State) -> State:
         return self._on_host(host_callback.closest, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     def sample(self, key: Key[Array, ""]) -> State:
-        like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32)
-        return self._on_host(host_callback.draw, like, jax.random.bits(key, (2,), jnp.uint32))
+        return self.draw(key, *self._prior())[0]
+
+    def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((), jnp.asarray(0).dtype)
+        return self._on_host(
+            host_callback.draw, like, self.observations, jax.random.bits(key, (2,), jnp.uint32), x, sigma
+        )
 
     def start(self) -> tuple[State, Scalar]:
-        if is_known(self.handle):
-            mean, spread = host_callback.start(self.placed)
-            return jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32)
+        if is_known(self.handle) and not self.observations:
+            mean, spread = host_callback.start(self.placed, (), 1)
+            return jnp.asarray(mean[0], jnp.float32), jnp.asarray(spread[0], jnp.float32)
         like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-        return self._on_host(host_callback.start, like)
+        # Of what has an axis for states, there is always something.
+        return self._on_host(_starts, like, self.observations, self._prior()[1])
+
+
+def _starts(placed: PlacedPatterns, observations: Any, levels: np.ndarray) -> Any:
+    return host_callback.start(placed, observations, len(levels))
 
 
 def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:
@@ -373,21 +481,23 @@ _ANSWERS: dict[str, Any] = {
 
 @eqx.filter_custom_jvp
 def _log_mass(held: StreamedPatterns, x: State, sigma: Scalar) -> Scalar:
-    """Log Σ_j w_j exp(−‖x − y_j‖²/(2σ²))."""
+    """Log Σ_j w_j exp(−‖x − y_j‖²/(2σ²)), times exp(−½‖(v − A y_j)/τ‖²) for what was measured."""
     return held._scan(x, sigma).log_mass
 
 
 @_log_mass.def_jvp
 def _log_mass_jvp(primals, tangents):
-    """The gradient (D − x)/σ² in x, and E‖x − y‖²/σ³ in σ."""
+    """The gradient (D − x)/σ² in x, E‖x − y‖²/σ³ in σ, and (A D − v)/τ² in a measured v."""
     held, x, sigma = primals
-    _, dx, dsigma = tangents
+    measured, dx, dsigma = tangents
     answer = held._scan(x, sigma)
     slope = jnp.zeros_like(answer.log_mass)
     if dx is not None:
         slope += ((answer.mean - x) / sigma / sigma) @ dx
     if dsigma is not None:
         slope += answer.square / sigma / sigma * (dsigma / sigma)
+    for observation, dv in _moved(held, measured):
+        slope -= ((observation.residual(answer.mean) / observation.sigma) @ dv).astype(slope.dtype)
     return answer.log_mass, slope
 
 
@@ -399,11 +509,44 @@ def _mean(held: StreamedPatterns, x: State, sigma: Scalar) -> State:
 
 @_mean.def_jvp
 def _mean_jvp(primals, tangents):
-    """The derivative Cov[y | x] dx/σ² in x; σ is not differentiated."""
+    """The derivative Cov[y | x] (dx/σ² + Aᵀ dv/τ²); σ is not differentiated."""
     held, x, sigma = primals
-    _, dx, dsigma = tangents
+    measured, dx, dsigma = tangents
     if dsigma is not None:
         given = f"a derivative of the denoiser in σ of patterns {held.where}"
         raise InputError("sigma", given, "Dense() serves patterns that fit into memory as numbers")
-    slope = jnp.zeros_like(x) if dx is None else held.jacobian(x, sigma) @ dx
-    return _mean(held, x, sigma), slope
+    direction = jnp.zeros_like(x) if dx is None else dx
+    for observation, dv in _moved(held, measured):
+        pulled = observation.precision * dv
+        pulled = pulled if observation.matrix is None else pulled @ observation.matrix
+        direction += (sigma**2 * pulled).astype(x.dtype)
+    return _mean(held, x, sigma), held.jacobian(x, sigma) @ direction
+
+
+@eqx.filter_custom_jvp
+def _log_total(held: StreamedPatterns) -> Scalar:
+    """Log Σ_j w_j exp(−½ Σ ‖(v − A y_j)/τ‖²), over all measurements made inside of a program."""
+    return held._scan(*held._prior()).log_mass if held.observations else jnp.zeros((), jnp.float32)
+
+
+@_log_total.def_jvp
+def _log_total_jvp(primals, tangents):
+    """The gradient (A D − v)/τ² in v, where D is the mean of the patterns."""
+    (held,), (measured,) = primals, tangents
+    total = _log_total(held)
+    slope = jnp.zeros_like(total)
+    for observation, dv in _moved(held, measured):
+        slope -= ((observation.residual(held.start()[0]) / observation.sigma) @ dv).astype(total.dtype)
+    return total, slope
+
+
+def _moved(held: StreamedPatterns, measured: Any) -> list[tuple[Observation, Array]]:
+    """The measurements whose values are differentiated, with their tangents."""
+    found = []
+    for observation, tangent in zip(held.observations, () if measured is None else measured.observations, strict=False):
+        if tangent.operator is not None or tangent.sigma is not None:
+            given = f"a derivative in the operator or the noise of a measurement of patterns {held.where}"
+            raise InputError("observation", given, "Dense() serves patterns that fit into memory as numbers")
+        if tangent.value is not None:
+            found.append((observation, tangent.value))
+    return found

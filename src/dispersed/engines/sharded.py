@@ -11,7 +11,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dispersed.conditioning import Observation
 from dispersed.engines.engine import Engine, PatternSet
+from dispersed.engines.evidence import evidence
 from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge
 from dispersed.engines.options import ScanOptions
 from dispersed.storage import Encoding, Float32, Storage
@@ -65,6 +67,8 @@ class ShardedPatterns(PatternSet):
     weights_of_rows: Float[Array, " m"] | None
     """Log weights of the rows, padding included; None if all weigh alike."""
     centre: Float[Array, " d"]
+    mean: Float[Array, " d"]
+    """The mean of the patterns by their weights; the centre is that of the weights that they were given."""
     spread: Scalar
     norm: Scalar
     """max‖y_j − μ‖ with the centre μ."""
@@ -88,14 +92,15 @@ class ShardedPatterns(PatternSet):
         self.weights_of_rows = None if prior is None else placed(prior.astype(np.float32))
         w = np.full(self.count, 1 / self.count) if prior is None else np.exp(prior)
         mean = w @ patterns
-        self.centre = jnp.asarray(mean, jnp.float32)
+        self.centre = self.mean = jnp.asarray(mean, jnp.float32)
         squares = np.sum((patterns - mean) ** 2, axis=1)
         self.spread = jnp.asarray(np.sqrt(w @ squares), jnp.float32)
         self.norm = jnp.asarray(np.sqrt(squares.max()), jnp.float32)
 
     def __reduce__(self) -> tuple:
         prior = None if self.weights_of_rows is None else np.asarray(self.log_weights, float)
-        return ShardedPatterns, (self.given, np.asarray(self.patterns), prior)
+        centre = np.asarray(self.centre), np.asarray(self.norm)
+        return _restored, (self.given, np.asarray(self.patterns), prior, *centre)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,8 +198,49 @@ class ShardedPatterns(PatternSet):
     def sample(self, key: Key[Array, ""]) -> State:
         return self.patterns[jax.random.categorical(key, self.log_weights)]
 
+    def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        index = jax.random.categorical(key, self._logits(x, sigma))
+        return self.patterns.astype(x.dtype)[index], index
+
     def start(self) -> tuple[State, Scalar]:
-        return self.centre, self.spread
+        return self.mean, self.spread
+
+    def conditioned(self, observation: Observation) -> tuple["ShardedPatterns", Scalar]:
+        axis = self.mesh.axis_names[0]
+
+        def part(codes: Array, scale: Any, log_w: Any, observation: Observation) -> tuple[Array, ...]:
+            """The log weights of a device's rows after the measurement, less their sum, and the moments they give."""
+            first = jax.lax.axis_index(axis) * len(codes)
+            inside = first + jnp.arange(len(codes)) < self.count
+            y = self.given.encoding.decode(codes, scale, self.shape[1])
+            log_w = jnp.full(len(codes), -math.log(self.count), y.dtype) if log_w is None else log_w
+            own, log_evidence = evidence(y, jnp.where(inside, log_w, -1e30), observation)
+            log_mass = jax.lax.all_gather(log_evidence, axis)
+            total = jax.nn.logsumexp(log_mass)
+            own = jnp.where(inside, own + (log_evidence - total), -jnp.inf)
+            weight, step = jnp.exp(own), y - self.centre
+            mean = jax.lax.psum(weight @ step, axis)
+            square = jax.lax.psum(weight @ jnp.sum(step * step, axis=1), axis)
+            return own, total, mean, square
+
+        one = P(axis)
+        specs = (one, None if self.scale is None else one, None if self.weights_of_rows is None else one, P())
+        spread = jax.shard_map(part, mesh=self.mesh, in_specs=specs, out_specs=(one, P(), P(), P()), check_vma=False)
+        own, total, mean, square = spread(self.codes, self.scale, self.weights_of_rows, observation)
+        width = jnp.sqrt(jnp.maximum(square - mean @ mean, 0))
+        parts = (own, self.centre + mean, width)
+        found = eqx.tree_at(
+            lambda held: (held.weights_of_rows, held.mean, held.spread), self, parts, is_leaf=lambda leaf: leaf is None
+        )
+        return found, total
+
+
+def _restored(
+    engine: Sharded, patterns: np.ndarray, prior: np.ndarray | None, centre: np.ndarray, norm: np.ndarray
+) -> ShardedPatterns:
+    """Patterns from a pickle: those that were conditioned have the centre of the weights that they had before."""
+    held = ShardedPatterns(engine, patterns, prior)
+    return eqx.tree_at(lambda held: (held.centre, held.norm), held, (jnp.asarray(centre), jnp.asarray(norm)))
 
 
 __all__ = ["Sharded", "ShardedPatterns"]

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
 from dispersed.display import one_line
 from dispersed.types import Array
-from dispersed.validation import noise_levels, state_array
+from dispersed.validation import InputError, noise_levels, state_array
 
 Hook = str | Callable[..., Any]
 """The name of a method of one state, or a function of a memory and one state."""
@@ -63,6 +64,15 @@ class AssociativeMemory(Deriving):
         """The number of states for which a hook may be evaluated at once, if what it needs for each is large."""
         return None
 
+    def _conditioned(self, observation: Observation) -> tuple[Any, Any]:
+        """The memory after a measurement, and its log evidence log p(v); None for what has no density."""
+        raise InputError("observation", f"got one of a {type(self).__name__}", CONDITIONED)
+
+    def _after(self, observation: Observation) -> Any:
+        """What `condition` returns, from a checked observation."""
+        memory, _ = self._conditioned(observation)
+        return memory
+
     @property
     def _is_arrays(self) -> bool:
         """Whether all leaves of the memory are arrays."""
@@ -89,6 +99,11 @@ def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) ->
     if most is None or count <= most:
         return jax.vmap(function)(*arrays)
     return jax.lax.map(lambda state: function(*state), arrays, batch_size=most)
+
+
+def without_derivatives(tree: Any) -> Any:
+    """The same tree, through which no derivative passes."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
 def of_states(hook: Callable[..., Any], memory: AssociativeMemory, x: Any, *sigma: Any) -> Any:
@@ -130,4 +145,4 @@ _run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
 _run_filtered = eqx.filter_jit(_map)
 """For memories with leaves that are no arrays, such as the activation functions of a network."""
 
-__all__ = ["AssociativeMemory", "in_precision", "of_states", "over_states"]
+__all__ = ["AssociativeMemory", "in_precision", "of_states", "over_states", "without_derivatives"]

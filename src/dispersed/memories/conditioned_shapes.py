@@ -1,150 +1,277 @@
-r"""Shapes of which some entries were seen: completion of segments, boxes, subspaces and spheres (Eq. 23).
+r"""Shapes after linear measurements: segments, boxes, subspaces and spheres, conditioned exactly (Eq. 23).
 
-The entries `known` of a state were observed with noise τ, x_i = y_i + τε_i, and are kept as they are given. What
-remains of a memory φ is a density of the others,
+A point of a shape is y = o + Σ_k u_k v_k with orthonormal directions v_k, and φ is a density of the coordinates u. A
+measurement v = A y + τε and a state x = y + σε' say of them, each by the squares
 
-    φ'(y_U) = ∫ φ(y) N(x_K; y_K, τ²I) dy_K / p_τ(x_K),
-    p'_σ(z) = N(z_K; x_K, σ²I) ∫ φ(y) N(x_K; y_K, τ²I) N(z_U; y_U, σ²I) dy / p_τ(x_K).
+    ‖v − A y‖²/2τ² + ‖x − y‖²/2σ² = ½ Σ_kl u_k u_l (v_kᵀAᵀA v_l/τ² + δ_kl/σ²) − Σ_k u_k h_k + a constant.
 
-That is the memory felt through unequal noise: τ in the known entries, σ in the others. For orthonormal directions v_k
-of a shape, Σ_known v_ki v_li and Σ_unknown v_ki v_li add up to the identity, so that one rotation makes both of them
-diagonal, and coordinates along the rotated directions are independent again: each has a precision
-λ/τ² + (1−λ)/σ², where λ is the share of its direction that is seen.
+Where the images A v_k are orthogonal, coordinates that were independent stay so: each is observed under noise of its
+own, with the precision ‖A v_k‖²/τ² + 1/σ². The directions of a sphere and of a subspace without limits can be rotated
+until that holds; one direction alone always does, and a mask leaves the edges of a box orthogonal.
 """
 
 import abc
-from typing import TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval
-from dispersed.memories.memory import gaussian_normaliser
-from dispersed.types import Array, Bool, Float, Scalar, State
+from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.validation import InputError, is_known
+
+WIDEST = 12.0
+"""The standard deviations from the mode of a truncated Gaussian within which it is drawn."""
+HALVINGS = 48
 
 
-class Seen(Extended):
-    """A shape after some entries of a state were observed; see the module. Made by `given`."""
+class ConditionedShape(Extended):
+    """A shape after linear measurements; see the module. Made by `condition`."""
 
-    x: State
-    """The observed state; its entries that are not known are not looked at."""
-    known: Bool[Array, " d"]
-    noise: Scalar
-    """τ, the noise of each known entry."""
-    fit: Scalar
-    """How well the shape fits them: log p_τ(x_K) less the normaliser of the noise."""
+    shape: eqx.AbstractVar[Extended]
+    """The shape itself."""
+    directions: eqx.AbstractVar[Float[Array, "k d"] | None]
+    """The directions v_k; None for the unit vectors."""
+    observations: eqx.AbstractVar[tuple[Observation, ...]]
+    fit: eqx.AbstractVar[Scalar]
+    """log ∫ φ(y) exp(−½ Σ ‖(v − A y)/τ‖²) dy over all observations."""
 
     @property
     def dimension(self) -> int:
-        return self.x.shape[-1]
+        return self.shape.dimension
+
+    @property
+    @abc.abstractmethod
+    def _origin(self) -> State:
+        """The point with coordinates u = 0."""
 
     @abc.abstractmethod
-    def felt(self, z: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
-        """A point y of the shape, an excess and the mean, under noise τ in x_K and 1/`sharpness` in z_U.
+    def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
+        """A point y of the shape, an excess and the mean, under the observations and noise 1/`sharpness` in x.
 
-        log ∫ φ(y) exp(−‖x_K − y_K‖²/2τ² − ‖z_U − y_U‖²/2σ²) dy = excess − the exponent at the point y.
+        log ∫ φ(y) exp(−½ Σ ‖(v − A y)/τ‖² − ‖x − y‖²/2σ²) dy = excess − the exponent at the point y.
         """
 
-    def explained(self, z: State, sharpness: Scalar) -> tuple[State, Scalar]:
-        """The point y, and its excess less what it misses of the known entries."""
-        y, excess, _ = self.felt(z, sharpness)
-        missed = jnp.where(self.known, self.x - y, 0) / self.noise
-        return y, excess - missed @ missed / 2
+    @abc.abstractmethod
+    def _rotated(self, observations: tuple[Observation, ...]) -> "ConditionedShape":
+        """The same shape after these observations, in directions in which it has a closed form, without its fit."""
 
-    def log_evidence(self) -> Scalar:
-        """Log p_τ(x_K), the density of the known entries."""
-        return self.fit - gaussian_normaliser(self.known.sum(), self.noise)
+    def _explained(self, x: State, sharpness: Scalar) -> tuple[State, Scalar]:
+        """The point y, and its excess less what it misses of the observations."""
+        y, excess, _ = self._weighed(x, sharpness)
+        missed = [observation.residual(y) for observation in self.observations]
+        return y, excess - sum(off @ off for off in missed) / 2
+
+    def _conditioned(self, observation: Observation) -> tuple["ConditionedShape", Scalar]:
+        after = self._rotated((*self.observations, observation))
+        nothing = jnp.zeros_like(self._origin)
+        fit = after._explained(nothing, jnp.zeros((), nothing.dtype))[1]
+        found = eqx.tree_at(lambda shape: shape.fit, after, fit)
+        return found, fit - self.fit - observation.normaliser
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        y, fit = self.explained(x, 1 / sigma)
-        return jnp.where(self.known, self.x, y), fit - self.fit
+        y, fit = self._explained(x, 1 / sigma)
+        return y, fit - self.fit
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
-        """D_σ(x): the known entries, and the posterior mean of the others."""
-        return jnp.where(self.known, self.x, self.felt(x, 1 / sigma)[2])
-
-    def _split(self, directions: Array, z: State, origin: State, sharpness: Scalar) -> tuple[Array, Array]:
-        """Precision of the coordinates along `directions`, and precision × their best value."""
-        precise, sharp = 1 / self.noise**2, sharpness**2
-        seen, free = jnp.where(self.known, directions, 0), jnp.where(self.known, 0, directions)
-        precision = jnp.sum(seen**2, axis=1) * precise + jnp.sum(free**2, axis=1) * sharp
-        return precision, seen @ (self.x - origin) * precise + free @ (z - origin) * sharp
-
-
-Kind = TypeVar("Kind", bound=Seen)
-
-
-def fitted(seen: Kind) -> Kind:
-    """The same with its `fit` computed: felt through infinite noise in the other entries."""
-    return eqx.tree_at(lambda shape: shape.fit, seen, seen.explained(seen.x, jnp.zeros_like(seen.noise))[1])
-
-
-class SeenFlat(Seen):
-    """A piece of an affine subspace of which some entries were seen: truncated Gaussians along its directions."""
-
-    origin: State
-    directions: Float[Array, "k d"]
-    low: Float[Array, " k"]
-    high: Float[Array, " k"]
-
-    def _coordinates(self, z: State, sharpness: Scalar) -> tuple[Array, Array]:
-        """Centre and standard deviation of the coordinates, were there no limits."""
-        precision, weighted = self._split(self.directions, z, self.origin, sharpness)
-        # A direction that nothing is seen of keeps all its width.
-        floor = jnp.finfo(z.dtype).eps ** 2 / self.noise**2
-        precision = jnp.maximum(precision, floor)
-        return weighted / precision, 1 / jnp.sqrt(precision)
-
-    def felt(self, z: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
-        centre, spread = self._coordinates(z, sharpness)
-        nearest, excess, mean = jax.vmap(interval)(centre, self.low, self.high, spread)
-        return self.origin + nearest @ self.directions, excess.sum(), self.origin + mean @ self.directions
+        """D_σ(x), the posterior mean."""
+        return self._weighed(x, 1 / sigma)[2]
 
     def _project(self, x: State) -> State:
-        """The nearest point of the piece's image in the unknown entries."""
-        free = jnp.where(self.known, 0, self.directions)
-        length = jnp.sum(free**2, axis=1)
-        u = free @ (x - self.origin) / jnp.where(length > 0, length, 1)
-        u = jnp.clip(jnp.where(length > 0, u, 0), self.low, self.high)
-        return jnp.where(self.known, self.x, self.origin + u @ free)
+        """The nearest point of the shape: what was measured has noise, and excludes none."""
+        return self.shape._project(x)
+
+    def _state(self, u: Float[Array, " k"]) -> State:
+        return self._origin + (u if self.directions is None else u @ self.directions)
+
+    def _normal(self, x: State, sharpness: Scalar) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+        """Precision of the coordinates, and precision × their best value."""
+        sharp = sharpness**2
+        off = x - self._origin
+        precision = sharp if self.directions is None else jnp.broadcast_to(sharp, self.directions.shape[:1])
+        weighted = sharp * (off if self.directions is None else self.directions @ off)
+        for observation in self.observations:
+            residual = observation.residual(self._origin)
+            if self.directions is None and observation.matrix is None:
+                precision = precision + observation.precision
+                weighted = weighted + residual / observation.sigma
+                continue
+            units = jnp.eye(self.dimension, dtype=x.dtype) if self.directions is None else self.directions
+            images = observation.whitened(units)
+            precision = precision + jnp.sum(images**2, axis=0)
+            weighted = weighted + residual @ images
+        return jnp.broadcast_to(precision, weighted.shape), weighted
+
+    def _floor(self) -> Scalar:
+        """A precision that is none beside those of the observations."""
+        largest = [jnp.max(observation.precision) for observation in self.observations]
+        finest = jnp.max(jnp.stack(largest)) if largest else jnp.ones((), self._origin.dtype)
+        return jnp.finfo(finest.dtype).eps ** 2 * finest
+
+
+class ConditionedFlat(ConditionedShape):
+    """A piece of an affine subspace after linear measurements: truncated Gaussians along its directions."""
+
+    shape: Extended
+    origin: State
+    directions: Float[Array, "k d"] | None
+    low: Float[Array, " k"]
+    high: Float[Array, " k"]
+    observations: tuple[Observation, ...]
+    fit: Scalar
+    limited: bool = eqx.field(static=True)
+    """Whether the directions are the only ones in which the limits are such."""
+
+    @classmethod
+    def of(
+        cls, shape: Extended, origin: State, directions: Any, low: Array, high: Array, limited: bool
+    ) -> "ConditionedFlat":
+        """The shape before any observation."""
+        return cls(shape, origin, directions, low, high, (), jnp.zeros((), origin.dtype), limited)
+
+    @property
+    def _origin(self) -> State:
+        return self.origin
+
+    def _rotated(self, observations: tuple[Observation, ...]) -> "ConditionedFlat":
+        directions = self.directions
+        if directions is not None and len(directions) > 1 and not self.limited:
+            directions = simultaneously_diagonalised(directions, observations)
+        elif self.limited and (directions is None or len(directions) > 1):
+            self._check(observations[-1])
+        return ConditionedFlat(
+            self.shape, self.origin, directions, self.low, self.high, observations, self.fit, self.limited
+        )
+
+    def _check(self, observation: Observation) -> None:
+        """Raise `InputError` unless the images of the directions are known to be orthogonal."""
+        if self.directions is None and observation.matrix is None:
+            return
+        name = type(self.shape).__name__
+        free = "a Box with a mask, a Segment, a Sphere, a subspace without limits or a manifold has a closed form"
+        if not is_known(observation.value, observation.mask, observation.matrix, observation.sigma, self.directions):
+            given = f"got one of a {name} with limits in several directions inside of a program"
+            raise InputError("observation", given, free)
+        units = jnp.eye(self.dimension, dtype=self.origin.dtype) if self.directions is None else self.directions
+        images = np.asarray(observation.whitened(units), float)
+        gram = images.T @ images
+        off = np.abs(gram - np.diag(np.diag(gram))).max(initial=0)
+        if off > 1e-5 * np.diag(gram).max(initial=0):
+            given = f"got one of a {name} with limits in several directions whose images are not orthogonal"
+            raise InputError("observation", given, free)
+
+    def _coordinates(self, x: State, sharpness: Scalar) -> tuple[Array, Array]:
+        """Centre and standard deviation of the coordinates, were there no limits."""
+        precision, weighted = self._normal(x, sharpness)
+        # A direction that nothing is observed of keeps all its width.
+        precision = jnp.maximum(precision, self._floor())
+        return weighted / precision, 1 / jnp.sqrt(precision)
+
+    def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
+        centre, spread = self._coordinates(x, sharpness)
+        nearest, excess, mean = jax.vmap(interval)(centre, self.low, self.high, spread)
+        return self._state(nearest), excess.sum(), self._state(mean)
+
+    def _drawn(self, key: Key[Array, ""], x: State, sharpness: Scalar) -> State:
+        """One state from the posterior, each coordinate by the inverse of its distribution function."""
+        centre, spread = self._coordinates(x, sharpness)
+        uniform = jax.random.uniform(key, centre.shape, centre.dtype)
+        return self._state(jax.vmap(truncated_normal)(uniform, centre, spread, self.low, self.high))
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        return self._drawn(key, self.origin, jnp.zeros((), self.origin.dtype))
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
+        return self._drawn(key, x, 1 / sigma), None
+
+    @property
+    def _proper(self) -> bool:
+        """Whether the shape is; observations may make more of them proper, which their values alone tell."""
+        return self.shape._proper
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it; unbounded directions do not count."""
-        centre, spread = self._coordinates(self.x, jnp.zeros_like(self.noise))
+        centre, spread = self._coordinates(self.origin, jnp.zeros((), self.origin.dtype))
         middle, uniform = spread_of_uniform(self.low, self.high)
-        informed = spread < jnp.finfo(centre.dtype).eps ** -0.5 * self.noise
+        informed = 1 / spread**2 > 1e3 * self._floor()
         mean = jnp.where(informed, jax.vmap(interval)(centre, self.low, self.high, spread)[2], middle)
         # A truncated Gaussian is no wider than the Gaussian, nor than its interval.
         bounded = jnp.isfinite(self.low) & jnp.isfinite(self.high)
         narrower = jnp.where(bounded, jnp.minimum(uniform, spread**2), spread**2)
         variance = jnp.where(informed, narrower, uniform)
-        free = jnp.where(self.known, 0, self.directions)
-        start = jnp.where(self.known, self.x, self.origin + mean @ free)
-        return start, 10 * jnp.sqrt(variance @ jnp.sum(free**2, axis=1))
+        return self._state(mean), 10 * jnp.sqrt(variance.sum())
 
 
-class SeenSphere(Seen):
-    """A sphere of which some entries were seen: a Fisher–Bingham density, integrated exactly (`bingham`)."""
+class ConditionedSphere(ConditionedShape):
+    """A sphere after linear measurements: a Fisher–Bingham density, integrated exactly (`bingham`)."""
 
+    shape: Extended
     centre: State
     radius: Scalar
-    directions: Float[Array, "m d"]
+    directions: Float[Array, "m d"] | None
+    observations: tuple[Observation, ...]
+    fit: Scalar
 
-    def felt(self, z: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
-        precision, weighted = self._split(self.directions, z, self.centre, sharpness)
+    @property
+    def _origin(self) -> State:
+        return self.centre
+
+    def _rotated(self, observations: tuple[Observation, ...]) -> "ConditionedSphere":
+        directions = self.directions
+        if directions is not None or any(observation.matrix is not None for observation in observations):
+            units = jnp.eye(self.dimension, dtype=self.centre.dtype) if directions is None else directions
+            directions = simultaneously_diagonalised(units, observations)
+        return ConditionedSphere(self.shape, self.centre, self.radius, directions, observations, self.fit)
+
+    def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
+        precision, weighted = self._normal(x, sharpness)
         e, excess, mean = sphere_integral(self.radius**2 * precision / 2, self.radius * weighted)
-        state = [self.centre + self.radius * u @ self.directions for u in (e, mean)]
-        return state[0], excess, state[1]
+        return self._state(self.radius * e), excess, self._state(self.radius * mean)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten radii."""
-        return jnp.where(self.known, self.x, self.centre), 10 * self.radius
+        return self.centre, 10 * self.radius
 
 
-def told_apart(directions: Float[Array, "k d"], known: Bool[Array, " d"]) -> Float[Array, "k d"]:
-    """The same directions rotated so that they are orthogonal in the known and in the unknown entries alike."""
-    seen = jnp.where(known, directions, 0)
-    return jnp.linalg.eigh(seen @ seen.T)[1].T @ directions
+def simultaneously_diagonalised(
+    directions: Float[Array, "k d"], observations: tuple[Observation, ...]
+) -> Float[Array, "k d"]:
+    """The same directions rotated so that their images by all observations together are orthogonal."""
+    gram = jnp.zeros((), directions.dtype)
+    for observation in observations:
+        # One level of one observation is a factor, and would only add to what is differentiated.
+        alone = len(observations) == 1 and observation.sigma.ndim == 0
+        images = (observation.at(jnp.ones_like(observation.sigma)) if alone else observation).whitened(directions)
+        gram = gram + images.T @ images
+    return jnp.linalg.eigh(gram)[1].T @ directions
+
+
+def truncated_normal(uniform: Scalar, centre: Scalar, spread: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """The `uniform` quantile of N(centre, spread²) within [low, high], by bisection of the logarithm of its mass."""
+    mode = jnp.clip(centre, low, high)
+    low, high = jnp.maximum(low, mode - WIDEST * spread), jnp.minimum(high, mode + WIDEST * spread)
+
+    def log_mass(to: Scalar) -> Scalar:
+        """Log of ∫ exp(−(u − centre)²/2 spread²) from `low` to there, + (mode − centre)²/2 spread²."""
+        nearest, excess, _ = interval(centre, low, to, spread)
+        fall = (nearest - mode) * (nearest + mode - 2 * centre) / 2 / spread / spread
+        width = to - low
+        return jnp.where(width > 0, excess - fall + jnp.log(jnp.where(width > 0, width, 1)), -jnp.inf)
+
+    goal = jnp.log(uniform) + log_mass(high)
+
+    def halve(ends: tuple[Scalar, Scalar], _: None) -> tuple[tuple[Scalar, Scalar], None]:
+        middle = (ends[0] + ends[1]) / 2
+        beyond = log_mass(middle) >= goal
+        return (jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])), None
+
+    (a, b), _ = jax.lax.scan(halve, (low, high), length=HALVINGS)
+    return (a + b) / 2
+
+
+__all__ = ["ConditionedFlat", "ConditionedShape", "ConditionedSphere", "simultaneously_diagonalised"]

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import place
+from dispersed.memories.conditioned_shapes import ConditionedFlat
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
-from dispersed.memories.memory import gaussian_normaliser
-from dispersed.memories.seen import SeenFlat, fitted, told_apart
-from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -24,6 +24,7 @@ class Segment(Extended):
     **Raises** `InputError` for ends of different lengths or with NaN or inf.
     """
 
+    log_concave = True
     start: State
     direction: State
     length: Scalar
@@ -69,14 +70,16 @@ class Segment(Extended):
         u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
         return self.start + u * self.direction
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
-        """The segment after the entries `known` of one state were observed with noise σ: a truncated Gaussian on it."""
+    def _unobserved(self) -> ConditionedFlat:
         none, length = jnp.zeros_like(self.length)[None], self.length[None]
-        return fitted(SeenFlat(x, known, sigma, none[0], self.start, self.direction[None], none, length))
+        return ConditionedFlat.of(self, self.start, self.direction[None], none, length, limited=True)
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self._given(x, known, sigma).log_evidence()
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+        """The segment after a measurement: a truncated Gaussian on it."""
+        return self._unobserved()._conditioned(observation)
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
+        return self._unobserved()._posterior_draw(key, x, sigma)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The midpoint, at ten times the root-mean-square distance from it."""
@@ -93,6 +96,7 @@ class Box(Extended):
     **Raises** `InputError` for limits in the wrong order, NaN, or a unit fixed at infinity.
     """
 
+    log_concave = True
     low: State
     high: State
 
@@ -130,16 +134,20 @@ class Box(Extended):
         """The nearest point of the box."""
         return jnp.clip(x, self.low, self.high)
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Box":
-        """The box after the entries `known` of one state were observed with noise σ: they are fixed, no other is."""
-        limits = jnp.where(known, x, self.low), jnp.where(known, x, self.high)
-        return eqx.tree_at(lambda box: (box.low, box.high), self, limits)
+    def _unobserved(self) -> ConditionedFlat:
+        zero = jnp.zeros_like(self.low)
+        return ConditionedFlat.of(self, zero, None, self.low, self.high, limited=True)
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        nearest, excess, _ = jax.vmap(interval, (0, 0, 0, None))(x, self.low, self.high, sigma)
-        log_densities = excess - ((x - nearest) / sigma) ** 2 / 2 - gaussian_normaliser(1, sigma)
-        return jnp.sum(jnp.where(known, log_densities, 0))
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+        """The box after a measurement: truncated Gaussians unit by unit.
+
+        Raises `InputError` for an operator whose columns are not orthogonal: a Gaussian over a box that is tilted
+        against it has no closed form.
+        """
+        return self._unobserved()._conditioned(observation)
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
+        return self._unobserved()._posterior_draw(key, x, sigma)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded units do not count."""
@@ -161,6 +169,7 @@ class Subspace(Extended):
     **Raises** `InputError` for dependent directions and unusable limits.
     """
 
+    log_concave = True
     origin: State
     directions: Float[Array, "k d"]
     low: Float[Array, " k"]
@@ -211,22 +220,19 @@ class Subspace(Extended):
         u = jnp.clip(self.directions @ (x - self.origin), self.low, self.high)
         return self.origin + u @ self.directions
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenFlat:
-        """The subspace after the entries `known` of one state were observed with noise σ: a Gaussian on it.
+    def _unobserved(self) -> ConditionedFlat:
+        return ConditionedFlat.of(self, self.origin, self.directions, self.low, self.high, self.limited)
 
-        Raises `InputError` for limits in two directions or more: what was seen ties their coordinates to each
-        other, and a Gaussian over a box that is tilted against it has no closed form.
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+        """The subspace after a measurement: a Gaussian on it.
+
+        Raises `InputError` for limits in two directions or more whose images are not orthogonal: what was measured
+        ties their coordinates to each other, and a Gaussian over a box that is tilted against it has no closed form.
         """
-        if self.limited and len(self.directions) > 1:
-            given = f"got a mask for a Subspace with limits in {len(self.directions)} directions"
-            raise InputError("known", given, "a Box, a Segment, a subspace without limits or a manifold takes one")
-        directions = self.directions if self.limited else told_apart(self.directions, known)
-        nothing = jnp.zeros_like(sigma)
-        return fitted(SeenFlat(x, known, sigma, nothing, self.origin, directions, self.low, self.high))
+        return self._unobserved()._conditioned(observation)
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self._given(x, known, sigma).log_evidence()
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
+        return self._unobserved()._posterior_draw(key, x, sigma)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended
-from dispersed.memories.memory import gaussian_normaliser
-from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, real_array, vector
 
 
@@ -30,6 +30,7 @@ class GaussianMemory(Extended):
     **Source**: the conditional is that of probabilistic PCA, Tipping & Bishop (1999).
     """
 
+    log_concave = True
     mean: State
     directions: Float[Array, "k d"]
     variances: Float[Array, " k"]
@@ -117,20 +118,16 @@ class GaussianMemory(Extended):
         """The mean, at ten times the root-mean-square distance from it."""
         return self.mean, 10 * jnp.sqrt(self.variances.sum())
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "GaussianMemory":
-        """The Gaussian after the entries `known` of one state were observed with noise σ.
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
+        _, share = self._coordinates(x, sigma)
+        noise = sigma * jnp.sqrt(share) * jax.random.normal(key, share.shape, x.dtype)
+        return self._denoise(x, sigma) + noise @ self.directions, None
 
-        Observed entries are evidence, and stay as they were given; the others have their conditional density.
-        """
-        conditional, _ = self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)
-        factor = jnp.where(known[:, None], 0, conditional.factor)
-        mean = jnp.where(known, x, conditional.mean)
-        return self._with(mean, *eigen(factor))
-
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        fit = self.observed(known[:, None] * self.factor, jnp.where(known, x - self.mean, 0), sigma)[1]
-        return fit - gaussian_normaliser(known.sum(), sigma)
+    def _conditioned(self, observation: Observation) -> tuple["GaussianMemory", Scalar]:
+        """The Gaussian after a measurement: again one, of the same rank."""
+        images, offset, noise = measured(observation, self.factor.T, self.mean)
+        conditional, fit = self.observed(images, offset, noise)
+        return conditional, fit - observation.normaliser
 
     def observed(
         self, core_factor: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
@@ -141,7 +138,7 @@ class GaussianMemory(Extended):
         the singular values s of A factor = U s Wᵀ the posterior is N(mean + factor W s/(s²+τ²) Uᵀ offset, …)
         with factor W √(τ²/(τ²+s²)).
         """
-        gain, reduction, left, scale = observation(core_factor, noise)
+        gain, reduction, left, scale = svd_of_observation(core_factor, noise)
         seen = left.T @ offset
         rest = offset - left @ seen
         mean = self.mean + self.factor @ (gain @ seen)
@@ -152,7 +149,24 @@ class GaussianMemory(Extended):
         return eqx.tree_at(lambda m: (m.mean, m.directions, m.variances), self, (mean, directions, variances))
 
 
-def observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple[Array, Array, Array, Array]:
+def measured(
+    observation: Observation, directions: Float[Array, "k d"], mean: Float[Array, "*n d"]
+) -> tuple[Float[Array, "m k"], Float[Array, "*n m"], Scalar]:
+    """The images A v_k of directions, v − A mean, and the one noise that both are observed with.
+
+    Where entries have levels of their own all are divided by them, and the noise is 1.
+    """
+    off = observation.value - observation.images(mean)
+    images = observation.whitened(directions)
+    if observation.sigma.ndim:
+        off, noise = off / observation.sigma, jnp.ones((), off.dtype)
+    else:
+        noise = observation.sigma
+        images = observation.at(jnp.ones_like(noise)).whitened(directions)
+    return images, off if observation.mask is None else jnp.where(observation.mask, off, 0), noise
+
+
+def svd_of_observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple[Array, Array, Array, Array]:
     """Gain W s/(s²+τ²), reduction of the factor, U, and s²+τ² of A factor = U s Wᵀ seen with noise τ."""
     left, s, right = jnp.linalg.svd(core_factor, full_matrices=False)
     floor = s.max(initial=0) * max(core_factor.shape) * jnp.finfo(s.dtype).eps

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.memory import Denoiser, Memory, components_posterior, likeliest
+from dispersed.memories.memory import Memory, components_posterior, likeliest
 from dispersed.posterior import Posterior
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior
 
 
@@ -119,6 +120,12 @@ class Mixture(Extended):
         """
         return likeliest(self._responsibilities(x, sigma))
 
+    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar:
+        return self._responsibilities(x, sigma)[index]
+
+    def _weight(self, index: Int[Array, ""]) -> Scalar:
+        return jnp.exp(self.log_weights[index])
+
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)
         return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
@@ -132,23 +139,26 @@ class Mixture(Extended):
         # One draw of every component, of which one is taken: components of different kinds share no program.
         return self.each(lambda component: component._sample(key))[jax.random.categorical(which, self.log_weights)]
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Mixture":
-        """The mixture after the entries `known` of one state were observed with noise σ: w_k ← w_k p_σ^k(x_known)."""
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        which, key = jax.random.split(key)
+        index = jax.random.categorical(which, compare(x, sigma, *self._parts(x, sigma))[1])
+        return self.each(lambda component: component._posterior_draw(key, x, sigma)[0])[index], index
 
-        def given(component: Memory) -> Denoiser:
-            return component._given(x, known, sigma)
+    def _conditioned(self, observation: Observation) -> tuple["Mixture", Scalar]:
+        """The mixture after a measurement: its components, with the weights w_k ← w_k p_k(v)."""
 
-        evidence = self.each(lambda component: component._evidence(x, known, sigma))
-        groups = tuple(
-            given(group) if alone else eqx.filter_vmap(given)(group)
+        def conditioned(component: Memory) -> tuple[Memory, Scalar]:
+            return component._conditioned(observation)
+
+        found = [
+            conditioned(group) if alone else eqx.filter_vmap(conditioned)(group)
             for group, alone in zip(self.groups, self.alone, strict=True)
-        )
-        log_weights = jax.nn.log_softmax(self.log_weights + evidence)
-        return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, (groups, log_weights))
-
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known) = log Σ_k w_k p_σ^k(x_known)."""
-        return jax.nn.logsumexp(self.log_weights + self.each(lambda component: component._evidence(x, known, sigma)))
+        ]
+        evidence = jnp.concatenate([jnp.atleast_1d(log_evidence) for _, log_evidence in found])[self.order]
+        joint = self.log_weights + evidence
+        total = jax.nn.logsumexp(joint)
+        parts = (tuple(group for group, _ in found), joint - total)
+        return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, parts), total
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""

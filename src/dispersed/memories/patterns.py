@@ -13,14 +13,21 @@ over any number of patterns in any storage; or spread over devices.
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import MOST, gallery
-from dispersed.engines import DensePatterns, Engine, PatternSet, choose_engine, pattern_source
-from dispersed.engines.unit_precisions import unit_precision_logits
-from dispersed.memories.memory import Denoiser, Memory, components_posterior, gaussian_normaliser, likeliest
+from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
+from dispersed.memories.associative_memory import without_derivatives
+from dispersed.memories.memory import (
+    Denoiser,
+    Memory,
+    Standing,
+    components_posterior,
+    gaussian_normaliser,
+    likeliest,
+)
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
@@ -144,11 +151,39 @@ class PatternMemory(Memory):
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.held.nearest(x, sigma)
 
-    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar:
+        return self.held.responsibilities(x, sigma)[index]
+
+    def _weight(self, index: Int[Array, ""]) -> Scalar:
+        return jnp.exp(self.held.log_weights[index])
+
+    def _slope_bound(self, x: State, sigma: Scalar, p: Scalar | None) -> Scalar:
+        return super()._slope_bound(x, sigma, p) if p is None else self.held.slope_bound(sigma, p)
+
+    def _pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        return self.held.pushed(v, x, sigma)
+
+    def _last_step(self, z: State, sigma: Scalar, cue: State, level: Scalar) -> tuple[State, Standing]:
         if self.held.resident is None:
-            return super()._posterior_draw(key, x, sigma)
-        index = jax.random.categorical(key, self.held.resident.logits(x, sigma))
-        return self.held.resident.patterns[index], index
+            return super()._last_step(z, sigma, cue, level)
+        # Three evaluations by one program: of z, of the mean behind it, and of the cue.
+        means, r = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
+        return means[0], self._standing_by(means[1], r[1], r[2], sigma)
+
+    def _standing(self, x: State, sigma: Scalar, cue: State, level: Scalar, index: Any = None) -> Standing:
+        if self.held.resident is None:
+            return super()._standing(x, sigma, cue, level, index)
+        means, r = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
+        return self._standing_by(means[0], r[0], r[1], sigma, index)
+
+    def _standing_by(self, mean: State, r: Any, of_cue: Any, sigma: Scalar, index: Any = None) -> Standing:
+        likeliest_one, p = likeliest(r)
+        index = likeliest_one if index is None else index
+        patterns, r, sigma = without_derivatives((self.held.resident, r, sigma))
+        return Standing(mean, index, p, of_cue[index], lambda v: patterns.pushed_by(r, v, sigma))
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        return self.held.draw(key, x, sigma)
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         return self.held.mean_and_nearest(x, sigma)
@@ -179,25 +214,23 @@ class PatternMemory(Memory):
     def _project(self, x: State) -> State:
         return self.held.closest(x)
 
+    def _conditioned(self, observation: Observation) -> tuple["PatternMemory", Scalar]:
+        """The same patterns with the weights w'_j ∝ w_j exp(−‖v − A y_j‖²/(2τ²))."""
+        held, log_evidence = self.held.conditioned(observation)
+        return eqx.tree_at(lambda memory: memory.held, self, held), log_evidence
+
+    def _after(self, observation: Observation) -> "PatternMemory":
+        memory = self._prepared()
+        outside = memory.held.conditioned_outside(observation)
+        if outside is None:
+            return _conditioned_in_program(memory, observation)
+        held, log_evidence = outside
+        return self._with_evidence(eqx.tree_at(lambda m: m.held, memory, held), log_evidence)
+
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple[Denoiser, State, Scalar]:
         """The memory given the entries `known` of one state x alone, and its first guess at noise σ."""
-        if self.held.resident is None:
-            source: Denoiser = ObservedStored(self.held, x, known)
-        else:
-            source = Observed(self.held.resident, x, known)
+        source = ObservedPatterns(self.held, Observation(x, known, sigma=sigma).of(self.dimension))
         return source, source._denoise(x, sigma), sigma
-
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "ConditionedPatterns":
-        return ConditionedPatterns(self._resident(), x, known, sigma)
-
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        return self._given(x, known, sigma).log_evidence()
-
-    def _resident(self) -> DensePatterns:
-        if self.held.resident is None:
-            given = f"got a mask for random dynamics and patterns {self.held.where}"
-            raise InputError("known", given, "deterministic dynamics complete from these")
-        return self.held.resident
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
@@ -208,142 +241,35 @@ class PatternMemory(Memory):
         return mean, 10 * spread
 
 
-class Observed(Denoiser):
-    r"""Stored patterns given the observed entries of one state, with noise σ on them, which stay as they are.
+@eqx.filter_jit
+def _conditioned_in_program(memory: PatternMemory, observation: Observation) -> PatternMemory:
+    return Memory._after(memory, observation)
 
-        p(j | x) ∝ w_j exp(−Σ_{i known} (x_i − y_ji)²/(2σ²)),    D = x where known, Σ_j p(j | x) y_j elsewhere
 
-    As σ falls the evidence sharpens, and recall ends at the pattern that fits the known entries best.
+class ObservedPatterns(Denoiser):
+    r"""Stored patterns given a measurement alone, whose noise is that of the level asked for.
+
+        p(j | v) ∝ w_j exp(−‖v − A y_j‖²/(2σ²)),    D = Σ_j p(j | v) y_j; observed entries as they were given
+
+    As σ falls the evidence sharpens, and recall ends at the pattern that fits the measurement best.
     """
-
-    held: DensePatterns
-    x: State
-    known: Bool[Array, " d"]
-
-    @property
-    def dimension(self) -> int:
-        return self.held.shape[1]
-
-    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        precision = jnp.where(self.known, 1 / sigma / sigma, 0)
-        y, log_w = self.held.patterns, self.held.log_weights
-        return jax.nn.softmax(unit_precision_logits(y, log_w, self.x, precision))
-
-    def _denoise(self, x: State, sigma: Scalar) -> State:
-        return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
-
-    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return likeliest(self._responsibilities(x, sigma))
-
-
-class ObservedStored(Denoiser):
-    """The same for patterns that are not in memory: a scan on the host for every evaluation."""
 
     held: PatternSet
-    x: State
-    known: Bool[Array, " d"]
+    observation: Observation
 
     @property
     def dimension(self) -> int:
         return self.held.shape[1]
 
-    def _denoise(self, x: State, sigma: Scalar) -> State:
-        return jnp.where(self.known, self.x, self.held.observed(self.x, sigma, self.known)[0])
-
-    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return self.held.observed(self.x, sigma, self.known)[1:]
-
-
-class ConditionedPatterns(Memory):
-    r"""Stored patterns after some entries of a state were observed with noise τ: again a memory of patterns.
-
-    Observed entries are evidence, and stay as they were given,
-
-        w'_j ∝ w_j exp(−Σ_{i known} (x_i − y_ji)²/(2τ²)),    y'_ji = x_i  for known i,
-
-    so every dynamics applies to it unchanged, and sampling from it is sampling from the posterior. Patterns that agree
-    on the other entries are told from each other by the evidence.
-    """
-
-    held: DensePatterns
-    x: State
-    known: Bool[Array, " d"]
-    noise: Scalar
-
-    @property
-    def dimension(self) -> int:
-        return self.held.shape[1]
-
-    @property
-    def log_weights(self) -> Float[Array, " n"]:
-        """Logarithms of the posterior weights w', (n,)."""
-        return jax.nn.log_softmax(self._logits(self.x, jnp.asarray(jnp.inf, self.x.dtype)))
-
-    @property
-    def weights(self) -> Float[Array, " n"]:
-        """The posterior weights w', (n,), summing to one."""
-        return jnp.exp(self.log_weights)
-
-    @property
-    def patterns(self) -> Float[Array, "n d"]:
-        """The patterns with the observed entries in place of their own, (n, d)."""
-        return jnp.where(self.known, self.x, self.held.patterns)
-
-    def _logits(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        noise = jnp.where(self.known, self.noise, sigma)
-        point = jnp.where(self.known, self.x, x)
-        return unit_precision_logits(self.held.patterns, self.held.log_weights, point, 1 / noise / noise)
-
-    def _anchor(self, logits: Float[Array, " n"]) -> tuple[State, Scalar]:
-        """The leading pattern, and log Σ_j exp(ℓ_j − ℓ_c) + log w_c − its misfit in the observed entries."""
-        c = jnp.argmax(logits)
-        pattern = self.held.patterns[c]
-        off = jnp.where(self.known, self.x - pattern, 0) / self.noise
-        return pattern, jax.nn.logsumexp(logits) + self.held.log_weights[c] - off @ off / 2
-
-    def log_evidence(self) -> Scalar:
-        """Log p_τ(x_known), the log density of the observed entries."""
-        everything_else = jnp.asarray(jnp.inf, self.x.dtype)
-        fit = self._anchor(self._logits(self.x, everything_else))[1]
-        return fit - gaussian_normaliser(self.known.sum(), self.noise)
-
-    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        """The leading pattern, the observed entries in place of its own, and its excess."""
-        pattern, fit = self._anchor(self._logits(x, sigma))
-        whole = self._anchor(self._logits(self.x, jnp.asarray(jnp.inf, self.x.dtype)))[1]
-        return jnp.where(self.known, self.x, pattern), fit - whole
-
-    def _log_density(self, x: State, sigma: Scalar) -> Scalar:
-        anchor, excess = self.anchored(x, sigma)
-        residual = (x - anchor) / sigma
-        return excess - residual @ residual / 2 - gaussian_normaliser(self.dimension, sigma)
-
-    def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        return jax.nn.softmax(self._logits(x, sigma))
+    def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
+        mean, index, probability = self.held.observed(self.observation.at(sigma))
+        mean = mean.astype(x.dtype)
+        if self.observation.mask is not None:
+            mean = jnp.where(self.observation.mask, self.observation.value, mean)
+        return mean, index, probability
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
-        return jnp.where(self.known, self.x, self._responsibilities(x, sigma) @ self.held.patterns)
+        return self._mean_and_nearest(x, sigma)[0]
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return likeliest(self._responsibilities(x, sigma))
-
-    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
-        index = jax.random.categorical(key, self._logits(x, sigma))
-        return jnp.where(self.known, self.x, self.held.patterns[index]), index
-
-    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
-        p = self._responsibilities(x, sigma)
-        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
-
-    def _sample(self, key: Key[Array, ""]) -> State:
-        index = jax.random.categorical(key, self.log_weights)
-        return jnp.where(self.known, self.x, self.held.patterns[index])
-
-    def prior_start(self) -> tuple[State, Scalar]:
-        """The mean by the posterior weights, at ten times the root-mean-square distance from it."""
-        weights = self.weights
-        mean = weights @ self.held.patterns
-        # Σ w (y − m)² unit by unit: no array of the size of the patterns for every state.
-        squares = weights @ self.held.patterns**2 - mean**2
-        spread = jnp.sqrt(jnp.sum(jnp.where(self.known, 0, jnp.maximum(squares, 0))))
-        return jnp.where(self.known, self.x, mean), 10 * spread
+        return self._mean_and_nearest(x, sigma)[1:]

@@ -27,13 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.gaussian import GaussianMemory, eigen, observation
+from dispersed.memories.gaussian import GaussianMemory, eigen, measured, svd_of_observation
 from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser, likeliest
 from dispersed.memories.mixture import Mixture
 from dispersed.posterior import Posterior
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, log_prior, real_array
 
 
@@ -170,6 +171,12 @@ class ReconstructiveMemory(Extended):
         """Index of the core most responsible for x at σ, and its responsibility."""
         return likeliest(self._responsibilities(x, sigma))
 
+    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar:
+        return self._responsibilities(x, sigma)[index]
+
+    def _weight(self, index: Int[Array, ""]) -> Scalar:
+        return jnp.exp(self.log_weights[index])
+
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)
         return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
@@ -178,8 +185,7 @@ class ReconstructiveMemory(Extended):
         which, key = jax.random.split(key)
         k = self.means.shape[1]
         event, part = jnp.divmod(jax.random.categorical(which, self.log_weights.ravel()), k)
-        directions = self.directions[part] if self.directions.ndim == 3 else self.directions[event, part]
-        variances = self.variances[part] if self.variances.ndim == 2 else self.variances[event, part]
+        directions, variances = self._spread(event, part)
         noise = jax.random.normal(key, variances.shape, self.means.dtype)
         return self.means[event, part] + (jnp.sqrt(jnp.maximum(variances, 0)) * noise) @ directions
 
@@ -202,25 +208,18 @@ class ReconstructiveMemory(Extended):
         squares = jnp.sum((self.means - mean) ** 2, axis=-1) + self.variances.sum(-1)
         return mean, 10 * jnp.sqrt(jnp.sum(weights * squares))
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "ReconstructiveMemory":
-        """The memory after the entries `known` of one state were observed with noise σ: again one of cores."""
-        return self._seen(x, known, sigma)[0]
+    def _conditioned(self, observation: Observation) -> tuple["ReconstructiveMemory", Scalar]:
+        """The memory after a measurement: again one of cores."""
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self._seen(x, known, sigma)[1]
-
-    def _seen(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["ReconstructiveMemory", Scalar]:
         def condition(directions: Array, variances: Array, means: Array) -> tuple[Array, ...]:
             """One covariance and the means (r, d) that share it."""
             factor = directions.T * jnp.sqrt(variances)
-            gain, reduction, left, scale = observation(known[:, None] * factor, sigma)
-            offset = jnp.where(known, x - means, 0)
+            images, offset, noise = measured(observation, factor.T, means)
+            gain, reduction, left, scale = svd_of_observation(images, noise)
             seen = offset @ left
-            rest = (offset - seen @ left.T) / sigma
-            fit = -jnp.sum(seen**2 / scale + jnp.log(scale / sigma**2), axis=1) / 2 - jnp.sum(rest**2, axis=1) / 2
-            means = jnp.where(known, x, means + seen @ gain.T @ factor.T)
-            return means, *eigen(jnp.where(known[:, None], 0, factor @ reduction)), fit
+            rest = (offset - seen @ left.T) / noise
+            fit = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2), axis=1) / 2 - jnp.sum(rest**2, axis=1) / 2
+            return means + seen @ gain.T @ factor.T, *eigen(factor @ reduction), fit
 
         if self.directions.ndim == 3:
             shared = jax.vmap(condition, (0, 0, 1), (1, 0, 0, 1))
@@ -232,7 +231,23 @@ class ReconstructiveMemory(Extended):
         joint = self.log_weights + fit
         total = jax.nn.logsumexp(joint)
         conditioned = self._with(means, directions, variances, joint - total)
-        return conditioned, total - gaussian_normaliser(known.sum(), sigma)
+        return conditioned, total - observation.normaliser
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
+        which, key = jax.random.split(key)
+        anchors, excess = self._parts(x, sigma)
+        drawn = jax.random.categorical(which, compare(x, sigma, anchors, excess)[1])
+        event, part = jnp.divmod(drawn, self.means.shape[1])
+        directions, variances = self._spread(event, part)
+        share = variances / (variances + sigma**2)
+        noise = sigma * jnp.sqrt(share) * jax.random.normal(key, share.shape, x.dtype)
+        return anchors[drawn] + noise @ directions, event
+
+    def _spread(self, event: Array, part: Array) -> tuple[Float[Array, "v d"], Float[Array, " v"]]:
+        """Directions and variances of one Gaussian of one event."""
+        if self.directions.ndim == 3:
+            return self.directions[part], self.variances[part]
+        return self.directions[event, part], self.variances[event, part]
 
 
 def _condition(
@@ -240,7 +255,7 @@ def _condition(
 ) -> tuple[Array, ...]:
     """A Gaussian given each of the cores: means, directions and variances, and log evidence up to a constant."""
     factor = part.factor
-    gain, reduction, left, scale = observation(matrix @ factor, tau)
+    gain, reduction, left, scale = svd_of_observation(matrix @ factor, tau)
     offset = cores - matrix @ part.mean
     seen = offset @ left
     means = part.mean + seen @ gain.T @ factor.T
@@ -261,7 +276,7 @@ def linearised(
     def step(u: Array, _: object) -> tuple[Array, None]:
         y = part.mean + factor @ u
         slope = jax.jacfwd(encoder)(y) @ factor
-        gain, _, left, _ = observation(slope, tau)
+        gain, _, left, _ = svd_of_observation(slope, tau)
         whole = gain @ (left.T @ (core - encoder(y) + slope @ u)) - u
         # Full steps may overshoot where f bends; the best of a few shorter ones never climbs.
         lengths = 0.5 ** jnp.arange(8.0, dtype=u.dtype)

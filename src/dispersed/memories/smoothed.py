@@ -1,12 +1,16 @@
 """A memory read with less detail: stored samples become a density (Eq. 24)."""
 
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
+from dispersed.conditioning import Observation, joined
 from dispersed.display import value
-from dispersed.memories.memory import Memory, draw, gaussian_normaliser
+from dispersed.memories.memory import Memory, draw
 from dispersed.posterior import Posterior
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, positive
 
 
@@ -61,6 +65,16 @@ class Smoothed(Memory):
         """The memory's own nearest item, and its responsibility at s."""
         return self.memory._nearest(x, self._level(sigma))
 
+    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar | None:
+        return self.memory._probability(x, self._level(sigma), index)
+
+    def _weight(self, index: Int[Array, ""]) -> Scalar | None:
+        return self.memory._weight(index)
+
+    def _slope_bound(self, x: State, sigma: Scalar, p: Scalar | None) -> Scalar:
+        # The slope is (σ² λ + h²)/s² where λ is the memory's own at s: at most the larger of λ and 1.
+        return jnp.maximum(self.memory._slope_bound(x, self._level(sigma), p), 1)
+
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         of_memory = self.memory._posterior(x, self._level(sigma), leading)
         return eqx.tree_at(lambda posterior: posterior.mean, of_memory, self._denoise(x, sigma))
@@ -72,14 +86,20 @@ class Smoothed(Memory):
     def _sample(self, key: Key[Array, ""]) -> State:
         return draw(self.memory, key, self.bandwidth)
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "SeenSmoothed":
-        """The memory after the entries `known` were observed with noise σ: evidence at s for what it smooths."""
-        inner = self.memory._given(x, known, self._level(sigma))
-        return SeenSmoothed(Smoothed(inner, self.bandwidth), x, known)  # type: ignore[arg-type]
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        level = self._level(sigma)
+        h = self.bandwidth.astype(x.dtype)
+        of_memory, own = jax.random.split(key)
+        y, index = self.memory._posterior_draw(of_memory, x, level)
+        mean = (sigma / level) ** 2 * y + (h / level) ** 2 * x
+        return mean + h * sigma / level * jax.random.normal(own, x.shape, x.dtype), index
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known): the memory's own, at s."""
-        return self.memory._evidence(x, known, self._level(sigma))
+    def _conditioned(self, observation: Observation) -> tuple["ConditionedSmoothed", Scalar]:
+        """The memory after a measurement, which is of the smoothed states."""
+        blank = jnp.zeros((), observation.value.dtype)
+        after = ConditionedSmoothed(self.memory, self.bandwidth, observation, blank)
+        fit = after._of_memory(jnp.zeros(self.dimension, observation.value.dtype), None)[1]
+        return eqx.tree_at(lambda memory: memory.fit, after, fit), fit - observation.normaliser
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The memory's own, with the bandwidth added to the spread."""
@@ -87,43 +107,141 @@ class Smoothed(Memory):
         return mean, jnp.hypot(level, 10 * self.bandwidth * jnp.sqrt(float(self.dimension)).astype(level.dtype))
 
 
-class SeenSmoothed(Memory):
-    """A smoothed memory of which some entries were observed: these are not blurred. Made by `given`."""
+class ConditionedSmoothed(Memory):
+    r"""A smoothed memory after linear measurements v = A y + τε of its states y = u + hε', u of the memory itself.
 
-    memory: Smoothed
-    x: State
-    known: Bool[Array, " d"]
+    At s = √(σ²+h²) a state x = y + σε'' says of y, given u, that it is N(μ, ρ²I) with μ = (σ² u + h² x)/s² and
+    ρ = hσ/s. With B = A/τ and w = v/τ, what was measured is then one measurement of u,
+
+        w − (h²/s²) B x = (σ²/s²) B u + noise of covariance S = I + ρ² B Bᵀ,
+
+    on which the memory itself is conditioned, and y has the mean μ + ρ² Bᵀ S⁻¹ (w − B μ). S is factored from the matrix
+    (ρB, I)ᵀ, in which no digits are lost to squares; of a mask it is diagonal. Made by `condition`.
+    """
+
+    memory: Memory
+    bandwidth: Scalar
+    observation: Observation
+    """All measurements in one."""
+    fit: Scalar
+    """log E exp(−½‖w − B y‖²) over the smoothed memory."""
 
     @property
     def dimension(self) -> int:
         return self.memory.dimension
 
+    def _parts(self, sigma: Scalar | None, dtype: Any) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """The level s, σ²/s², h²/s² and ρ; without a level those of σ = ∞, the last two of which alone count."""
+        h = self.bandwidth.astype(dtype)
+        if sigma is None:
+            return h, jnp.ones_like(h), jnp.zeros_like(h), h
+        level = jnp.hypot(sigma, h)
+        return level, (sigma / level) ** 2, (h / level) ** 2, h * (sigma / level)
+
+    def _of_memory(self, x: State, sigma: Scalar | None) -> tuple[Any, Scalar]:
+        """The memory itself given all that was measured, and log ∫ φ(u) exp(−½ (…)ᵀ S⁻¹ (…)) du − ½ log det S."""
+        _, ratio, _, rho = self._parts(sigma, x.dtype)
+        ratio = jnp.maximum(ratio, 1e-30)  # below it nothing is said of u
+        off = self.observation.residual(x)
+        if self.observation.matrix is None:
+            scale = self._scale(rho)
+            tau = self.observation.sigma
+            value = jnp.where(self.observation.mask, x + off * tau / ratio, 0)
+            inner = Observation(value, self.observation.mask, sigma=tau * scale / ratio).of(self.dimension)
+            log_scale = jnp.sum(jnp.where(self.observation.mask, jnp.log(scale), 0))
+        else:
+            matrix = self._whitened()
+            factor = self._factor(matrix, rho)
+            value = _solved(factor, off + ratio * (matrix @ x))
+            inner = Observation(value, operator=ratio * _solved(factor, matrix), sigma=jnp.ones_like(ratio))
+            log_scale = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factor))))
+        conditioned, log_evidence = self.memory._conditioned(inner)
+        # Of a mask the measurement was divided by the ratio, and so was its noise.
+        return conditioned, log_evidence + inner.normaliser - log_scale
+
+    def _whitened(self) -> Float[Array, "m d"]:
+        matrix = self.observation.matrix
+        assert matrix is not None
+        return matrix / jnp.broadcast_to(self.observation.sigma, matrix.shape[:1])[:, None]
+
+    def _scale(self, rho: Scalar) -> Float[Array, " d"]:
+        """√S of a mask, 1 where nothing was observed."""
+        return jnp.hypot(jnp.ones_like(rho), rho * jnp.sqrt(self.observation.precision))
+
+    def _factor(self, matrix: Float[Array, "m d"], rho: Scalar) -> Float[Array, "m m"]:
+        """R with S = RᵀR."""
+        return jnp.linalg.qr(jnp.concatenate([rho * matrix.T, jnp.eye(len(matrix), dtype=matrix.dtype)]), mode="r")
+
+    def _after_blur(self, y: State, rho: Scalar, noise: Any = 0.0) -> State:
+        """Y + ρ² Bᵀ S⁻¹ (w − B y − noise)."""
+        off = self.observation.residual(y) - noise
+        if self.observation.matrix is None:
+            gain = (rho / self._scale(rho)) ** 2 * jnp.sqrt(self.observation.precision)
+            return y + gain * off
+        matrix = self._whitened()
+        factor = self._factor(matrix, rho)
+        solved = jax.scipy.linalg.solve_triangular(factor, _solved(factor, off))
+        return y + rho**2 * (solved @ matrix)
+
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
-        """Log p_σ(x), in nats: the known entries at x_known with the noise σ alone."""
-        off = jnp.where(self.known, x - self.x, 0) / sigma
-        units, level = self.known.sum(), jnp.hypot(sigma, self.memory.bandwidth.astype(sigma.dtype))
-        blurred = self.memory._log_density(jnp.where(self.known, self.x, x), sigma)
-        kept = gaussian_normaliser(units, level) - gaussian_normaliser(units, sigma)
-        return blurred + kept - off @ off / 2
+        conditioned, fit = self._of_memory(x, sigma)
+        return conditioned._log_density(x, self._parts(sigma, x.dtype)[0]) + fit - self.fit
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
-        """D_σ(x): the known entries, and the smoothed memory's D of the others."""
-        return jnp.where(self.known, self.x, self.memory._denoise(jnp.where(self.known, self.x, x), sigma))
+        level, ratio, rest, rho = self._parts(sigma, x.dtype)
+        mean = self._of_memory(x, sigma)[0]._denoise(x, level)
+        return self._after_blur(ratio * mean + rest * x, rho)
 
     def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
-        """The smoothed memory's own, for memories that have them."""
-        return self.memory._responsibilities(jnp.where(self.known, self.x, x), sigma)
+        return self._of_memory(x, sigma)[0]._responsibilities(x, self._parts(sigma, x.dtype)[0])
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
-        """The smoothed memory's own nearest item, and its responsibility."""
-        return self.memory._nearest(jnp.where(self.known, self.x, x), sigma)
+        return self._of_memory(x, sigma)[0]._nearest(x, self._parts(sigma, x.dtype)[0])
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
-        of_memory = self.memory._posterior(jnp.where(self.known, self.x, x), sigma, leading)
+        of_memory = self._of_memory(x, sigma)[0]._posterior(x, self._parts(sigma, x.dtype)[0], leading)
         own = self._denoise(x, sigma), self._log_density(x, sigma)
         return eqx.tree_at(lambda posterior: (posterior.mean, posterior.log_density), of_memory, own)
 
+    def _drawn(self, key: Key[Array, ""], mean: State, rho: Scalar) -> State:
+        """A state drawn given u, of which `mean` is μ: the blur drawn, and corrected by what was measured."""
+        blur, noise = jax.random.split(key)
+        y = mean + rho * jax.random.normal(blur, mean.shape, mean.dtype)
+        return self._after_blur(y, rho, jax.random.normal(noise, self.observation.value.shape, mean.dtype))
+
+    def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
+        level, ratio, rest, rho = self._parts(sigma, x.dtype)
+        of_memory, own = jax.random.split(key)
+        y, index = self._of_memory(x, sigma)[0]._posterior_draw(of_memory, x, level)
+        return self._drawn(own, ratio * y + rest * x, rho), index
+
+    @property
+    def _proper(self) -> bool:
+        return self.memory._proper
+
+    def _prior(self) -> Any:
+        """The memory itself given the observations, of blurred states, alone."""
+        return self._of_memory(jnp.zeros(self.dimension, self.fit.dtype), None)[0]
+
+    def _sample(self, key: Key[Array, ""]) -> State:
+        of_memory, own = jax.random.split(key)
+        y = self._prior()._sample(of_memory).astype(self.fit.dtype)
+        return self._drawn(own, y, self.bandwidth.astype(y.dtype))
+
     def prior_start(self) -> tuple[State, Scalar]:
-        """The smoothed memory's own."""
-        start, level = self.memory.prior_start()
-        return jnp.where(self.known, self.x, start), level
+        """The mean, at ten times a distance from it that is no less than the root-mean-square one."""
+        mean, level = self._prior().prior_start()
+        h = self.bandwidth.astype(level.dtype)
+        return self._after_blur(mean, h), jnp.hypot(level, 10 * h * jnp.sqrt(float(self.dimension)).astype(level.dtype))
+
+    def _conditioned(self, observation: Observation) -> tuple["ConditionedSmoothed", Scalar]:
+        joint, rest = joined(self.observation, observation)
+        after = ConditionedSmoothed(self.memory, self.bandwidth, joint, self.fit)
+        fit = after._of_memory(jnp.zeros(self.dimension, observation.value.dtype), None)[1]
+        found = eqx.tree_at(lambda memory: memory.fit, after, fit)
+        return found, fit + rest - self.fit - observation.normaliser
+
+
+def _solved(factor: Float[Array, "m m"], right: Float[Array, "m *k"]) -> Float[Array, "m *k"]:
+    """R⁻ᵀ of columns."""
+    return jax.scipy.linalg.solve_triangular(factor, right, trans="T")

@@ -5,11 +5,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
+from dispersed.memories.conditioned_shapes import ConditionedSphere
 from dispersed.memories.extended import Extended
-from dispersed.memories.seen import SeenSphere, fitted, told_apart
-from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
 
@@ -110,15 +111,11 @@ class Sphere(Extended):
         """The nearest point of the sphere; some point of it for the centre."""
         return self._closest(*self._polar(x))
 
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> SeenSphere:
-        """The sphere after the entries `known` of one state were observed with noise σ: exact, by one contour."""
-        all_of_space = jnp.eye(self.dimension, dtype=self.centre.dtype)
-        directions = all_of_space if self.directions is None else told_apart(self.directions, known)
-        return fitted(SeenSphere(x, known, sigma, jnp.zeros_like(sigma), self.centre, self.radius, directions))
-
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p_σ(x_known), the log density of the known entries of one state."""
-        return self._given(x, known, sigma).log_evidence()
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedSphere, Scalar]:
+        """The sphere after a measurement: exact, by one contour."""
+        nothing = jnp.zeros((), self.centre.dtype)
+        whole = ConditionedSphere(self, self.centre, self.radius, self.directions, (), nothing)
+        return whole._conditioned(observation)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten radii."""
