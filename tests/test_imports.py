@@ -8,7 +8,7 @@ import dispersed
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
-    {"posterior", "conditioning", "atomic", "derived", "display", "files", "keys", "machine", "noise"},
+    {"posterior", "conditioning", "atomic", "derived", "display", "files", "keys", "machine", "names", "noise"},
     {"storage"},
     {"engines"},
     {"memories", "processes"},

@@ -14,11 +14,11 @@ def test_digits_are_recalled_and_completed():
         assert by["noise", 0.9, method]["exact"] >= 0.75
         assert by["evidence", None, method]["exact"] == 1
         assert by["evidence", None, method]["rms_error"] < 1e-3
-    assert by["noise", 0.68, "dpm_2m"]["same_digit"] >= by["noise", 0.5, "dpm_2m"]["same_digit"]
+    assert by["noise", 0.68, "exponential"]["same_digit"] >= by["noise", 0.5, "exponential"]["same_digit"]
     assert set(STRIPS) <= set(pictures)
     labels = [text.get_text() for text in plot_digits(pictures).get_yticklabels()]
     assert labels == list(STRIPS.values())
-    found = by["zero_mask", 0.68, "ode_euler"]["exact"]
+    found = by["zero_mask", 0.68, "flow"]["exact"]
     assert f"of {found:.0%} of half-masked digits" in departures.digits({"digits": rows})[0]
     assert len(sentences(rows)) == 2
 

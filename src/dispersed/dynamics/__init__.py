@@ -19,6 +19,7 @@ from dispersed.dynamics.noise_level import NoiseLevel, estimate_sigma
 from dispersed.dynamics.posterior import Posterior, recall_many
 from dispersed.dynamics.probability_flow import ProbabilityFlow
 from dispersed.dynamics.recall import recall
+from dispersed.dynamics.registry import named
 from dispersed.dynamics.result import Certificate, Outcome, Recall, Result
 from dispersed.dynamics.reverse_sde import ReverseSDE
 from dispersed.dynamics.solver import Solver
@@ -49,6 +50,7 @@ __all__ = [
     "estimate_sigma",
     "karras",
     "log_sigma",
+    "named",
     "recall",
     "recall_many",
     "reliability",

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow, ReverseSDE, recall
+from dispersed.dynamics import Dynamics, named, recall
 from dispersed.experiments.progress import track
 from dispersed.experiments.results import Row
 from dispersed.memories import PatternMemory
@@ -23,13 +23,7 @@ from dispersed.validation import at_least
 
 SIDE = 8
 ALPHAS = (0.9, 0.68, 0.5)
-DYNAMICS: dict[str, Dynamics] = {
-    "iteration": Iteration(),
-    "one_step": OneStep(),
-    "dpm_2m": ExponentialIntegrator(20),
-    "ode_euler": ProbabilityFlow(),
-    "sde": ReverseSDE(),
-}
+DYNAMICS: dict[str, Dynamics] = {name: named(name) for name in ("iteration", "one-step", "exponential", "flow", "sde")}
 
 
 def load_digits() -> tuple[Float[Array, "1797 64"], np.ndarray]:
@@ -120,8 +114,8 @@ def sentences(rows: list[Row]) -> list[str]:
 
     return [
         "From noise at α = 0.68, the flow recalls the very image of "
-        f"{share('noise', 'ode_euler', 0.68):.1%} of the cues in 300 evaluations; DPM-Solver++ 2M "
-        f"{share('noise', 'dpm_2m', 0.68):.1%} in 20.",
-        f"From the upper half of the image, the paper's zero mask recalls {share('zero_mask', 'ode_euler', 0.68):.1%}; "
-        f"the observed pixels taken as evidence, {share('evidence', 'ode_euler'):.1%}.",
+        f"{share('noise', 'flow', 0.68):.1%} of the cues in 300 Euler steps; the exponential integrator of "
+        f"order 2, of {share('noise', 'exponential', 0.68):.1%} in 20 steps.",
+        f"From the upper half of the image, the paper's zero mask recalls {share('zero_mask', 'flow', 0.68):.1%}; "
+        f"the observed pixels taken as evidence, {share('evidence', 'flow'):.1%}.",
     ]

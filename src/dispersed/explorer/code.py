@@ -2,20 +2,12 @@
 
 from typing import Any
 
+from dispersed.experiments.digits import DYNAMICS
 from dispersed.explorer.digits import digit
 from dispersed.explorer.landscape import RECALLS
 from dispersed.explorer.scene import CORES, Item, Scene, blob_factor, choice, mapping
+from dispersed.names import BUILTIN
 
-DYNAMICS = {
-    "iteration": "Iteration()",
-    "flow": "ProbabilityFlow()",
-    "ode_euler": "ProbabilityFlow()",
-    "exponential": "ExponentialIntegrator()",
-    "dpm_2m": "ExponentialIntegrator(20)",
-    "one_step": "OneStep()",
-    "sde": "ReverseSDE()",
-}
-"""How each dynamics of the page is written."""
 PROCESSES = {"vp": "VP()", "ve": "VE()"}
 
 
@@ -54,7 +46,7 @@ def landscape_code(scene: Scene, cue: tuple[float, float] | None, names: list[st
             key = f", key=jax.random.key({seed})" if name == "sde" else ""
             lines += [
                 f'recalled["{name}"] = dispersed.recall(',
-                f"    memory, {many}, dispersed.{DYNAMICS[name]}, sigma=sigma, process=process{key}, trajectory=True",
+                f"    memory, {many}, {_call(name)}, sigma=sigma, process=process{key}, trajectory=True",
                 ")",
             ]
         lines += [
@@ -70,7 +62,7 @@ def digit_code(given: Any) -> str:
     """A script that damages the digit, recalls it, and lists what it may have been."""
     asked = mapping("digit", given)
     digit(asked)  # what cannot be recalled cannot be copied
-    name = choice("dynamics", asked.get("dynamics", "dpm_2m"), DYNAMICS)
+    name = choice("dynamics", asked.get("dynamics", "exponential"), DYNAMICS)
     missing = sorted(set(asked.get("missing", [])))
     index, alpha, seed = int(asked["index"]), float(asked["alpha"]), int(asked.get("seed", 0))
     lines = [
@@ -90,7 +82,7 @@ def digit_code(given: Any) -> str:
         lines += [
             f"known = jnp.ones(64, dtype=bool).at[jnp.array({missing})].set(False)",
             f"cue = dispersed.VE().corrupt(patterns[{index}], alpha=alpha, key=for_noise)  # y + σε",
-            f"dynamics = dispersed.{DYNAMICS[name]}",
+            f"dynamics = {_call(name)}",
             "result = dispersed.recall(memory, cue, dynamics, alpha=alpha, known=known, key=for_recall)",
             "observation = dispersed.Observation(cue, mask=known, sigma=sigma)",
             "posterior = dispersed.condition(memory, observation).weights",
@@ -98,7 +90,7 @@ def digit_code(given: Any) -> str:
     else:
         lines += [
             f"cue = dispersed.VP().corrupt(patterns[{index}], alpha=alpha, key=for_noise)  # αy + √(1−α²)ε, Eq. 26",
-            f"dynamics = dispersed.{DYNAMICS[name]}",
+            f"dynamics = {_call(name)}",
             "result = dispersed.recall(memory, cue, dynamics, alpha=alpha, key=for_recall)",
             "posterior = memory.responsibilities(cue / alpha, sigma)  # Eq. 29",
         ]
@@ -111,6 +103,11 @@ def digit_code(given: Any) -> str:
         "print(result.x.reshape(8, 8).round(1))",
     ]
     return "\n".join([*lines, ""])
+
+
+def _call(name: str) -> str:
+    """The call that makes a dynamics, by its name in the library."""
+    return f"dispersed.{BUILTIN[name].class_name}()"
 
 
 def _memory(scene: Scene) -> list[str]:

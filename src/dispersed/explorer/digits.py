@@ -43,7 +43,7 @@ def digit(given: Any) -> dict[str, Any]:
     index = int(number("index", asked.get("index"), 0, len(images) - 1))
     alpha = number("alpha", asked.get("alpha"), 0.02, 0.999)
     seed = int(number("seed", asked.get("seed", 0), 0, 2**31 - 1))
-    name = choice("dynamics", asked.get("dynamics", "dpm_2m"), DYNAMICS)
+    name = choice("dynamics", asked.get("dynamics", "exponential"), DYNAMICS)
     known = _known(asked.get("missing", []), images.shape[1])
     dynamics = DYNAMICS[name]
     for_noise, for_recall = jax.random.split(jax.random.key(seed))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.diagnostics import effective_patterns
-from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration, ProbabilityFlow, ReverseSDE, recall
+from dispersed.dynamics import Dynamics, named, recall
 from dispersed.explorer.scene import LEAST, MOST, PROCESSES, REACH, Scene, levels
 from dispersed.memories import Memory
 from dispersed.validation import InputError
@@ -21,12 +21,7 @@ RECALLS = 48
 """Random recalls of one cue."""
 FRAMES = 100
 """States of a trajectory that are drawn."""
-DYNAMICS: dict[str, Dynamics] = {
-    "iteration": Iteration(),
-    "flow": ProbabilityFlow(),
-    "exponential": ExponentialIntegrator(),
-    "sde": ReverseSDE(),
-}
+DYNAMICS: dict[str, Dynamics] = {name: named(name) for name in ("iteration", "flow", "exponential", "sde")}
 
 
 def _grid(count: int) -> jax.Array:

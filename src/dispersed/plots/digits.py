@@ -12,13 +12,13 @@ STRIPS = {
     "stored": "stored",
     "noisy, 0.68": "noisy cue, α = 0.68",
     "noise, iteration, 0.68": "Hopfield iteration",
-    "noise, one_step, 0.68": "one Tweedie step",
-    "noise, dpm_2m, 0.68": "DPM-Solver++ 2M, 20 evaluations",
-    "noise, ode_euler, 0.68": "probability flow, 300 Euler steps",
+    "noise, one-step, 0.68": "one Tweedie step",
+    "noise, exponential, 0.68": "exponential integrator, 20 steps",
+    "noise, flow, 0.68": "probability flow, 300 Euler steps",
     "noise, sde, 0.68": "reverse SDE, one sample",
     "masked": "half-masked cue",
-    "zero_mask, ode_euler, 0.68": "zero mask (the paper's), flow",
-    "evidence, ode_euler, None": "as evidence, flow",
+    "zero_mask, flow, 0.68": "zero mask (the paper's), flow",
+    "evidence, flow, None": "as evidence, flow",
     "evidence, sde, None": "as evidence, SDE, one sample",
 }
 """The strips shown, top to bottom, and what they are called."""

@@ -67,8 +67,8 @@ def digits(tables: Tables) -> list[str]:
     found = {(row["task"], row["method"]): row["exact"] for row in tables["digits"] if row["alpha"] in (None, 0.68)}
     return [
         "Completion from a zero mask, as in the paper, brings back the very image of "
-        f"{found['zero_mask', 'ode_euler']:.0%} of half-masked digits; the seen pixels taken as evidence, of "
-        f"{found['evidence', 'ode_euler']:.0%}."
+        f"{found['zero_mask', 'flow']:.0%} of half-masked digits; the seen pixels taken as evidence, of "
+        f"{found['evidence', 'flow']:.0%}."
     ]
 
 

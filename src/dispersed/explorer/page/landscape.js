@@ -14,7 +14,7 @@ const REACH = 2;
 const METHODS = {
   iteration: ["Hopfield iteration", "σ held, Eq. 5, 14", true],
   flow: ["probability flow", "ODE, σ → 0, Eq. 27", true],
-  exponential: ["the same by 2M", "20 evaluations", false],
+  exponential: ["the same, exponential", "20 steps", false],
   sde: ["48 random recalls", "SDE, Eq. 7", true],
 };
 const $ = (id) => document.getElementById(id);
