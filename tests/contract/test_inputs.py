@@ -241,8 +241,10 @@ calls = [
     lambda: d.Smoothed(7, 0.5), lambda: d.Mixture(7), lambda: m.posterior(np.zeros(3), 0.5, leading="2"),
     lambda: m.posterior(np.zeros(3), 0.5, leading=2.5),
     lambda: m.at([1.0, 2.0]),
-    lambda: m.given(np.zeros(3), [1, 0, 1], 0.5), lambda: m.given(np.zeros(3), [True, False], 0.5),
-    lambda: m.given(np.zeros((2, 3)), [True, False, True], 0.5), lambda: m.given(np.zeros(3), [True] * 3, -1.0),
+    lambda: d.condition(m, np.zeros(3)), lambda: d.condition(np.eye(3), d.Observation(np.zeros(3), sigma=1)),
+    lambda: d.Observation("abc", sigma=1), lambda: d.Observation(None, sigma=1),
+    lambda: d.Observation([1.0], sigma="1"),
+    lambda: d.Observation([1.0], operator="A", sigma=1), lambda: d.Observation([1.0], mask="m", sigma=1),
     lambda: d.ModernHopfield(np.eye(3), [1.0, 2.0]), lambda: d.ModernHopfield(np.eye(3), 0.0),
 ]
 for number, call in enumerate(calls):

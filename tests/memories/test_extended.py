@@ -221,32 +221,6 @@ def test_volumes(x64):
     assert np.isinf(Subspace(np.zeros(3), np.eye(3)[:1]).volume)
 
 
-def test_a_blob_given_some_units_is_the_conditional_gaussian(x64, rng):
-    factor = rng.normal(size=(5, 5))
-    mean, x = rng.normal(size=5), rng.normal(size=5)
-    known = np.array([True, False, True, False, False])
-    sigma = 0.2
-    conditional = GaussianMemory(mean, factor).given(jnp.asarray(x), jnp.asarray(known), jnp.asarray(sigma))
-    covariance = factor @ factor.T
-    seen = covariance[np.ix_(known, known)] + sigma**2 * np.eye(2)
-    cross = covariance[np.ix_(~known, known)]
-    np.testing.assert_allclose(
-        conditional.mean[~known], mean[~known] + cross @ np.linalg.solve(seen, (x - mean)[known]), rtol=1e-9
-    )
-    np.testing.assert_allclose(conditional.mean[known], x[known])
-    full = np.asarray(conditional.factor @ conditional.factor.T)
-    expected = covariance[np.ix_(~known, ~known)] - cross @ np.linalg.solve(seen, cross.T)
-    np.testing.assert_allclose(full[np.ix_(~known, ~known)], expected, atol=1e-9)
-    assert np.abs(full[known]).max() < 1e-9
-    evidence = GaussianMemory(mean, factor).evidence(jnp.asarray(x), jnp.asarray(known), jnp.asarray(sigma))
-    other = GaussianMemory(mean, factor).evidence(jnp.asarray(x + 1), jnp.asarray(known), jnp.asarray(sigma))
-
-    def log_density(v):
-        return -(v - mean)[known] @ np.linalg.solve(seen, (v - mean)[known]) / 2
-
-    np.testing.assert_allclose(evidence - other, log_density(x) - log_density(x + 1), rtol=1e-9)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -1,10 +1,9 @@
 """Mixtures of memories of different kinds and dimensions."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed import ClassicalHopfield, ExponentialIntegrator, PatternMemory, recall
+from dispersed import ClassicalHopfield, ExponentialIntegrator, Observation, PatternMemory, condition, recall
 from dispersed.memories import Box, Denoiser, GaussianMemory, Mixture, Segment, Sphere, Subspace
 from dispersed.validation import InputError
 
@@ -161,7 +160,7 @@ def test_a_gaussian_mixture_completes_from_known_units(x64, rng):
     weights = np.array([0.2, 0.3, 0.5])
     memory = Mixture([GaussianMemory(m, f) for m, f in zip(means, factors, strict=True)], weights)
     known, sigma, x = np.array([True, True, False, False]), 0.3, means[1] + 0.1
-    conditional = memory.given(jnp.asarray(x), jnp.asarray(known), jnp.asarray(sigma))
+    conditional = condition(memory, Observation(x, mask=known, sigma=sigma))
     log_w = []
     for w, m, f in zip(weights, means, factors, strict=True):
         seen = (f @ f.T)[:2, :2] + sigma**2 * np.eye(2)

@@ -5,7 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed import GaussianMemory, Mixture, PatternMemory, Segment, Smoothed, Sphere, manifold, recall
+from dispersed import (
+    GaussianMemory,
+    Mixture,
+    Observation,
+    PatternMemory,
+    Segment,
+    Smoothed,
+    Sphere,
+    condition,
+    manifold,
+    recall,
+)
 from dispersed.validation import InputError
 
 SIGMAS = (1e-4, 1e-2, 0.3, 1.0, 30.0, 1e3)
@@ -33,15 +44,23 @@ def test_smoothing_adds_up_and_vanishes(x64, rng):
     np.testing.assert_allclose(Smoothed(memory, 1e-9).denoise(x, 0.7), memory.denoise(x, 0.7), rtol=1e-12)
 
 
-def test_smoothed_samples_complete_like_the_gaussian_mixture_they_are(x64, rng):
+def test_smoothed_samples_are_conditioned_like_the_gaussian_mixture_they_are(x64, rng):
     samples = 2 * rng.normal(size=(6, 4))
-    known = jnp.array([True, True, False, False])
-    x = jnp.asarray(samples[2] + 0.2)
-    kernel = Smoothed(PatternMemory(samples), 0.4).given(x, known, jnp.asarray(0.3))
-    blobs = Mixture([GaussianMemory(y, 0.4 * np.eye(4)) for y in samples]).given(x, known, jnp.asarray(0.3))
-    np.testing.assert_allclose(kernel.memory.memory.weights, blobs.weights, rtol=1e-9)
-    probe = jnp.where(known, x, 0.5)
-    np.testing.assert_allclose(kernel.denoise(probe, 0.6)[2:], blobs.denoise(probe, 0.6)[2:], rtol=1e-9)
+    matrix, known = rng.normal(size=(2, 4)), np.array([True, True, False, False])
+    x, probe = samples[2] + 0.2, rng.normal(size=4)
+    kernel, blobs = (
+        Smoothed(PatternMemory(samples), 0.4),
+        Mixture([GaussianMemory(y, 0.4 * np.eye(4)) for y in samples]),
+    )
+    for observation in (Observation(x, mask=known, sigma=0.3), Observation(matrix @ x, operator=matrix, sigma=0.3)):
+        one, other = (condition(memory, observation) for memory in (kernel, blobs))
+        np.testing.assert_allclose(one.log_evidence, other.log_evidence, rtol=1e-9)
+        for sigma in (1e-6, 0.6, 1e4):
+            np.testing.assert_allclose(one.denoise(probe, sigma), other.denoise(probe, sigma), rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(one.log_density(probe, sigma), other.log_density(probe, sigma), rtol=1e-9)
+            np.testing.assert_allclose(
+                one.responsibilities(probe, sigma), other.responsibilities(probe, sigma), rtol=1e-8, atol=1e-12
+            )
 
 
 def test_recall_between_the_samples_is_possible_only_when_smoothed(x64):
