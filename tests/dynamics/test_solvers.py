@@ -162,6 +162,52 @@ def test_a_solver_of_ones_own_is_counted_kept_and_differentiated(x64, rng):
     np.testing.assert_allclose(gradient.sum(), (loss(cues[0] + h) - loss(cues[0] - h)) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.parametrize("solver", [DDIM(30), Heun(30), ExponentialIntegrator(30, 3), ProbabilityFlow(steps=200)])
+def test_recall_stops_where_one_pattern_has_all_probability(rng, solver):
+    """And ends where all steps do, state by state, at any level and for prior weights that oppose the evidence."""
+    y = rng.standard_normal((60, 5))
+    for weights in (None, np.exp(rng.uniform(-6, 6, 60)), np.where(np.arange(60) == 0, 1.0, 1e-12)):
+        memory = PatternMemory(y, weights)
+        for sigma in (0.05, 0.5, 2.0, 20.0):
+            cues = y[:25] + sigma * rng.standard_normal((25, 5))
+            early = recall(memory, cues, solver, sigma=sigma)
+            full = recall(memory, cues, solver, sigma=sigma, trajectory=True)
+            np.testing.assert_array_equal(early.index, full.index)
+            np.testing.assert_allclose(early.x, full.x, atol=2e-4)
+            assert (early.evaluations <= full.evaluations).all()
+            if weights is None and sigma == 0.05:
+                assert early.evaluations.mean() < 0.4 * full.evaluations.mean()
+            alone = recall(memory, cues[3], solver, sigma=sigma)
+            assert int(alone.evaluations) == int(early.evaluations[3])
+
+
+def test_a_prior_that_outweighs_the_evidence_stops_nothing(x64):
+    """At high noise all probability is with the heavy pattern, at low noise with the one that the cue is at."""
+    memory = PatternMemory([[0.0], [1.0]], log_weights=[0.0, -60.0])
+    start = recall(memory, [1.0], ExponentialIntegrator(200), sigma=0.2).x
+    full = recall(memory, [1.0], ExponentialIntegrator(200), sigma=0.2, trajectory=True).x
+    np.testing.assert_allclose(start, full, atol=1e-9)
+
+
+class Looping(Solver):
+    """Steps with an inner loop, whose values belong to another program."""
+
+    def step(self, memory, z, sigma, following, carry, key):
+        levels = jnp.geomspace(sigma, following, 4)
+
+        def inner(z, pair):
+            return pair[1] / pair[0] * (z - memory.denoise(z, pair[0])) + memory.denoise(z, pair[0]), None
+
+        return jax.lax.scan(inner, z, (levels[:-1], levels[1:]))[0], carry
+
+
+def test_a_solver_may_loop_within_a_step(rng):
+    memory = PatternMemory(rng.standard_normal((30, 8)))
+    cues = rng.standard_normal((4, 8))
+    found = recall(memory, cues, Looping(12), sigma=1.0)
+    np.testing.assert_array_equal(found.index, recall(memory, cues, DDIM(34), sigma=1.0).index)
+
+
 def test_grids(x64):
     first, last = jnp.asarray(80.0), jnp.asarray(0.002)
     even = log_sigma(first, last, 9, VE())

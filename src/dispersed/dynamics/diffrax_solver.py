@@ -92,7 +92,7 @@ class DiffraxSolver(Solver):
         successful = carry.successful & (result == dfx.RESULTS.successful)
         return x / process.scale(interval.end), Carry(carry.key, count + 1, state, successful)
 
-    def cost(self, begun: int, each: int, intervals: int) -> Any:
+    def cost(self, begun: int, each: Any, intervals: Any) -> Any:
         return explicit_evaluations(self.solver, intervals)
 
     def succeeded(self, carry: Carry) -> Bool[Array, ""]:

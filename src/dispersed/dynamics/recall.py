@@ -77,7 +77,7 @@ def recall(
     """
     if not isinstance(memory, AssociativeMemory):
         raise InputError("memory", f"got {type(memory).__name__}", "a dispersed memory or network is accepted")
-    dynamics = _dynamics(dynamics, memory)
+    dynamics = chosen_dynamics(dynamics, memory)
     if known is not None and isinstance(dynamics, Asynchronous):
         raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
     if key is None and dynamics.random:
@@ -123,7 +123,7 @@ def _alternatives(
     return jax.tree.map(lambda part: part.reshape(*level.shape, *part.shape[1:]), flat)
 
 
-def _dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
+def chosen_dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
     """The dynamics that was given, or the default one of the memory."""
     if dynamics is None:
         if isinstance(memory, Network):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.extend.core import get_opaque_trace_state
 
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.grids import Grid, log_sigma
@@ -19,7 +20,7 @@ from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
-from dispersed.types import Array, Bool, Float, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
 
 
@@ -67,7 +68,7 @@ class Solver(Dynamics):
         `memory.denoise(z, sigma)` evaluates the memory; `key` is of this step alone.
         """
 
-    def cost(self, begun: int, each: int, intervals: int) -> Any:
+    def cost(self, begun: int, each: Any, intervals: Any) -> Any:
         """The number of evaluations of so many steps; −1 where that is unknown.
 
         By default what `init` and `step` were seen to call for.
@@ -81,26 +82,19 @@ class Solver(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        solver = self.within(process)
-        sigmas = self.levels(process, sigma)
-        watched: Any = _Counted(memory)
+        solver, sigmas = self.within(process), self.levels(process, sigma)
+        watched: Any = _Watched(memory)
         carry = solver.init(watched, process, z, sigma, jax.random.fold_in(key, self.steps + 1))
         begun = watched.evaluations
-
-        def advance(carry: tuple[State, Any], now: Any) -> tuple[tuple[State, Any], State | None]:
-            watched.evaluations = 0
-            i, level, following = now
-            z, carry = carry
-            new = solver.step(watched, z, level, following, carry, jax.random.fold_in(key, i))
-            return new, (z if trajectory else None)
-
-        grid = (jnp.arange(self.steps - 1), sigmas[:-1], sigmas[1:])
-        (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
-        if states is not None:
-            states = jnp.concatenate([states, end[None]])
-        outcome = self.finish(memory, z, end, sigmas, key, self.succeeded(carry), states)
-        cost = self.cost(begun, watched.evaluations, self.steps - 1)
-        return eqx.tree_at(lambda found: found.evaluations, outcome, whole(cost + 2 if cost >= 0 else -1))
+        if trajectory or self.random:
+            end, states = _all_steps(solver, memory, z, sigmas, carry, key)
+            states = jnp.concatenate([states, end.z[None]]) if trajectory else None
+        else:
+            end, states = _until_decided(solver, memory, z, sigmas, carry, key), None
+        outcome = self.finish(memory, z, end.z, sigmas, key, self.succeeded(end.carry), states)
+        cost = self.cost(begun, end.evaluations, end.steps)
+        counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + 2))
+        return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
 
     def finish(
         self,
@@ -136,34 +130,120 @@ class Solver(Dynamics):
         return self.grid(sigma, last, self.steps, process)
 
 
+class End(eqx.Module):
+    """Where the steps of a solver led."""
+
+    z: State
+    """The state at the last level."""
+    carry: Any
+    """What the solver carries."""
+    steps: Int[Array, ""]
+    """The number of steps taken."""
+    evaluations: Int[Array, ""]
+    """The number of evaluations in each of them."""
+
+
+def _all_steps(
+    solver: Solver, memory: Denoiser, z: State, sigmas: Float[Array, " steps"], carry: Any, key: Key[Array, ""]
+) -> tuple[End, Float[Array, "intervals d"]]:
+    """All steps, and the states they start from; each step is recomputed where derivatives in reverse mode need it."""
+    watched: Any = _Watched(memory)
+
+    def advance(carry: tuple[State, Any], now: Any) -> tuple[tuple[State, Any], State]:
+        watched.evaluations = 0
+        i, sigma, following = now
+        return solver.step(watched, carry[0], sigma, following, carry[1], jax.random.fold_in(key, i)), carry[0]
+
+    grid = (jnp.arange(solver.steps - 1), sigmas[:-1], sigmas[1:])
+    (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
+    return End(end, carry, whole(solver.steps - 1), whole(watched.evaluations)), states
+
+
+@eqx.filter_custom_jvp
+def _until_decided(
+    solver: Solver, memory: Denoiser, z: State, sigmas: Float[Array, " steps"], carry: Any, key: Key[Array, ""]
+) -> End:
+    r"""The steps until one pattern has all probability; from there on D is that pattern y, and the flow is
+
+        z(σ') = y + (σ'/σ) (z − y).
+
+    Along it the gap to no other pattern y_j falls: with v = z − y, Δ = y − y_j and s = σ/σ' it is
+    (s²‖Δ‖²/2 + s v·Δ)/σ², which grows with s where it is not negative at s = 1. Each state of a batch stops by itself.
+    Derivatives are those of all steps.
+    """
+    watched: Any = _Watched(memory)
+    sure = 1 - 2 * float(jnp.finfo(z.dtype).eps)
+    last = solver.steps - 1
+
+    def undecided(now: tuple) -> Bool[Array, ""]:
+        _, _, i, _, p = now
+        return (i < last) & (p < sure)
+
+    def advance(now: tuple) -> tuple:
+        z, carry, i, _, _ = now
+        watched.evaluations, watched.seen = 0, []
+        watched.level = get_opaque_trace_state()
+        z, carry = solver.step(watched, z, sigmas[i], sigmas[i + 1], carry, jax.random.fold_in(key, i))
+        mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(sigmas[0]))
+        for _, other in watched.seen[:-1]:
+            p = jnp.minimum(p, other)
+        return z, carry, i + 1, mean, p
+
+    start = (z, carry, whole(0), z, jnp.zeros_like(sigmas[0]))
+    z, carry, i, mean, p = jax.lax.while_loop(undecided, advance, start)
+    ahead = mean + sigmas[-1] / sigmas[i] * (z - mean)
+    return End(jnp.where(p < sure, z, ahead), carry, i, whole(watched.evaluations))
+
+
+@_until_decided.def_jvp
+def _(primals: tuple, tangents: tuple) -> tuple[End, Any]:
+    def all_steps(*arguments: Any) -> End:
+        end, _ = _all_steps(*arguments)
+        # Each state has a number of steps of its own, which JAX does not see of a constant.
+        own = (end.z[0] != end.z[0]).astype(int) * 0
+        return eqx.tree_at(lambda end: end.steps, end, end.steps + own)
+
+    return eqx.filter_jvp(all_steps, primals, tangents)
+
+
 def whole(number: Any) -> Any:
     """A whole number as an array."""
     return jnp.asarray(number, dtype=int)
 
 
-class _Counted:
-    """A memory that counts how often a solver evaluates it, while the solver's program is being traced."""
+class _Watched:
+    """A memory as a solver sees it while its program is being traced: how often it is evaluated, and how sure it is."""
 
     def __init__(self, memory: Denoiser) -> None:
-        self.memory, self.evaluations = memory, 0
+        self.memory = memory
+        self.evaluations = 0
+        self.level: Any = None
+        """The program whose values `seen` may hold, and not those of a loop inside of a step."""
+        self.seen: list[tuple[State, Scalar]] = []
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         # To a solver it is the memory.
         return type(self.memory)
 
+    def _denoise(self, x: State, sigma: Scalar) -> State:
+        self.evaluations += 1
+        if self.level is None or get_opaque_trace_state() != self.level:
+            return self.memory._denoise(x, sigma)
+        mean, p = self.memory._mean_and_certainty(x, sigma)
+        self.seen.append((mean, p))
+        return mean
+
+    denoise = _denoise
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.memory, name)
-        if name in EVALUATIONS:
+        if name.removeprefix("_") in EVALUATIONS:
             self.evaluations += 1
         return found
 
 
-EVALUATIONS = {
-    name + suffix
-    for suffix in ("denoise", "score", "log_density", "energy", "jacobian", "nearest", "mean_and_nearest", "posterior")
-    for name in ("", "_")
-}
-"""The methods that evaluate a memory at one state."""
+EVALUATIONS = {"score", "log_density", "energy", "jacobian", "nearest", "mean_and_nearest", "posterior"}
+"""The other methods that evaluate a memory at one state."""
 
 __all__ = ["Solver", "whole"]

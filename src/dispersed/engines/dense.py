@@ -49,6 +49,8 @@ TOLERANCE = 1e-3
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
 centred copy of the patterns is kept."""
+ALIKE = 16.0
+"""The range of log weights up to which a probability of 1 to single precision says that a pattern is the nearest."""
 SMALL = 1 << 17
 """The number of states × patterns × units up to which a program by differences alone is compiled and run sooner."""
 SAMPLE = 1024
@@ -182,6 +184,14 @@ class DensePatterns(PatternSet):
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
         return mean_and_leader(*self._arguments(x, sigma))
 
+    def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        y, log_w, known, x, sigma = self._arguments(x, sigma)
+        mean, p = _certain_means_of_batch(y, log_w, known, x[None], sigma[None])
+        # A pattern that has all probability is the nearest one too, unless weights differ by more than that says.
+        finite = jnp.isfinite(self.log_weights)
+        least = jnp.min(jnp.where(finite, self.log_weights, jnp.inf))
+        return mean[0], jnp.where(jnp.max(self.log_weights) - least < ALIKE, p[0], 0)
+
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         r = self.responsibilities(x, sigma)
         centred = (self.patterns - self.denoise(x, sigma)) / sigma
@@ -306,6 +316,9 @@ def _mean_and_leader(y: Patterns, known: Products, logits: Float[Array, "b n"]) 
 _logits_of_batch = _of_batches(lambda y, known, logits: logits)
 _means_of_batch = _of_batches(_mean)
 _leaders_of_batch = _of_batches(_mean_and_leader)
+_certain_means_of_batch = _of_batches(
+    lambda y, known, logits: (_mean(y, known, logits), 1 / jnp.sum(jnp.exp(logits), axis=1))
+)
 
 
 @jax.custom_jvp

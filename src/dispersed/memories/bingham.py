@@ -41,10 +41,11 @@ _V = np.arange(0, _REACH + _STEP / 2, _STEP)
 
 def saddle(theta: Float[Array, " m"], beta: Float[Array, " m"]) -> Float[Array, " m"]:
     """The w_i = s₀ + θ_i > 0 that solve Σ_i (1/2w_i + β_i²/4w_i²) = 1."""
-    above = theta - theta.min()
+    # Taken at their indices: a slope of the least looks for it among values that a program may have rounded otherwise.
+    above = theta - theta[jnp.argmin(theta)]
     # Each term alone is at most 1, so w_min is at least the root of any of them.
     alone = (0.5 + jnp.hypot(0.5, beta)) / 2 - above
-    start = jnp.maximum(alone.max(), 0.5)
+    start = jnp.maximum(alone[jnp.argmax(alone)], 0.5)
 
     def newton(w: Scalar, _: None) -> tuple[Scalar, None]:
         # 1/√sum is nearly linear in w (the secular equation of trust regions), so few steps are needed.

@@ -78,7 +78,7 @@ class Exponential(Interaction):
         return jnp.exp(self.beta.astype(overlaps.dtype) * (overlaps - overlaps.max()))
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
-        largest = overlaps.max()
+        largest = jax.lax.stop_gradient(overlaps.max())  # on which the sum does not depend
         return -self.beta * largest - jax.nn.logsumexp(self.beta * (overlaps - largest))
 
 

@@ -88,6 +88,10 @@ class Denoiser(AssociativeMemory):
         """D_σ(x) and what x stands for, at the price of one evaluation where they have it in common."""
         return self._denoise(x, sigma), *self._nearest(x, sigma)
 
+    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """D_σ(x), and the probability of the one state y that D_σ(x) nearly is, where there is such, else 0."""
+        return self._denoise(x, sigma), jnp.zeros_like(sigma)
+
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """Index of the stored item that one state stands for, and its responsibility."""
         return None, None

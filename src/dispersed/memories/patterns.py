@@ -142,6 +142,9 @@ class PatternMemory(Memory):
     def _denoise(self, x: State, sigma: Scalar) -> State:
         return self.held.denoise(x, sigma)
 
+    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        return self.held.mean_and_certainty(x, sigma)
+
     def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         return self.held.responsibilities(x, sigma)
 
