@@ -175,7 +175,7 @@ class ReconstructiveMemory(Extended):
         return self._responsibilities(x, sigma)[index]
 
     def _weight(self, index: Int[Array, ""]) -> Scalar:
-        return jnp.exp(self.log_weights[index])
+        return jnp.exp(self.log_weights[index]).sum()
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         p = self._responsibilities(x, sigma)
