@@ -87,10 +87,15 @@ def _is_numeric(line: str) -> bool:
     return True
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, in the order in which they are read."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+
+
 def _read_images(folder: Path, argument: str) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+    paths = image_files(folder)
     if not paths:
         raise InputError(argument, f"the folder {str(folder)!r} holds no images", ACCEPTED)
     images = []

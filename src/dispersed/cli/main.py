@@ -1,5 +1,6 @@
 """`dispersed`: the commands, and the one place where errors become one line and an exit code."""
 
+import io
 import sys
 
 import typer
@@ -52,6 +53,9 @@ def options(
 
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack σ
     try:
         app()
     except ValueError as error:

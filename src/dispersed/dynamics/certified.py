@@ -11,7 +11,7 @@ from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
 from dispersed.dynamics.result import ENDINGS, Certificate, Outcome, Recall
 from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
-from dispersed.memories import AssociativeMemory, PatternMemory
+from dispersed.memories import AssociativeMemory, Denoiser, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
@@ -50,7 +50,7 @@ class CertifiedFlow(Dynamics):
             raise InputError("dynamics", given, "PatternMemory(patterns, engine=Scanned()) is accepted")
 
     def run(
-        self, memory: PatternMemory, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
+        self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
         # Inside a program `sigma_min` is one of its arguments.
         plain = eqx.tree_at(lambda flow: flow.sigma_min, ExponentialIntegrator(self.steps, 3), self.sigma_min)

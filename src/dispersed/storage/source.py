@@ -11,14 +11,17 @@ from dispersed.storage.pattern_file import open_patterns
 from dispersed.validation import InputError
 
 
-def open_source(path: Path) -> tuple[tuple[int, int], Callable[[int, int], np.ndarray]]:
+def open_source(path: Path, argument: str = "patterns") -> tuple[tuple[int, int], Callable[[int, int], np.ndarray]]:
     """The shape (n, d) of the patterns in a file, and a function that reads those from `start` to `stop` − 1.
 
     .npy and .safetensors files are read piece by piece, and never mapped, so that they do not count as resident; what
-    `read_states` reads else is loaded at once.
+    `read_states` reads else is loaded at once. Errors name `argument`.
     """
     if path.suffix == ".safetensors":
-        storage = open_patterns(path)
+        try:
+            storage = open_patterns(path)
+        except InputError as error:
+            raise InputError(argument, *error._parts[1:]) from None
 
         def decoded(start: int, stop: int) -> np.ndarray:
             rows = storage.rows(np.arange(start, stop))
@@ -41,5 +44,5 @@ def open_source(path: Path) -> tuple[tuple[int, int], Callable[[int, int], np.nd
                     return np.fromfile(file, dtype, (stop - start) * d).reshape(stop - start, d)
 
             return (n, d), read
-    states = read_states(path, "patterns")
+    states = read_states(path, argument)
     return (states.shape[0], states.shape[1]), lambda start, stop: states[start:stop]
