@@ -79,7 +79,7 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
     # Integrators disagree where a cue lies near the border of two basins: who is right, finer ones tell.
     answers = {
         "Euler, 300 steps": references.euler(denoise, z, sigma),
-        "2M, 20 steps": references.second_order(denoise, z, sigma, 20),
+        "order 2, 20 steps": references.second_order(denoise, z, sigma, 20),
     }
     basins = {name: references.nearest(patterns, x) for name, x in answers.items()}
     results = {steps: certified(steps) for steps in STEPS}
@@ -106,7 +106,7 @@ def gather(title, patterns, cues, level, goal, tol=1e-4, repeats=3):
         (f"largest bound of a denoiser (tol: {tol:g})", *each(lambda n, r, p: f"{float(np.max(p.bound)):.1e}")),
         (f"of {b} cues, those whose basin is proven", *each(lambda n, r, proof: int(np.sum(proof.certified)))),
     ]
-    counted = [*basins.items(), (f"2M, 300 steps, where any of these disagree ({unsure.size})", fine)]
+    counted = [*basins.items(), (f"order 2, 300 steps, where any of these disagree ({unsure.size})", fine)]
     rows += [(f"same basin as {name}", *(int(np.sum(found == mine)) for mine in index)) for name, found in counted]
     rows = [[str(cell) for cell in row] for row in rows]
     heads = [f"{steps} steps" for steps in STEPS]

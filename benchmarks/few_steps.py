@@ -17,10 +17,10 @@ def main(n=1000, d=64, alpha=0.68, cues=1000):
     rivals = {
         "Euler, 300 steps": ProbabilityFlow(),
         "DDIM, 20": ExponentialIntegrator(20, order=1),
-        "2M, 20": ExponentialIntegrator(20),
-        "3M, 19 + 1": ExponentialIntegrator(19, order=3),
-        "2M, 10": ExponentialIntegrator(10),
-        "2M, 5": ExponentialIntegrator(5),
+        "order 2, 20": ExponentialIntegrator(20),
+        "order 3, 19": ExponentialIntegrator(19, order=3),
+        "order 2, 10": ExponentialIntegrator(10),
+        "order 2, 5": ExponentialIntegrator(5),
         "Hopfield iteration": Iteration(),
         "one step": OneStep(),
     }

@@ -50,7 +50,7 @@ def _velocity(x, t, d):
 
 
 def second_order(denoise, z, sigma, steps, sigma_min=0.05):
-    """DPM-Solver++ 2M on an even grid of log σ, the last step Tweedie's: `ExponentialIntegrator(steps)` in NumPy."""
+    """`ExponentialIntegrator(steps)`, of order 2 on an even grid of log σ, in NumPy; the last step is Tweedie's."""
     sigma = np.asarray(sigma, float)
     h = np.log(sigma / np.minimum(sigma_min, sigma / 2)) / (steps - 1)
     decay, m0 = np.exp(-h)[:, None], -np.expm1(-h)[:, None]

@@ -121,8 +121,8 @@ def sentences(rows: Sequence[Row], agreement: Sequence[Row]) -> list[str]:
         f"one {top['dense_polynomial_3']:.1f}.",
         f"The modern Hopfield network (β = 5) holds {min(ratios):.2f} to {max(ratios):.2f} times as many patterns as "
         "exact diffusion, on the same patterns and cues.",
-        f"Exact diffusion is recalled here by DPM-Solver++ 2M in 20 evaluations. Of {units} units recalled by the "
-        f"paper's 300 Euler steps too, {different} have another sign.",
+        f"Exact diffusion is recalled here by the exponential integrator of order 2 in 20 steps. Of {units} units "
+        f"recalled by the paper's 300 Euler steps too, {different} have another sign.",
         "The theory curves ask for fixed points at large d, from clean cues and without tolerance, so only their "
         "growth compares; the nearest-pattern bound holds for this very task.",
         f"Smoothing over dimensions, as in the paper, flattens the ends: at d = {last} it makes "

@@ -59,7 +59,7 @@ PUBLISHED = {
 
 METHODS = {
     "diffusion": "diffusion, ODE, 300 Euler steps",
-    "diffusion_2m": "diffusion, DPM-Solver++ 2M, 10 steps",
+    "diffusion_2m": "diffusion, exponential integrator of order 2, 10 steps",
     "diffusion_sde": "diffusion, SDE, 300 steps",
     "classical": "classical Hopfield, self-coupling kept",
     "classical_null_diagonal": "classical Hopfield, null diagonal",
