@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from dispersed.explorer import digits, landscape
 from dispersed.explorer.server import PAGE
 from dispersed.names import BUILTIN, registered_dynamics
 from dispersed.validation import InputError
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -79,3 +82,11 @@ def test_the_page_offers_what_the_server_answers():
     assert set(re.findall(r'value="([^"]+)"', options[1])) == set(digits.DYNAMICS) <= set(BUILTIN)
     methods = re.search(r"const METHODS = {(.*?)};", (PAGE / "landscape.js").read_text(), re.DOTALL)
     assert set(re.findall(r"^  (\S+): \[", methods[1], re.MULTILINE)) == set(landscape.DYNAMICS) <= set(BUILTIN)
+
+
+def test_the_pages_list_all_names():
+    commands = (DOCS / "cli.md").read_text()
+    assert [name for name, entry in BUILTIN.items() if f" {name}: {entry.help}" not in commands] == []
+    (table,) = re.findall(r"\| you want \| take \| its name \|.*?\n\n", (DOCS / "choose.md").read_text(), re.DOTALL)
+    names = [row.split("|")[3].strip() for row in table.strip().splitlines()[2:]]
+    assert sorted(name for cell in names if cell for name in cell.split(", ")) == sorted(BUILTIN)
