@@ -193,6 +193,13 @@ class Memory(Denoiser):
     log_evidence: Scalar | None = eqx.field(default=None, kw_only=True)
     """Log p(v), in nats, of all observations that the memory was conditioned on; None without any."""
 
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Memory":
+        # Equinox notes in the structure of a pytree which fields are not set, and pickles do not keep that: the same
+        # memory would be another kind of argument to a program.
+        memory = super().__new__(cls)
+        object.__setattr__(memory, "log_evidence", None)
+        return memory
+
     @abc.abstractmethod
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) of one state, in nats."""
