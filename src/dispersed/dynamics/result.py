@@ -157,9 +157,10 @@ class Recall(eqx.Module):
         if not is_known(self.x):
             return None
         states = np.asarray(self.x).reshape(-1, self.x.shape[-1])
-        columns = {"result": ending_names(self.result)[:MOST]}
+        named = {"converged": "", "certified": "certified", "cycle": "2-cycle", "exhausted": "not converged"}
+        columns = {"": [named.get(name, name) for name in ending_names(self.result)[:MOST]]}
         if self.probability is not None:
-            columns = {"p(memory | cue)": [f"{p:.2f}" for p in np.ravel(self.probability)[:MOST]], **columns}
+            columns = {"p =": [f"{p:.2f}" for p in np.ravel(self.probability)[:MOST]], **columns}
         if self.index is not None:
             columns = {"memory": [str(int(i)) for i in np.ravel(self.index)[:MOST]], **columns}
         return gallery(repr(self), states, columns, len(states))

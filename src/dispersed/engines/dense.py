@@ -481,27 +481,32 @@ def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar
     """Logits of one state relative to the leading pattern, by differences from it."""
     # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
     y, log_w, x = jax.lax.optimization_barrier((y, log_w, x))
-    largest = np.finfo(y.dtype).max
+    largest, slack = np.finfo(y.dtype).max, 8 * float(np.finfo(y.dtype).eps)
     # Cues so far away that products would overflow count as merely very far in that direction.
     farthest = np.sqrt(largest / x.size) / 4
     x = jnp.clip(x, -farthest, farthest)
     if norms:
-        c = _first_largest(sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2)
+        c = _first_largest(sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2, slack)
         step = y - y[c]
         gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
     else:
-        c = _first_largest(sigma**2 * log_w + jnp.sum((y - y[0]) * x, axis=1))
+        c = _first_largest(sigma**2 * log_w + jnp.sum((y - y[0]) * x, axis=1), slack)
         gap = jnp.sum((y - y[c]) * x, axis=1)
     precision = jnp.minimum(1 / sigma / sigma, largest)
     logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
     return _without_denormals(logits - jnp.max(logits))
 
 
-def _first_largest(values: Float[Array, "*b n"]) -> Int[Array, "*b"]:
-    """The index of the first largest value; JAX does not lower a double-precision `argmax` in single precision."""
+def _first_largest(values: Float[Array, "*b n"], slack: float = 0.0) -> Int[Array, "*b"]:
+    """The index of the first largest value; JAX does not lower a double-precision `argmax` in single precision.
+
+    With `slack`, of the first value that is less by no more than that part of it: compilers may compute values twice,
+    and round them otherwise the second time.
+    """
     index = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     largest = jnp.max(values, axis=-1, keepdims=True)
-    return jnp.min(jnp.where(values == largest, index, values.shape[-1] - 1), axis=-1)
+    found = values >= largest - slack * jnp.abs(largest) if slack else values == largest
+    return jnp.min(jnp.where(found, index, values.shape[-1] - 1), axis=-1)
 
 
 def _without_denormals(logits: Float[Array, "*b n"]) -> Float[Array, "*b n"]:

@@ -97,7 +97,9 @@ class BinaryNetwork(Network):
         """
         overlaps = self._overlaps(x)
         fractions = self._fractions(overlaps)
-        index = jnp.argmax(jnp.where(fractions == fractions.max(), overlaps, -jnp.inf))
+        # Computed twice, a fraction may be rounded twice.
+        alike = fractions >= fractions.max() * (1 - 4 * jnp.finfo(fractions.dtype).eps)
+        index = jnp.argmax(jnp.where(alike, overlaps, -jnp.inf))
         return index, fractions[index]
 
 
