@@ -19,7 +19,7 @@ test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder # short files last, so that no core waits
 	$(MAKE) --no-print-directory docs
 
 test-slow: .venv/ready ## The tests that are too slow for every change

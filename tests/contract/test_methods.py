@@ -293,7 +293,7 @@ def test_conditioning_is_bayes_rule(x64, name):
 
 
 @pytest.mark.parametrize("name", [*INSIDE, *STORED])
-def test_completion_by_recall(name):
+def test_completion_by_recall(x64, name):
     """recall(known=) is one recall of the memory conditioned on the known entries, which come back as given."""
     case = CASES[name]
     memory, x = case.make(), np.where(KNOWN, SEEN, np.nan)

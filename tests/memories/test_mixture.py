@@ -8,6 +8,7 @@ from dispersed.memories import Box, Denoiser, GaussianMemory, Mixture, Segment, 
 from dispersed.validation import InputError
 
 SIGMAS = (1e-4, 1e-2, 0.3, 1.0, 30.0, 1e3)
+OF_A_PART = ("log_density", "denoise", "energy")
 
 
 def parts():
@@ -31,10 +32,9 @@ def mixture():
 
 def test_density_and_denoiser_are_those_of_the_components(x64, rng, everything):
     memory, weights = mixture(), np.arange(1.0, 9) / 36
-    asked = ("log_density", "denoise")
     for sigma in SIGMAS:
         x = np.concatenate([3 * rng.normal(size=(5, 3)), np.zeros((1, 3))])
-        each = [everything(part, x, sigma, asked) for part in parts()]
+        each = [everything(part, x, sigma, OF_A_PART) for part in parts()]
         log_p = np.stack([of["log_density"] for of in each]) + np.log(weights)[:, None]
         top = log_p.max(0)
         share = np.exp(log_p - top)
@@ -64,8 +64,8 @@ def test_a_mixture_of_one_is_its_component(x64, rng, everything, number):
     memory = Mixture([part])
     x = 3 * rng.normal(size=(6, 3))
     for sigma in (1e-4, 0.3, 1e3):
-        found, expected = everything(memory, x, sigma), everything(part, x, sigma)
-        for name in ("log_density", "denoise", "energy"):
+        found, expected = (everything(one, x, sigma, OF_A_PART) for one in (memory, part))
+        for name in OF_A_PART:
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(memory.project(x), part.project(x))
     mean, level = memory.prior_start()
