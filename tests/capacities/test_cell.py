@@ -120,7 +120,7 @@ def test_undecided_units_are_half_wrong():
 
 
 def test_fast_and_euler_recall_have_the_same_signs():
-    """What allows Figure 3 to recall by the exponential integrator of order 2 in 20 steps instead of 300 Euler steps."""
+    """What allows Figure 3 an exponential integrator of order 2 in 20 steps instead of 300 Euler steps."""
     for d, n in ((6, 8), (12, 24)):
         signs = [
             recall_cell(PatternMemory, d, n, dynamics, Noise(ALPHA), 30, 256, 0)[0]
