@@ -86,11 +86,12 @@ class Solver(Dynamics):
         watched: Any = _Watched(memory)
         carry = solver.init(watched, process, z, sigma, jax.random.fold_in(key, self.steps + 1))
         begun = watched.evaluations
+        states: Any = None
         if trajectory or self.random:
             end, states = _all_steps(solver, memory, z, sigmas, carry, key)
             states = jnp.concatenate([states, end.z[None]]) if trajectory else None
         else:
-            end, states = _until_decided(solver, memory, z, sigmas, carry, key), None
+            end = _until_decided(solver, memory, z, sigmas, carry, key)
         outcome = self.finish(memory, z, end.z, sigmas, key, self.succeeded(end.carry), states)
         cost = self.cost(begun, end.evaluations, end.steps)
         counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + 2))

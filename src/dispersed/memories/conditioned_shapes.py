@@ -11,6 +11,7 @@ until that holds; one direction alone always does, and a mask leaves the edges o
 """
 
 import abc
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -132,7 +133,16 @@ class ConditionedFlat(ConditionedShape):
         cls, shape: Extended, origin: State, directions: Any, low: Array, high: Array, limited: bool
     ) -> "ConditionedFlat":
         """The shape before any observation."""
-        return cls(shape, origin, directions, low, high, (), jnp.zeros((), origin.dtype), limited)
+        return cls(
+            shape=shape,
+            origin=origin,
+            directions=directions,
+            low=low,
+            high=high,
+            observations=(),
+            fit=jnp.zeros((), origin.dtype),
+            limited=limited,
+        )
 
     @property
     def _origin(self) -> State:
@@ -144,9 +154,7 @@ class ConditionedFlat(ConditionedShape):
             directions = simultaneously_diagonalised(directions, observations)
         elif self.limited and (directions is None or len(directions) > 1):
             self._check(observations[-1])
-        return ConditionedFlat(
-            self.shape, self.origin, directions, self.low, self.high, observations, self.fit, self.limited
-        )
+        return dataclasses.replace(self, directions=directions, observations=observations)
 
     def _check(self, observation: Observation) -> None:
         """Raise `InputError` unless the images of the directions are known to be orthogonal."""
@@ -226,7 +234,7 @@ class ConditionedSphere(ConditionedShape):
         if directions is not None or any(observation.matrix is not None for observation in observations):
             units = jnp.eye(self.dimension, dtype=self.centre.dtype) if directions is None else directions
             directions = simultaneously_diagonalised(units, observations)
-        return ConditionedSphere(self.shape, self.centre, self.radius, directions, observations, self.fit)
+        return dataclasses.replace(self, directions=directions, observations=observations)
 
     def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
         precision, weighted = self._normal(x, sharpness)

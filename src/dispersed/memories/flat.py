@@ -9,7 +9,7 @@ import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.display import place
-from dispersed.memories.conditioned_shapes import ConditionedFlat
+from dispersed.memories.conditioned_shapes import ConditionedFlat, ConditionedShape
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
@@ -74,7 +74,7 @@ class Segment(Extended):
         none, length = jnp.zeros_like(self.length)[None], self.length[None]
         return ConditionedFlat.of(self, self.start, self.direction[None], none, length, limited=True)
 
-    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedShape, Scalar]:
         """The segment after a measurement: a truncated Gaussian on it."""
         return self._unobserved()._conditioned(observation)
 
@@ -138,7 +138,7 @@ class Box(Extended):
         zero = jnp.zeros_like(self.low)
         return ConditionedFlat.of(self, zero, None, self.low, self.high, limited=True)
 
-    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedShape, Scalar]:
         """The box after a measurement: truncated Gaussians unit by unit.
 
         Raises `InputError` for an operator whose columns are not orthogonal: a Gaussian over a box that is tilted
@@ -223,7 +223,7 @@ class Subspace(Extended):
     def _unobserved(self) -> ConditionedFlat:
         return ConditionedFlat.of(self, self.origin, self.directions, self.low, self.high, self.limited)
 
-    def _conditioned(self, observation: Observation) -> tuple[ConditionedFlat, Scalar]:
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedShape, Scalar]:
         """The subspace after a measurement: a Gaussian on it.
 
         Raises `InputError` for limits in two directions or more whose images are not orthogonal: what was measured

@@ -14,9 +14,10 @@ Time is unknown here: σ alone says how noisy a state is.
 
 import abc
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -41,7 +42,7 @@ from dispersed.validation import (
 )
 
 
-class Standing(NamedTuple):
+class Standing(eqx.Module):
     """What a memory says of a state that a recall ended at."""
 
     mean: State
@@ -128,7 +129,7 @@ class Denoiser(AssociativeMemory):
     def _with_certainty(self, standing: Standing, x: State, sigma: Scalar, cue: State, level: Scalar) -> Standing:
         if standing.index is None:
             return standing
-        return standing._replace(probability=self._probability(cue, level, standing.index))
+        return dataclasses.replace(standing, probability=self._probability(cue, level, standing.index))
 
     def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
         return Posterior(self._denoise(x, sigma))
@@ -190,7 +191,7 @@ class Memory(Denoiser):
 
     log_concave: ClassVar[bool] = False
     """Whether the density is log-concave, and so has no saddle at any noise level."""
-    log_evidence: Scalar | None = eqx.field(default=None, kw_only=True)
+    log_evidence: Scalar | None = dataclasses.field(default=None, kw_only=True)
     """Log p(v), in nats, of all observations that the memory was conditioned on; None without any."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "Memory":
@@ -224,7 +225,7 @@ class Memory(Denoiser):
 
     def _with_certainty(self, standing: Standing, x: State, sigma: Scalar, cue: State, level: Scalar) -> Standing:
         memory, x_end, last = without_derivatives((self, x, sigma))
-        standing = standing._replace(push=lambda v: memory._pushed(v, x_end, last))
+        standing = dataclasses.replace(standing, push=lambda v: memory._pushed(v, x_end, last))
         return super()._with_certainty(standing, x, sigma, cue, level)
 
     def _hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:

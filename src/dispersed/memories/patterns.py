@@ -222,7 +222,7 @@ class PatternMemory(Memory):
         held, log_evidence = self.held.conditioned(observation)
         return eqx.tree_at(lambda memory: memory.held, self, held), log_evidence
 
-    def _after(self, observation: Observation) -> "PatternMemory":
+    def _after(self, observation: Observation) -> Memory:
         memory = self._prepared()
         outside = memory.held.conditioned_outside(observation)
         if outside is None:
@@ -245,7 +245,7 @@ class PatternMemory(Memory):
 
 
 @eqx.filter_jit
-def _conditioned_in_program(memory: PatternMemory, observation: Observation) -> PatternMemory:
+def _conditioned_in_program(memory: PatternMemory, observation: Observation) -> Memory:
     return Memory._after(memory, observation)
 
 

@@ -146,9 +146,11 @@ class ConditionedSmoothed(Memory):
         if self.observation.matrix is None:
             scale = self._scale(rho)
             tau = self.observation.sigma
-            value = jnp.where(self.observation.mask, x + off * tau / ratio, 0)
-            inner = Observation(value, self.observation.mask, sigma=tau * scale / ratio).of(self.dimension)
-            log_scale = jnp.sum(jnp.where(self.observation.mask, jnp.log(scale), 0))
+            mask = self.observation.mask
+            assert mask is not None
+            value = jnp.where(mask, x + off * tau / ratio, 0)
+            inner = Observation(value, mask, sigma=tau * scale / ratio).of(self.dimension)
+            log_scale = jnp.sum(jnp.where(mask, jnp.log(scale), 0))
         else:
             matrix = self._whitened()
             factor = self._factor(matrix, rho)

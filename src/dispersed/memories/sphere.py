@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
-from dispersed.memories.conditioned_shapes import ConditionedSphere
+from dispersed.memories.conditioned_shapes import ConditionedShape, ConditionedSphere
 from dispersed.memories.extended import Extended
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
@@ -111,10 +111,17 @@ class Sphere(Extended):
         """The nearest point of the sphere; some point of it for the centre."""
         return self._closest(*self._polar(x))
 
-    def _conditioned(self, observation: Observation) -> tuple[ConditionedSphere, Scalar]:
+    def _conditioned(self, observation: Observation) -> tuple[ConditionedShape, Scalar]:
         """The sphere after a measurement: exact, by one contour."""
         nothing = jnp.zeros((), self.centre.dtype)
-        whole = ConditionedSphere(self, self.centre, self.radius, self.directions, (), nothing)
+        whole = ConditionedSphere(
+            shape=self,
+            centre=self.centre,
+            radius=self.radius,
+            directions=self.directions,
+            observations=(),
+            fit=nothing,
+        )
         return whole._conditioned(observation)
 
     def prior_start(self) -> tuple[State, Scalar]:
