@@ -1,9 +1,13 @@
 r"""Gaussian blobs, with covariance of any rank (Eq. 23, 24)."""
 
+from functools import partial
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from dispersed.conditioning import Observation
 from dispersed.display import place
@@ -82,33 +86,25 @@ class GaussianMemory(Extended):
     @property
     def factor(self) -> Float[Array, "d k"]:
         """A matrix with factor factorᵀ = Σ."""
-        return self.directions.T * jnp.sqrt(self.variances)
-
-    def _coordinates(self, x: State, sigma: Scalar) -> tuple[Array, Array]:
-        """v_kᵀ(x − mean) and the share λ_k/(λ_k+σ²) of it that is signal."""
-        return self.directions @ (x - self.mean), self.variances / (self.variances + sigma**2)
+        varied = self.variances > 0  # the slope of √ at 0 is infinite
+        return self.directions.T * jnp.where(varied, jnp.sqrt(jnp.where(varied, self.variances, 1)), 0)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         # The anchor is D_σ(x): then neither λ ≪ σ² nor λ ≫ σ² leaves large terms to cancel.
-        u, share = self._coordinates(x, sigma)
-        # Along directions without variance nothing shrinks, however far u lies.
-        shrunk = jnp.where(share > 0, share * (u * (u / (self.variances + sigma**2))), 0)
-        excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma)) / 2
-        return self.mean + (share * u) @ self.directions, excess
+        moved, excess = shrunk(self.directions, self.variances, x - self.mean, sigma)
+        return self.mean + moved, excess
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = mean + Σ_k λ_k/(λ_k+σ²) v_k v_kᵀ (x − mean)."""
-        u, share = self._coordinates(x, sigma)
-        return self.mean + (share * u) @ self.directions
+        return self.mean + resolved(self.directions, self.variances, x - self.mean, sigma, 1)
 
     def _jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """∂D_σ/∂x = Σ_k λ_k/(λ_k+σ²) v_k v_kᵀ, the same everywhere."""
-        _, share = self._coordinates(x, sigma)
-        return (self.directions.T * share) @ self.directions
+        units = jnp.eye(self.dimension, dtype=x.dtype)
+        return jax.vmap(lambda unit: resolved(self.directions, self.variances, unit, sigma, 1))(units)
 
     def _sample(self, key: Key[Array, ""]) -> State:
-        noise = jax.random.normal(key, self.variances.shape, self.mean.dtype)
-        return self.mean + (jnp.sqrt(self.variances) * noise) @ self.directions
+        return self.mean + self.factor @ jax.random.normal(key, self.variances.shape, self.mean.dtype)
 
     def _project(self, x: State) -> State:
         """The nearest point of the affine subspace that the Gaussian fills."""
@@ -119,7 +115,7 @@ class GaussianMemory(Extended):
         return self.mean, 10 * jnp.sqrt(self.variances.sum())
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
-        _, share = self._coordinates(x, sigma)
+        share = self.variances / (self.variances + sigma**2)
         noise = sigma * jnp.sqrt(share) * jax.random.normal(key, share.shape, x.dtype)
         return self._denoise(x, sigma) + noise @ self.directions, None
 
@@ -132,18 +128,12 @@ class GaussianMemory(Extended):
     def observed(
         self, core_factor: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
     ) -> tuple["GaussianMemory", Scalar]:
-        r"""The Gaussian given A y + τε, and the log density of that observation + w log(τ√2π), τ = `noise` > 0.
+        """The Gaussian given A y + τε, and the log density of that observation + w log(τ√2π), τ = `noise` > 0.
 
-        `core_factor` = A factor and `offset` = observation − A mean, so that A itself is never needed. With
-        the singular values s of A factor = U s Wᵀ the posterior is N(mean + factor W s/(s²+τ²) Uᵀ offset, …)
-        with factor W √(τ²/(τ²+s²)).
+        `core_factor` = A factor and `offset` = observation − A mean, so that A itself is never needed.
         """
-        gain, reduction, left, scale = svd_of_observation(core_factor, noise)
-        seen = left.T @ offset
-        rest = offset - left @ seen
-        mean = self.mean + self.factor @ (gain @ seen)
-        log_evidence = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2)) / 2 - (rest / noise) @ (rest / noise) / 2
-        return self._with(mean, *eigen(self.factor @ reduction)), log_evidence
+        u, reduction, fit = after_observation(core_factor, offset, noise)
+        return self._with(self.mean + self.factor @ u, *eigen(self.factor @ reduction)), fit
 
     def _with(self, mean: State, directions: Array, variances: Array) -> "GaussianMemory":
         return eqx.tree_at(lambda m: (m.mean, m.directions, m.variances), self, (mean, directions, variances))
@@ -179,10 +169,158 @@ def svd_of_observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple
     return gain, reduction, left, safe
 
 
+@jax.custom_jvp
+def after_observation(
+    images: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
+) -> tuple[Float[Array, " k"], Float[Array, "k k"], Scalar]:
+    r"""What B u + τε = `offset` says of u ~ N(0, I), B = `images`: mean, a root of the covariance, and the evidence.
+
+    The covariance is M = (I + BᵀB/τ²)⁻¹, the mean M Bᵀ offset/τ², and the evidence log p(offset) + w log(τ√2π).
+    """
+    gain, reduction, left, scale = svd_of_observation(images, noise)
+    seen = left.T @ offset
+    rest = (offset - left @ seen) / noise
+    fit = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2)) / 2 - rest @ rest / 2
+    return gain @ seen, reduction, fit
+
+
+@after_observation.defjvp
+def _after_observation_jvp(primals, tangents):
+    """Without the derivatives of singular vectors, which there are none of where singular values are equal.
+
+    With G = BᵀB/τ² the covariance changes by −M dG M, of which −½ M dG R is a change of its symmetric root R.
+    """
+    images, offset, noise = primals
+    dimages, doffset, dnoise = tangents
+    u, reduction, fit = after_observation(*primals)
+    unit, precision = dnoise / noise, 1 / noise / noise
+    half = images.T @ dimages * precision
+    dgram = half + half.T - 2 * unit * (images.T @ images) * precision
+    covariance = reduction @ reduction.T  # symmetric, but its change is not
+    missed = (offset - images @ u) * precision  # (BBᵀ + τ²I)⁻¹ offset
+    pull = dimages.T @ missed + images.T @ (doffset - dimages @ u - 2 * unit * noise**2 * missed) * precision
+    du = covariance @ pull
+    dfit = missed @ (dimages @ u - doffset) + unit * noise**2 * (missed @ missed) - jnp.sum(covariance * dgram) / 2
+    return (u, reduction, fit), (du, -(covariance @ dgram @ reduction) / 2, dfit)
+
+
+def shrunk(
+    directions: Float[Array, "k d"], variances: Float[Array, " k"], off: State, sigma: Scalar
+) -> tuple[State, Scalar]:
+    """C K r of C = Σ λ_k v_k v_kᵀ, K = (C + σ²I)⁻¹ and r = `off`, and the excess there (`Extended`)."""
+    lost = resolved_form(directions, variances, off, sigma, 2)
+    excess = -(lost + jnp.sum(jnp.log1p(variances / sigma / sigma))) / 2
+    return resolved(directions, variances, off, sigma, 1), excess
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def resolved(
+    directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
+) -> State:
+    """C Kᵖ z."""
+    return _weights(variances, directions @ z, sigma, power) @ directions
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def resolved_form(
+    directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
+) -> Scalar:
+    """zᵀ C Kᵖ z."""
+    u = directions @ z
+    return _weights(variances, u, sigma, power) @ u
+
+
+def _weights(variances: Array, u: Array, sigma: Scalar, power: int) -> Float[Array, " k"]:
+    """λ u/(λ+σ²)ᵖ; along directions without variance nothing, however large u is."""
+    width = variances + sigma**2
+    share = variances / width
+    for _ in range(power - 1):
+        u = u / width
+    return jnp.where(share > 0, share * u, 0)
+
+
+def _resolved_jvp(power, primals, tangents):
+    """Of C itself: its eigenvectors have no derivatives where eigenvalues are equal, but functions of C have."""
+    directions, variances, _, sigma = primals
+    dz, dsigma = _filled(primals[2:], tangents[2:])
+    found = resolved(*primals, power)
+    slope = resolved(directions, variances, dz, sigma, power)
+    slope -= 2 * power * sigma * dsigma * resolved(*primals, power + 1)
+    for scale, left, changed in _changes(power, primals, tangents):
+        slope += scale * _inverse(primals, changed, left)
+    return found, slope
+
+
+def _resolved_form_jvp(power, primals, tangents):
+    """The same of the quadratic form."""
+    z, sigma = primals[2:]
+    dz, dsigma = _filled(primals[2:], tangents[2:])
+    slope = 2 * (resolved(*primals, power) @ dz) - 2 * power * sigma * dsigma * resolved_form(*primals, power + 1)
+    for scale, left, changed in _changes(power, primals, tangents):
+        slope += scale * (_inverse(primals, z, left) @ changed)
+    return resolved_form(*primals, power), slope
+
+
+resolved.defjvp(_resolved_jvp, symbolic_zeros=True)
+resolved_form.defjvp(_resolved_form_jvp, symbolic_zeros=True)
+
+
+def _changes(power: int, primals: Any, tangents: Any) -> list[tuple[Any, int, State]]:
+    """The terms a, i and dC Kʲ z of d(C Kᵖ) z = Σ a Kⁱ dC Kʲ z: C Kᵖ is Kᵖ⁻¹ − σ²Kᵖ, and dK = −K dC K."""
+    directions, variances, z, sigma = primals
+    if all(isinstance(change, SymbolicZero) for change in tangents[:2]):
+        return []
+    dv, dl = _filled(primals[:2], tangents[:2])
+
+    def changed(right: int) -> State:
+        y = _inverse(primals, z, right)
+        u = directions @ y
+        return (dl * u + variances * (dv @ y)) @ directions + (variances * u) @ dv
+
+    found: list[tuple[Any, int, State]] = [(-1.0, i, changed(power - i)) for i in range(1, power)]
+    return found + [(sigma**2, i, changed(power + 1 - i)) for i in range(1, power + 1)]
+
+
+def _inverse(primals: Any, y: State, power: int) -> State:
+    """Kᵖ y."""
+    directions, variances, _, sigma = primals
+    for _ in range(power):
+        u = directions @ y
+        y = (y - u @ directions) / sigma / sigma + (u / (variances + sigma**2)) @ directions
+    return y
+
+
+def _filled(values: Any, changes: Any) -> list[Array]:
+    return [
+        jnp.zeros_like(value) if isinstance(change, SymbolicZero) else change
+        for value, change in zip(values, changes, strict=True)
+    ]
+
+
 def eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
     """Orthonormal directions (k, d) and variances (k,), k ≤ d, of factor factorᵀ."""
     if is_known(factor):  # without compiling anything
         known_vectors, known_values, _ = np.linalg.svd(np.asarray(factor), full_matrices=False)
         return jnp.asarray(known_vectors.T), jnp.asarray(known_values**2)
+    return _eigen(factor)
+
+
+@jax.custom_jvp
+def _eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
     vectors, values, _ = jnp.linalg.svd(factor, full_matrices=False)
     return vectors.T, values**2
+
+
+@_eigen.defjvp
+def _eigen_jvp(primals, tangents):
+    """A change of directions and variances that changes Σ λ_k v_k v_kᵀ as factor factorᵀ changes.
+
+    With dv_k = dF Fᵀ v_k/λ_k it does, whether or not eigenvalues are equal; what lies along v_k is a change of λ_k.
+    """
+    (factor,), (change,) = primals, tangents
+    directions, variances = _eigen(factor)
+    varied = variances > 0
+    moved = (directions @ factor) @ change.T / jnp.where(varied, variances, 1)[:, None]
+    moved = jnp.where(varied[:, None], moved, 0)
+    along = jnp.sum(moved * directions, axis=1)
+    return (directions, variances), (moved - along[:, None] * directions, 2 * variances * along)
