@@ -92,6 +92,11 @@ class DiffraxSolver(Solver):
         successful = carry.successful & (result == dfx.RESULTS.successful)
         return x / process.scale(interval.end), Carry(carry.key, count + 1, state, successful)
 
+    @property
+    def stops_early(self) -> bool:
+        # Others evaluate the memory in loops of their own, whose values are not seen outside.
+        return isinstance(self.solver, dfx.Euler)
+
     def cost(self, begun: int, each: Any, intervals: Any) -> Any:
         return explicit_evaluations(self.solver, intervals)
 

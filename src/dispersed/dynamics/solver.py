@@ -68,6 +68,11 @@ class Solver(Dynamics):
         `memory.denoise(z, sigma)` evaluates the memory; `key` is of this step alone.
         """
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether a recall may stop where one pattern has all probability."""
+        return True
+
     def cost(self, begun: int, each: Any, intervals: Any) -> Any:
         """The number of evaluations of so many steps; −1 where that is unknown.
 
@@ -87,12 +92,12 @@ class Solver(Dynamics):
         carry = solver.init(watched, process, z, sigma, jax.random.fold_in(key, self.steps + 1))
         begun = watched.evaluations
         states: Any = None
-        if trajectory or self.random:
+        if trajectory or self.random or not self.stops_early:
             end, states = _all_steps(solver, memory, z, sigmas, carry, key)
             states = jnp.concatenate([states, end.z[None]]) if trajectory else None
         else:
             end = _until_decided(solver, memory, z, sigmas, carry, key)
-        outcome = self.finish(memory, z, end.z, sigmas, key, self.succeeded(end.carry), states)
+        outcome = self.finish(memory, z, end.z, sigmas, key, end.succeeded, states)
         cost = self.cost(begun, end.evaluations, end.steps)
         counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + 2))
         return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
@@ -136,8 +141,8 @@ class End(eqx.Module):
 
     z: State
     """The state at the last level."""
-    carry: Any
-    """What the solver carries."""
+    succeeded: Bool[Array, ""]
+    """Whether all steps were taken as they should be."""
     steps: Int[Array, ""]
     """The number of steps taken."""
     evaluations: Int[Array, ""]
@@ -157,7 +162,8 @@ def _all_steps(
 
     grid = (jnp.arange(solver.steps - 1), sigmas[:-1], sigmas[1:])
     (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
-    return End(end, carry, whole(solver.steps - 1), whole(watched.evaluations)), states
+    done = End(end, solver.succeeded(carry), whole(solver.steps - 1), whole(watched.evaluations))
+    return done, states
 
 
 @eqx.filter_custom_jvp
@@ -193,7 +199,7 @@ def _until_decided(
     start = (z, carry, whole(0), z, jnp.zeros_like(sigmas[0]))
     z, carry, i, mean, p = jax.lax.while_loop(undecided, advance, start)
     ahead = mean + sigmas[-1] / sigmas[i] * (z - mean)
-    return End(jnp.where(p < sure, z, ahead), carry, i, whole(watched.evaluations))
+    return End(jnp.where(p < sure, z, ahead), solver.succeeded(carry), i, whole(watched.evaluations))
 
 
 @_until_decided.def_jvp
@@ -201,8 +207,9 @@ def _(primals: tuple, tangents: tuple) -> tuple[End, Any]:
     def all_steps(*arguments: Any) -> End:
         end, _ = _all_steps(*arguments)
         # Each state has a number of steps of its own, which JAX does not see of a constant.
-        own = (end.z[0] != end.z[0]).astype(int) * 0
-        return eqx.tree_at(lambda end: end.steps, end, end.steps + own)
+        own = end.z[0] != end.z[0]
+        parts = end.succeeded | own, end.steps + own * 0
+        return eqx.tree_at(lambda end: (end.succeeded, end.steps), end, parts)
 
     return eqx.filter_jvp(all_steps, primals, tangents)
 
