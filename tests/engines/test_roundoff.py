@@ -25,14 +25,14 @@ def test_gamma_is_that_of_higham():
 
 
 def test_each_term_of_a_logits_error_alone():
-    """d = 8 gives γ_16; one quantity at a time is not zero, or two where only their product counts."""
+    """d = 8 gives γ_16, and log weights γ_4; one quantity at a time is not zero, or two where only their product counts."""
     g = gamma(16, np.float32)
 
     def off(beta=0.0, x=0.0, radius=0.0, log_weight=0.0, flush=0.0, dtype=np.float32, d=8):
         return float(logit_error(d, dtype, np.array([beta]), np.array([x]), radius, log_weight, flush)[0])
 
     np.testing.assert_allclose(off(), 4 * TINY, rtol=1e-12)
-    np.testing.assert_allclose(off(log_weight=3.0), g * 3, rtol=1e-12)
+    np.testing.assert_allclose(off(log_weight=3.0), gamma(4, np.float32) * 3, rtol=1e-12)
     np.testing.assert_allclose(off(beta=2.0, x=5.0, radius=3.0), g * 2 * (15 + 4.5), rtol=1e-12)
     np.testing.assert_allclose(off(beta=2.0, radius=3.0), g * 9, rtol=1e-12)
     # What underflows, with β so large that it shows: flushed patterns, flushed differences, flushed products.
@@ -42,7 +42,7 @@ def test_each_term_of_a_logits_error_alone():
     np.testing.assert_allclose(off(beta=1e30, x=1.0), 1e30 * (np.sqrt(8) + 32) * TINY, rtol=1e-9)
     np.testing.assert_allclose(off(beta=1e30), 1e30 * 32 * TINY, rtol=1e-9)
     np.testing.assert_allclose(off(beta=2.0, x=5.0, radius=3.0, d=92), gamma(100, np.float32) * 39, rtol=1e-12)
-    np.testing.assert_allclose(off(log_weight=3.0, dtype=np.float64), gamma(16, np.float64) * 3, rtol=1e-12)
+    np.testing.assert_allclose(off(log_weight=3.0, dtype=np.float64), gamma(4, np.float64) * 3, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["beta", "x", "radius", "log_weight"])
