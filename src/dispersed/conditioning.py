@@ -160,9 +160,9 @@ def condition(memory: Any, observation: Observation) -> Any:
     >>> import jax.numpy as jnp
     >>> import dispersed
     >>> memory = dispersed.PatternMemory([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1]])
-    >>> seen = dispersed.condition(memory, dispersed.Observation([2.1], operator=[[1, 1, 0]], sigma=0.5))
+    >>> seen = dispersed.condition(memory, dispersed.Observation([2.1], operator=[[1, 1, 0]], sigma=1.0))
     >>> seen.weights.round(3)
-    Array([0.999, 0.   , 0.   ], dtype=float32)
+    Array([0.819, 0.091, 0.091], dtype=float32)
     """
     if not isinstance(observation, Observation):
         raise InputError("observation", f"got {type(observation).__name__}", "an Observation is accepted")
