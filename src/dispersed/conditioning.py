@@ -161,8 +161,8 @@ def condition(memory: Any, observation: Observation) -> Any:
     >>> import dispersed
     >>> memory = dispersed.PatternMemory([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1]])
     >>> seen = dispersed.condition(memory, dispersed.Observation([2.1], operator=[[1, 1, 0]], sigma=1.0))
-    >>> seen.weights.round(3)
-    Array([0.819, 0.091, 0.091], dtype=float32)
+    >>> print(*(f"{weight:.3f}" for weight in seen.weights))
+    0.819 0.091 0.091
     """
     if not isinstance(observation, Observation):
         raise InputError("observation", f"got {type(observation).__name__}", "an Observation is accepted")
