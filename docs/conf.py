@@ -8,7 +8,10 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Examples are many small programs; the compiler's full effort is not worth its time here, as in tests/conftest.py.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+)
 
 from dispersed import __version__
 

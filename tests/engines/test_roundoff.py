@@ -25,7 +25,7 @@ def test_gamma_is_that_of_higham():
 
 
 def test_each_term_of_a_logits_error_alone():
-    """d = 8 gives γ_16, and log weights γ_4; one quantity at a time is not zero, or two where only their product counts."""
+    """d = 8 gives γ_16, log weights γ_4; one quantity at a time is not zero, or two where only their product counts."""
     g = gamma(16, np.float32)
 
     def off(beta=0.0, x=0.0, radius=0.0, log_weight=0.0, flush=0.0, dtype=np.float32, d=8):
