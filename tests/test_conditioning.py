@@ -213,15 +213,17 @@ def test_a_measurement_is_differentiated(x64, rng, name):
 
     every = name in ("patterns", "smoothed", "gaussian", "mixture", "scanned")
     arguments = (value, matrix, jnp.asarray(0.6))
-    for number in range(3 if every else 1):
-        slope = jax.grad(result, number)(*arguments)
+    # Those that are scanned are conditioned in another way outside of programs, which must agree.
+    outside = result if name in ("scanned", "streamed") else jax.jit(result)
+    slopes = jax.jit(jax.grad(result, tuple(range(3 if every else 1))))(*arguments)
+    for number, slope in enumerate(slopes):
         single = name in ("sharded", "streamed", "scanned")
         step = 1e-2 if single else 1e-5
         for i in np.ndindex(slope.shape):
             moved = [list(arguments), list(arguments)]
             for side, sign in zip(moved, (1, -1), strict=True):
                 side[number] = side[number].at[i].add(sign * step)
-            difference = (result(*moved[0]) - result(*moved[1])) / 2 / step
+            difference = (outside(*moved[0]) - outside(*moved[1])) / 2 / step
             np.testing.assert_allclose(
                 slope[i], difference, rtol=2e-3 if single else 1e-6, atol=2e-3 if single else 1e-7
             )

@@ -263,7 +263,7 @@ def test_what_was_measured_is_drawn_from(x64, kind):
     }
     memory = bounded.get(kind, KINDS[kind])()
     seen = condition(memory, Observation([0.4, 0.0, 0.3, 0.0], mask=KNOWN, sigma=0.4))
-    count, wide, level, x = 40_000, 300.0, 0.3, jnp.array([0.2, 0.1, -0.2, 0.3])
+    count, wide, level, x = 10_000, 300.0, 0.3, jnp.array([0.2, 0.1, -0.2, 0.3])
     # Tweedie: as σ grows, D is the mean, and σ² (∂D/∂x) the covariance.
     start = seen.prior_start()[0]
     drawn = np.asarray(seen.sample(jax.random.key(0), count))
