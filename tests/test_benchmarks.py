@@ -24,3 +24,14 @@ def test_the_default_path_is_measured_with_its_error(tmp_path):
     recalled = [line["error"].partition(",")[0] for line in lines if line["name"].startswith("recall")]
     assert recalled[:2] == ["8/8", "8/8"]
     assert "goals are reached" in done.stdout
+
+
+def test_conditioning_is_measured_with_its_error(tmp_path):
+    file = tmp_path / "lines.json"
+    command = [sys.executable, "-m", "benchmarks.conditioning", "--quick", "--json", file]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(file.read_text())
+    assert all(line["seconds"] > 0 and line["error"] < 1e-4 for line in lines)
+    # Nothing of the size of (observations, patterns, units) in single precision.
+    assert all(line["mebibytes"] < 50 * 2000 * 64 * 4 / 2**20 / 4 for line in lines)
