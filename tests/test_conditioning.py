@@ -19,6 +19,7 @@ from dispersed import (
     Sharded,
     Smoothed,
     condition,
+    estimate_sigma,
     recall,
     recall_many,
 )
@@ -293,6 +294,21 @@ def test_streamed_patterns_sample_from_their_conditional(rng, memory):
     found = recall(memory, cues, AncestralSampling(), sigma=0.5, known=known, key=jax.random.key(0))
     frequencies = np.bincount(found.index, minlength=12) / 3000
     assert np.abs(frequencies - exact).sum() / 2 < 0.04
+
+
+def test_streamed_patterns_tell_the_noise_of_known_entries(x64, rng):
+    """The slope of the evidence in the noise comes from a scan too."""
+    y = np.round(rng.standard_normal((8, 4)) * 8) / 8
+    known, cues = np.array([True, True, False, True]), y[:3] + 0.3 * rng.standard_normal((3, 4))
+    streamed, resident = PatternMemory(InMemory(y, Float16())), PatternMemory(y)
+    found, expected = (estimate_sigma(memory, cues, known).sigma for memory in (streamed, resident))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+    def evidence(memory, sigma):
+        return condition(memory, Observation(cues[0], mask=known, sigma=sigma)).log_evidence
+
+    found, expected = (jax.grad(evidence, 1)(memory, jnp.full(4, 0.4)) for memory in (streamed, resident))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_network_is_clamped():

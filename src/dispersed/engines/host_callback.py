@@ -54,6 +54,28 @@ def sums(placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndar
     return Answer(total / mass[:, None], log_mass + prior, spread / mass, index, np.exp(top - log_mass))
 
 
+def squares(
+    placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray, number: int
+) -> np.ndarray:
+    """The posterior mean of ((v − A y)/τ)² of every entry of one of the measurements, (b, m)."""
+    observation = observations[number]
+    operator: Any = observation.operator
+    b = len(x)
+    value = np.asarray(observation.value, float)
+    levels = np.broadcast_to(np.asarray(observation.sigma, float).reshape(b, -1), value.shape)
+    top, mass, total = np.full(b, -np.inf), np.zeros(b), np.zeros(value.shape)
+    for _, y, logits, _ in _logits(placed, observations, np.asarray(x, float), np.asarray(sigma, float)):
+        highest = np.maximum(top, logits.max(axis=1))
+        safe = np.where(np.isfinite(highest), highest, 0)
+        weight, shrink = np.exp(logits - safe[:, None]), np.exp(top - safe)
+        mass, top = mass * shrink + weight.sum(axis=1), highest
+        for i in range(b):
+            images = y if operator is None else y @ np.asarray(operator[i], float).T
+            total[i] = total[i] * shrink[i] + weight[i] @ ((value[i] - images) / levels[i]) ** 2
+    found = total / mass[:, None]
+    return found if observation.mask is None else np.where(observation.mask, found, 0)
+
+
 def responsibilities(
     placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
 ) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Any number of stored patterns in any storage, scanned block by block with a proof of how exact the sums are."""
 
 import abc
+import functools
 import itertools
 import math
 import weakref
@@ -490,7 +491,7 @@ def _log_mass(held: StreamedPatterns, x: State, sigma: Scalar) -> Scalar:
 
 @_log_mass.def_jvp
 def _log_mass_jvp(primals, tangents):
-    """The gradient (D − x)/σ² in x, E‖x − y‖²/σ³ in σ, and (A D − v)/τ² in a measured v."""
+    """The gradient (D − x)/σ² in x, E‖x − y‖²/σ³ in σ, and that of what was measured."""
     held, x, sigma = primals
     measured, dx, dsigma = tangents
     answer = held._scan(x, sigma)
@@ -499,9 +500,7 @@ def _log_mass_jvp(primals, tangents):
         slope += ((answer.mean - x) / sigma / sigma) @ dx
     if dsigma is not None:
         slope += answer.square / sigma / sigma * (dsigma / sigma)
-    for observation, dv in _moved(held, measured):
-        slope -= ((observation.residual(answer.mean) / observation.sigma) @ dv).astype(slope.dtype)
-    return answer.log_mass, slope
+    return answer.log_mass, slope + _measured_slope(held, measured, x, sigma, answer.mean)
 
 
 @eqx.filter_custom_jvp
@@ -519,8 +518,13 @@ def _mean_jvp(primals, tangents):
         given = f"a derivative of the denoiser in σ of patterns {held.where}"
         raise InputError("sigma", given, "Dense() serves patterns that fit into memory as numbers")
     direction = jnp.zeros_like(x) if dx is None else dx
-    for observation, dv in _moved(held, measured):
-        pulled = observation.precision * dv
+    for observation, tangent in _moved(held, measured):
+        if tangent.sigma is not None:
+            given = f"a derivative of the denoiser in the noise of a measurement of patterns {held.where}"
+            raise InputError("observation", given, "Dense() serves patterns that fit into memory as numbers")
+        if tangent.value is None:
+            continue
+        pulled = observation.precision * tangent.value
         pulled = pulled if observation.matrix is None else pulled @ observation.matrix
         direction += (sigma**2 * pulled).astype(x.dtype)
     return _mean(held, x, sigma), held.jacobian(x, sigma) @ direction
@@ -534,22 +538,31 @@ def _log_total(held: StreamedPatterns) -> Scalar:
 
 @_log_total.def_jvp
 def _log_total_jvp(primals, tangents):
-    """The gradient (A D − v)/τ² in v, where D is the mean of the patterns."""
     (held,), (measured,) = primals, tangents
+    x, sigma = held._prior()
+    slope = _measured_slope(held, measured, x, sigma, held.start()[0])
     total = _log_total(held)
-    slope = jnp.zeros_like(total)
-    for observation, dv in _moved(held, measured):
-        slope -= ((observation.residual(held.start()[0]) / observation.sigma) @ dv).astype(total.dtype)
-    return total, slope
+    return total, slope.astype(total.dtype)
 
 
-def _moved(held: StreamedPatterns, measured: Any) -> list[tuple[Observation, Array]]:
-    """The measurements whose values are differentiated, with their tangents."""
-    found = []
-    for observation, tangent in zip(held.observations, () if measured is None else measured.observations, strict=False):
-        if tangent.operator is not None or tangent.sigma is not None:
-            given = f"a derivative in the operator or the noise of a measurement of patterns {held.where}"
-            raise InputError("observation", given, "Dense() serves patterns that fit into memory as numbers")
+def _measured_slope(held: StreamedPatterns, measured: Any, x: State, sigma: Scalar, mean: State) -> Scalar:
+    """The change of a log mass with a measured v and its noise τ: −(v − A D)/τ² dv + E(v − A y)²/τ³ dτ."""
+    slope = jnp.zeros((), mean.dtype)
+    for number, (observation, tangent) in enumerate(_moved(held, measured)):
         if tangent.value is not None:
-            found.append((observation, tangent.value))
-    return found
+            slope -= (observation.residual(mean) / observation.sigma) @ tangent.value
+        if tangent.sigma is not None:
+            like = jax.ShapeDtypeStruct(observation.value.shape, mean.dtype)
+            squares = functools.partial(host_callback.squares, number=number)
+            found = held._on_host(squares, like, held.observations, x, sigma)
+            slope += jnp.sum(found * (tangent.sigma / observation.sigma))
+    return slope.astype(mean.dtype)
+
+
+def _moved(held: StreamedPatterns, measured: Any) -> list[tuple[Observation, Any]]:
+    """All measurements with their tangents, where any of them is differentiated."""
+    pairs = list(zip(held.observations, () if measured is None else measured.observations, strict=False))
+    if any(tangent.operator is not None for _, tangent in pairs):
+        given = f"a derivative in the operator of a measurement of patterns {held.where}"
+        raise InputError("observation", given, "Dense() serves patterns that fit into memory as numbers")
+    return pairs
