@@ -262,11 +262,8 @@ class Memory(Denoiser):
         object.__setattr__(found, "log_evidence", total)
         return found
 
-    # What dynamics ask for entries that were observed, until they condition by themselves.
-    def _given(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> "Memory":
-        return self._conditioned(Observation(x, known, sigma=sigma).of(self.dimension))[0]
-
     def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
+        """Log p(v) of the entries `known` of one state, observed with noise σ."""
         return self._conditioned(Observation(x, known, sigma=sigma).of(self.dimension))[1]
 
     def responsibilities(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... n"]:
