@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks import references
 from benchmarks.timing import show, side_by_side
 from dispersed import PatternMemory, Scanned, recall
+from dispersed.datasets import load_digits
 from dispersed.dynamics import CertifiedFlow
 from dispersed.engines.candidate_screening import States
 from dispersed.engines.full_scan import full_scan
-from dispersed.experiments.digits import load_digits
 
 ALPHA = 0.68
 STEPS = 20, 14

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from benchmarks.timing import seconds, show
 from dispersed import VP, PatternMemory, recall
 from dispersed.dynamics import ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow
-from dispersed.experiments.table1 import random_patterns
+from dispersed.paper.table1.measure import random_patterns
 
 
 def main(n=1000, d=64, alpha=0.68, cues=1000):

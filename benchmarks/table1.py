@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from benchmarks.timing import show
-from dispersed.experiments.statistics import pearson
-from dispersed.experiments.table1 import N_PATTERNS, TASKS, draw, recall_all
+from dispersed.paper.statistics import pearson
+from dispersed.paper.table1.measure import N_PATTERNS, TASKS, draw, recall_all
 
 REPEATS = 100
 SEED = 0

@@ -23,7 +23,7 @@ from dispersed import (
     recall,
     recall_many,
 )
-from dispersed.experiments.digits import load_digits
+from dispersed.datasets import load_digits
 from dispersed.storage import Float16, InMemory
 
 ENGINES = [Dense(), Scanned(), Sharded()]

@@ -8,16 +8,30 @@ import dispersed
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
     {"types", "validation"},
-    {"posterior", "conditioning", "atomic", "derived", "display", "files", "keys", "machine", "names", "noise"},
+    {
+        "posterior",
+        "conditioning",
+        "atomic",
+        "datasets",
+        "derived",
+        "display",
+        "files",
+        "keys",
+        "machine",
+        "names",
+        "noise",
+        "progress",
+    },
     {"storage"},
     {"engines"},
     {"memories", "processes"},
     {"dynamics"},
     {"learning", "diagnostics"},
+    {"plasticity", "consolidation"},
     {"capacities"},
-    {"experiments"},
-    {"plots"},
-    {"report", "explorer"},
+    {"selftest"},
+    {"paper"},
+    {"explorer"},
     {"cli"},
 ]
 FLOOR = {name: height for height, layer in enumerate(LAYERS) for name in layer}
@@ -41,7 +55,7 @@ def test_no_import_runs_up():
             if parts[0] == "dispersed" and len(parts) > 1 and place != "cli":
                 assert FLOOR[parts[1]] <= FLOOR[place], f"{path.relative_to(ROOT)} imports {module}"
             if parts[0] in ("matplotlib", "typer"):
-                assert place in ("plots", "cli", "experiments"), f"{path.relative_to(ROOT)} imports {module}"
+                assert place in ("paper", "cli"), f"{path.relative_to(ROOT)} imports {module}"
 
 
 def test_every_module_has_its_floor():

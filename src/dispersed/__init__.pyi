@@ -2,12 +2,15 @@
 
 from . import capacities as capacities
 from . import conditioning as conditioning
+from . import consolidation as consolidation
+from . import datasets as datasets
 from . import diagnostics as diagnostics
 from . import dynamics as dynamics
 from . import engines as engines
 from . import learning as learning
 from . import memories as memories
 from . import noise as noise
+from . import plasticity as plasticity
 from . import processes as processes
 from . import storage as storage
 from .capacities import Capacity, CellFile, capacity

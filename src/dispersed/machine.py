@@ -55,6 +55,11 @@ def cores(platform: str | None = None) -> int:
     """How many programs are worth running at once: one a core of a CPU, one on anything else."""
     if (jax.default_backend() if platform is None else platform) != "cpu":
         return 1
+    return processor_cores()
+
+
+def processor_cores() -> int:
+    """Cores of the processor that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -117,7 +117,7 @@ def test_terminals_that_have_ascii_alone_get_question_marks(data, tmp_path):
 
 
 def test_table1_leaves_its_results(tmp_path, monkeypatch):
-    monkeypatch.setattr("dispersed.experiments.table1.N_PATTERNS", (10,))
+    monkeypatch.setattr("dispersed.paper.table1.measure.N_PATTERNS", (10,))
     run = dispersed("reproduce", "table1", "--repeats", 12, "--seed", 1, "--out", tmp_path)
     assert run.returncode == 0, run.stderr
     written = {f"table1.{kind}" for kind in ("about.json", "csv", "json", "md", "png")}

@@ -6,8 +6,8 @@ import sys
 import pytest
 import typer
 
+from dispersed import selftest
 from dispersed.cli.doctor import doctor_command
-from dispersed.experiments import selftest
 from dispersed.memories import PatternMemory
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from dispersed import AncestralSampling, InputError, PatternMemory, recall, recall_many
-from dispersed.experiments.statistics import power_law
+from dispersed.paper.statistics import power_law
 
 
 @pytest.mark.parametrize("order", [1, 2])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed.experiments.digits import load_digits
+from dispersed.datasets import load_digits
 
 
 def settle(page):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dispersed import VE, VP
-from dispersed.experiments.digits import load_digits
+from dispersed.datasets import load_digits
 from dispersed.explorer.scene import levels, read_level
 
 SIGMA = 0.4

@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from dispersed import FokkerPlanck, InputError, PotentialProcess
-from dispersed.experiments.statistics import power_law
+from dispersed.paper.statistics import power_law
 
 RATE, SIGMA = 0.8, 0.9
 

@@ -28,7 +28,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
     `beta` is the modern Hopfield network's inverse temperature, `degree` the polynomial network's. The modern
     Hopfield network makes 150 updates and the others iterate to a fixed point or 2-cycle (Supp. A). The exact
     diffusion memory is recalled by the exponential integrator of order 2 in 20 steps: its signs are those
-    of the paper's 300 Euler steps, which `experiments/figure3.py` measures.
+    of the paper's 300 Euler steps, which `paper/figure3` measures.
     """
     positive_number("beta", beta)
     at_least("degree", degree, 2)

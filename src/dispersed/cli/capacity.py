@@ -63,10 +63,10 @@ def capacity_command(
     from dispersed.capacities import CellFile
     from dispersed.capacities.methods import methods
     from dispersed.cli.terminal import say, show
-    from dispersed.experiments.capacities import capacities, sentences, theories
-    from dispersed.experiments.results import output_folder
-    from dispersed.plots.capacity import plot_capacity
-    from dispersed.report.findings import Findings, leave
+    from dispersed.paper.capacity.measure import capacities, sentences, theories
+    from dispersed.paper.capacity.plot import plot_capacity
+    from dispersed.paper.findings import Findings, leave
+    from dispersed.paper.results import output_folder
 
     wanted = _dimensions(dimensions)
     available = methods(beta, degree)

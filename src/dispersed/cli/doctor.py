@@ -20,7 +20,7 @@ def doctor_command() -> None:
     import jax
     from rich.console import Console
 
-    from dispersed.experiments.selftest import selftest
+    from dispersed.selftest import selftest
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"{'python':10} {platform.python_version()} on {platform.system()} {platform.machine()}")

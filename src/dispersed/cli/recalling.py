@@ -20,11 +20,11 @@ from dispersed.dynamics import Dynamics, Recall, named, recall
 from dispersed.dynamics.recall import chosen_dynamics
 from dispersed.engines import Scanned
 from dispersed.engines.choice import MANY
-from dispersed.experiments.progress import track
-from dispersed.experiments.results import Row, output_folder
 from dispersed.files import image_files, read_states
 from dispersed.memories import PatternMemory
+from dispersed.paper.results import Row, output_folder
 from dispersed.processes import VE, VP
+from dispersed.progress import track
 from dispersed.storage import PatternStore, open_patterns, open_source
 from dispersed.storage.npy import npy_header
 from dispersed.validation import InputError, at_least

@@ -12,6 +12,6 @@ def report_command(out: Annotated[Path, typer.Option(help="Folder of results.")]
     Experiments that have not been run are named as such. The line printed is the path of the page.
     """
     from dispersed.cli.terminal import say
-    from dispersed.report.page import write_page
+    from dispersed.paper.report.page import write_page
 
     say(str(write_page(out)))

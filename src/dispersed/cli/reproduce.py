@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispersed.report.catalogue import EXPERIMENTS, Experiment
+from dispersed.paper.catalogue import EXPERIMENTS, Experiment
 
 reproduce_app = typer.Typer(
     no_args_is_help=True,
@@ -49,10 +49,10 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False,
     it was. The last line printed is the path of the page.
     """
     from dispersed.cli.terminal import say
-    from dispersed.experiments.progress import track
-    from dispersed.experiments.results import output_folder
-    from dispersed.report.page import write_page
-    from dispersed.report.run import beside, is_done, run, run_quick
+    from dispersed.paper.report.page import write_page
+    from dispersed.paper.results import output_folder
+    from dispersed.paper.run import beside, is_done, run, run_quick
+    from dispersed.progress import track
     from dispersed.validation import at_least
 
     at_least("seed", seed, 0)
@@ -73,8 +73,8 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False,
 
 def _reproduce(experiment: Experiment, out: Path, seed: int, quick: bool = False, repeats: int | None = None) -> None:
     from dispersed.cli.terminal import say, show
-    from dispersed.experiments.results import output_folder
-    from dispersed.report.run import run
+    from dispersed.paper.results import output_folder
+    from dispersed.paper.run import run
 
     folder = output_folder(out)
     about, findings = run(experiment, folder, seed, quick, repeats)

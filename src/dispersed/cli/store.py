@@ -60,7 +60,7 @@ def add(
     ] = False,
 ) -> None:
     """Add patterns to a store, batch after batch."""
-    from dispersed.experiments.progress import track
+    from dispersed.progress import track
     from dispersed.storage import PatternStore, Table, open_source
     from dispersed.validation import InputError, at_least
 
@@ -107,7 +107,7 @@ def info(
     """What is in a store, and whether it is as it was written: exit code 1 if not."""
     from rich.console import Console
 
-    from dispersed.experiments.progress import track
+    from dispersed.progress import track
     from dispersed.storage import PatternStore
 
     opened = PatternStore.open(store, salvage=True)

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dispersed.experiments.results import Row, columns
-from dispersed.report.findings import cell
+from dispersed.paper.findings import cell
+from dispersed.paper.results import Row, columns
 
 
 def show(title: str, rows: Sequence[Row], sentences: Sequence[str]) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from dispersed.experiments.digits import DYNAMICS
 from dispersed.explorer.digits import digit
 from dispersed.explorer.landscape import RECALLS
 from dispersed.explorer.scene import CORES, Item, Scene, blob_factor, choice, mapping
 from dispersed.names import BUILTIN
+from dispersed.paper.digits.measure import DYNAMICS
 
 PROCESSES = {"vp": "VP()", "ve": "VE()"}
 
@@ -70,7 +70,7 @@ def digit_code(given: Any) -> str:
         "import jax.numpy as jnp",
         "",
         "import dispersed",
-        "from dispersed.experiments.digits import load_digits",
+        "from dispersed.datasets import load_digits",
         "",
         "patterns, labels = load_digits()",
         "memory = dispersed.PatternMemory(patterns)",

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.special import entr
 
 from dispersed.conditioning import Observation, condition
+from dispersed.datasets import load_digits
 from dispersed.dynamics import recall
-from dispersed.experiments.digits import DYNAMICS, load_digits
 from dispersed.explorer.scene import choice, mapping, number
 from dispersed.memories import PatternMemory
 from dispersed.noise import sigma_from_alpha
+from dispersed.paper.digits.measure import DYNAMICS
 from dispersed.processes import VE, VP
 from dispersed.validation import InputError
 

@@ -3,11 +3,11 @@
 import dataclasses
 import threading
 
-from dispersed.experiments.digits import DYNAMICS as DIGIT_DYNAMICS
 from dispersed.explorer.digits import digit
 from dispersed.explorer.landscape import DYNAMICS, picture, runs
 from dispersed.explorer.places import places
 from dispersed.explorer.scene import PROCESSES, SHAPES, Scene, read_scene
+from dispersed.paper.digits.measure import DYNAMICS as DIGIT_DYNAMICS
 
 
 def warm_up(ready: threading.Event) -> None:

@@ -2,23 +2,14 @@
 
 import time
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from dispersed.progress import bar
 
 
 class TrainingProgress:
     """A bar on standard error with the loss, the distance from the exact denoiser and network-steps a second."""
 
     def __init__(self, title: str, steps: int, members: int, done: int) -> None:
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[news]}"),
-        )
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = bar("{task.fields[news]}")
         self.task = self.bar.add_task(title, total=steps, completed=done, news="compiling")
         self.members = members
         self.before, self.since = done, time.monotonic()

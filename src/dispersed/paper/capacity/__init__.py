@@ -1,0 +1,1 @@
+"""Capacities of any memory, as `dispersed capacity` and Figure 3 measure them."""

@@ -1,0 +1,45 @@
+"""Every experiment, in the order in which they are run and shown.
+
+Commands, `dispersed reproduce all` and the report all come from `EXPERIMENTS`. Nothing heavy is imported until an
+experiment is run.
+"""
+
+from dispersed.paper import (
+    continuum,
+    digits,
+    figure1,
+    figure2,
+    figure3,
+    learned,
+    posterior,
+    potential,
+    reconstruction,
+    replay,
+    spectrum,
+    synaptic,
+    table1,
+)
+from dispersed.paper.experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    package.EXPERIMENT.name: package.EXPERIMENT
+    for package in (
+        table1,
+        figure1,
+        figure2,
+        figure3,
+        digits,
+        posterior,
+        potential,
+        reconstruction,
+        spectrum,
+        continuum,
+        replay,
+        learned,
+        synaptic,
+    )
+}
+"""By name, in the order in which they are run and shown."""
+
+IN_PAPER = ("table1", "figure1", "figure2", "figure3")
+"""The table and figures of the paper; the others measure what it claims."""

@@ -1,0 +1,47 @@
+"""What an experiment is: what it is about, what the paper says of it, how it is run in full and in quick mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dispersed.paper import departures
+
+if TYPE_CHECKING:
+    from dispersed.paper.findings import Findings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment."""
+
+    name: str
+    """Of the command and of the files."""
+    place: str
+    """The table, figure, section and equations of the paper that it is about."""
+    title: str
+    """`{…}` is filled in from the settings."""
+    about: str
+    """What the command does, in one line."""
+    paper: str
+    """What the paper shows or claims."""
+    picture: str
+    """What is to be seen in the picture, for who cannot see it."""
+    find: Callable[..., Findings]
+    """From the folder of results, the seed and the settings to what was found."""
+    full: Mapping[str, Any] = field(default_factory=dict)
+    """Settings in full."""
+    quick: Mapping[str, Any] | None = None
+    """Settings in quick mode; None if it is quick in full."""
+    departs: Callable[[departures.Tables], list[str]] = departures.none
+    """What differs from the paper, in sentences, from the tables on disk by name."""
+
+    def settings(self, quick: bool) -> dict[str, Any]:
+        return dict(self.full if self.quick is None or not quick else self.quick)
+
+    def command(self, seed: int, quick: bool, repeats: int | None = None) -> str:
+        """The line that runs it."""
+        flags = " --quick" * (quick and self.quick is not None)
+        flags += "" if repeats is None else f" --repeats {repeats}"
+        return f"dispersed reproduce {self.name}{flags} --seed {seed}"

@@ -1,0 +1,230 @@
+"""Synaptic learning taken literally: does it store memories that recall like the exact one, and at what cost?
+
+Eight random ±1 patterns of ten units are learned by a small network (one hidden layer of 64 ReLU units) in four
+ways that a brain might afford, each from single samples that are seen once: the online rule of Eq. 22, node
+perturbation with and without decorrelated inputs, and one network under a rhythm that alternates noise injection
+with recall. A fifth way stores nothing in weights that are learned: the two-layer circuit of visible and hidden
+neurons. All are then asked to recall fresh cues at α = 0.68, and every unit's sign is compared with that of the
+exact memory's recall.
+"""
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.dynamics import Circuit, ExponentialIntegrator, recall
+from dispersed.learning.levels import LogUniform
+from dispersed.learning.networks import noise_network
+from dispersed.memories import PatternMemory
+from dispersed.paper.results import Row
+from dispersed.paper.statistics import bootstrap_mean
+from dispersed.paper.table1.measure import random_patterns
+from dispersed.plasticity.online import Rule, doublings, learn, sgd
+from dispersed.plasticity.perturbation import NodePerturbation, perturbable
+from dispersed.plasticity.rhythm import Rhythm, live
+from dispersed.processes import VP
+from dispersed.progress import track
+from dispersed.types import Array, Float
+from dispersed.validation import at_least
+
+ALPHA, DIMENSION, PATTERNS, WIDTH, CUES = 0.68, 10, 8, 64, 50
+LEVELS = LogUniform(0.1, 2.0)
+BLOCK = 1000
+
+RULES = {
+    "online": "Eq. 22, one sample at a time",
+    "node_perturbation": "node perturbation",
+    "node_perturbation_decorrelated": "node perturbation, inputs decorrelated",
+    "rhythm": "one network under a rhythm",
+}
+"""What is learned by, by the name in the results."""
+
+LEAKS = (0.0, 0.01, 0.1, 1.0)
+HIDDEN = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+RAMPS = (0.1, 1.0)
+
+
+class Bench:
+    """Pattern sets, cues and the exact memory's recall of them."""
+
+    def __init__(self, sets: int, seed: int) -> None:
+        for_patterns, for_cues, self.key = jax.random.split(jax.random.key(seed), 3)
+        keys = jax.random.split(for_patterns, sets)
+        self.sets = sets
+        self.patterns = jax.vmap(lambda key: random_patterns(key, PATTERNS, DIMENSION))(keys)
+
+        def cues(patterns: Array, key: Array) -> Array:
+            return VP().corrupt(jnp.tile(patterns, (CUES, 1)), alpha=ALPHA, key=key)
+
+        self.cues = jax.vmap(cues)(self.patterns, jax.random.split(for_cues, sets))
+        self.exact = jax.jit(jax.vmap(self._exact))(self.patterns, self.cues)
+
+    @staticmethod
+    def _exact(patterns: Array, cues: Array) -> Array:
+        return recall(PatternMemory(patterns), cues, ExponentialIntegrator(60, order=3), alpha=ALPHA).x
+
+    def against_exact(self, recalled: Float[Array, "sets cues d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Sign agreement and root mean square distance, one per set. What is not finite agrees nowhere."""
+        agreement = jnp.mean(jnp.sign(recalled) == jnp.sign(self.exact), axis=(1, 2))
+        return np.asarray(agreement), np.asarray(jnp.sqrt(jnp.mean((recalled - self.exact) ** 2, axis=(1, 2))))
+
+    def row(self, part: str, recalled: Array, **more: float | int | None) -> Row:
+        agreement, distance = self.against_exact(recalled)
+        mean, low, high = bootstrap_mean(agreement, seed=0)
+        finite = np.isfinite(distance).all()
+        return {
+            "part": part,
+            "samples": None,
+            "leak": None,
+            "hidden": None,
+            "ramp": None,
+            **more,
+            "agreement": mean,
+            "ci_low": low,
+            "ci_high": high,
+            "distance": float(distance.mean()) if finite else None,
+        }
+
+
+@eqx.filter_jit
+def _recalled(memories, cues: Array) -> Array:
+    return eqx.filter_vmap(lambda memory, own: recall(memory, own, alpha=ALPHA).x)(memories, cues)
+
+
+def learned_by(bench: Bench, part: str, samples: int) -> list[Row]:
+    """The agreement of one learning rule as samples go by."""
+    rules: dict[str, tuple[Rule, float]] = {
+        "online": (sgd, 0.01),
+        "node_perturbation": (NodePerturbation(), 3e-4),
+        "node_perturbation_decorrelated": (NodePerturbation(decorrelation=1e-4), 3e-4),
+    }
+    rule, rate = rules[part]
+
+    def first(key: Array):
+        network = noise_network(DIMENSION, WIDTH, 1, key=key)
+        return network if part == "online" else perturbable(network)
+
+    @eqx.filter_jit
+    def block(memories, key: Array):
+        keys = jax.random.split(key, bench.sets)
+        rates = jnp.full(BLOCK, rate)
+        each = eqx.filter_vmap(lambda memory, own, key: learn(memory, rule, own, LEVELS, rates, key))
+        return each(memories, bench.patterns, keys)
+
+    memories = eqx.filter_vmap(first)(jax.random.split(bench.key, bench.sets))
+    rows = [bench.row(part, _recalled(memories, bench.cues), samples=0)]
+    done = 0
+    for calls in doublings(samples, BLOCK):
+        for _ in range(calls):
+            done += 1
+            memories = block(memories, jax.random.fold_in(bench.key, done))
+        rows.append(bench.row(part, _recalled(memories, bench.cues), samples=done * BLOCK))
+    return rows
+
+
+def under_rhythm(bench: Bench, samples: int) -> list[Row]:
+    """The agreement of networks under the rhythm, with perfect gating and with leaks, as samples go by."""
+    half = 20
+    cycles = BLOCK // half
+
+    @eqx.filter_jit
+    def block(memories, key: Array):
+        def one(memory, own: Array, key: Array, leak: Array):
+            return live(memory, Rhythm(half=half, leak=leak), own, jnp.full(cycles, 0.01), key)[0]
+
+        over_sets = eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0, 0, None))
+        keys = jax.random.split(key, bench.sets)
+        return eqx.filter_vmap(lambda memory, leak: over_sets(memory, bench.patterns, keys, leak))(
+            memories, jnp.array(LEAKS)
+        )
+
+    one_leak = eqx.filter_vmap(lambda key: noise_network(DIMENSION, WIDTH, 1, key=key))(
+        jax.random.split(bench.key, bench.sets)
+    )
+    memories = jax.tree.map(lambda a: jnp.stack([a] * len(LEAKS)) if eqx.is_array(a) else a, one_leak)
+    rows, done = [], 0
+    for calls in doublings(samples, BLOCK):
+        for _ in range(calls):
+            done += 1
+            memories = block(memories, jax.random.fold_in(bench.key, done))
+        for i, leak in enumerate(LEAKS):
+            own = jax.tree.map(lambda a, i=i: a[i] if eqx.is_array(a) else a, memories)
+            rows.append(bench.row("rhythm", _recalled(own, bench.cues), samples=done * BLOCK, leak=leak))
+    return rows
+
+
+def by_circuit(bench: Bench) -> list[Row]:
+    """The agreement of the two-layer circuit with diffusion, for hidden layers fast and slow."""
+
+    @jax.jit
+    def recalled(patterns: Array, cues: Array, hidden: Array, ramp: Array) -> Array:
+        circuit = Circuit(hidden, ramp)
+        return jax.vmap(lambda own, cue: recall(PatternMemory(own), cue, circuit, alpha=ALPHA).x)(patterns, cues)
+
+    settings = [(ramp, hidden) for ramp in RAMPS for hidden in HIDDEN]
+    return [
+        bench.row(
+            "circuit",
+            recalled(bench.patterns, bench.cues, jnp.asarray(hidden), jnp.asarray(ramp)),
+            hidden=hidden,
+            ramp=ramp,
+        )
+        for ramp, hidden in settings
+    ]
+
+
+def synaptic(sets: int = 8, samples: int = 512_000, seed: int = 0) -> list[Row]:
+    """Every way of learning on `sets` pattern sets, as rows with 95 % bootstrap intervals over sets.
+
+    Each row has `part`, `samples` (seen so far), `leak`, `hidden` (τ_h/τ_v), `ramp`, `agreement` with its interval
+    and `distance`, the root mean square distance per unit from the exact recall (None where a network diverged).
+    """
+    at_least("sets", sets, 2)
+    at_least("samples", samples, BLOCK)
+    at_least("seed", seed, 0)
+    bench = Bench(sets, seed)
+    jobs: list[Callable[[], list[Row]]] = [lambda: [bench.row("cue", bench.cues)]]
+    jobs += [functools.partial(learned_by, bench, part, samples) for part in RULES if part != "rhythm"]
+    jobs += [lambda: under_rhythm(bench, samples // 4), lambda: by_circuit(bench)]
+    return [row for job in track(jobs, "Synaptic learning") for row in job()]
+
+
+def samples_needed(rows: list[Row], part: str, level: float) -> int | None:
+    """The fewest samples after which the mean agreement was at least `level`; None if it never was."""
+    enough = [r["samples"] for r in rows if r["part"] == part and not r["leak"] and r["agreement"] >= level]
+    return min(enough, default=None)
+
+
+def sentences(rows: list[Row]) -> list[str]:
+    """What the rows say."""
+    cue = next(row for row in rows if row["part"] == "cue")
+    lines = [f"The signs of the noisy cues themselves agree in {cue['agreement']:.1%}: what no learning gives."]
+    for part, name in RULES.items():
+        own = [row for row in rows if row["part"] == part and not row["leak"]]
+        last = max(own, key=lambda row: row["samples"])
+        needed = samples_needed(rows, part, 0.95)
+        reached = "does not reach 95 %" if needed is None else f"reaches 95 % after {needed:,} samples"
+        lines.append(
+            f"{name[0].upper()}{name[1:]}: recall agrees with the exact memory in {last['agreement']:.1%} "
+            f"[{last['ci_low']:.1%}, {last['ci_high']:.1%}] of the signs after {last['samples']:,} samples; "
+            f"it {reached}."
+        )
+    last = max(row["samples"] for row in rows if row["part"] == "rhythm")
+    ends = {row["leak"]: row for row in rows if row["part"] == "rhythm" and row["samples"] == last}
+    lines.append(
+        "Plasticity that leaks into the denoising phase lets the network learn from its own recall; agreement is then "
+        + ", ".join(
+            f"{row['agreement']:.1%} at leak {leak:g}" + (" (diverged)" if row["distance"] is None else "")
+            for leak, row in ends.items()
+        )
+        + "."
+    )
+    for ramp in RAMPS:
+        own = sorted((r for r in rows if r["part"] == "circuit" and r["ramp"] == ramp), key=lambda row: row["hidden"])
+        shown = ", ".join(f"{row['agreement']:.1%} at τ_h = {row['hidden']:g} τ_v" for row in own[:1] + own[3::2])
+        lines.append(f"The two-layer circuit whose σ falls by e in {1 / ramp:g} τ_v agrees with diffusion in {shown}.")
+    return lines

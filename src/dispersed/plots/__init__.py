@@ -1,1 +1,0 @@
-"""Figures. The core never plots; this package only draws what it is given."""

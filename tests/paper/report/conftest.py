@@ -1,0 +1,68 @@
+import os
+import shutil
+
+import matplotlib.pyplot as plt
+import pytest
+
+from dispersed.paper.findings import Findings, leave
+from dispersed.paper.table1.measure import METHODS, PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def table1_rows():
+    """Table 1 as if every value had come out as printed, but one."""
+    rows = []
+    for task in ("denoising", "completion"):
+        for column, n in enumerate((10, 20, 30)):
+            for method in METHODS:
+                printed = PUBLISHED.get((task, method))
+                value = 0.5 if printed is None else printed[column]
+                rows.append(
+                    {
+                        "task": task,
+                        "n_patterns": n,
+                        "method": method,
+                        "correlation": value,
+                        "ci_low": value - 0.004,
+                        "ci_high": value + 0.004,
+                        "published": None if printed is None else value,
+                    }
+                )
+    rows[0] |= {"correlation": 0.9, "ci_low": 0.896, "ci_high": 0.904}
+    return rows
+
+
+@pytest.fixture
+def results(tmp_path, table1_rows):
+    """A folder in which Table 1 and a capacity have been left."""
+    _, axis = plt.subplots()
+    findings = Findings(table1_rows, axis, ["17 of 18 agree.", "Made <up> & safe."])
+    leave(tmp_path, "table1", "Table 1: of a test", findings, "dispersed reproduce table1 --seed 3", {"seed": 3}, 4.2)
+    _, axis = plt.subplots()
+    more = Findings([{"a": None, "b": 1e-7}], axis, ["Mine."], {"capacity_errors": [{"n": i} for i in range(100)]})
+    leave(tmp_path, "capacity", "A capacity", more, "dispersed capacity", {"seed": 0}, 4000.0)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium; skips where there is none, fails if DISPERSED_BROWSER=required."""
+
+    def missing(reason):
+        if os.environ.get("DISPERSED_BROWSER") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        missing("no Chromium on the path")
+    quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+    quiet += ["disable-background-networking", "disable-component-update"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=[f"--{name}" for name in quiet])
+        yield launched
+        launched.close()

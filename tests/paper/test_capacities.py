@@ -1,0 +1,165 @@
+"""Figures 2 and 3 at a small scale: what their rows hold, and that learned capacities follow the protocol."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from dispersed import CellFile, InputError
+from dispersed.capacities.methods import methods
+from dispersed.cli import capacity as command
+from dispersed.learning import Recipe, UniformTime
+from dispersed.paper import departures
+from dispersed.paper.capacity.measure import capacities, theories
+from dispersed.paper.capacity.plot import plot_capacity, plot_figure3
+from dispersed.paper.figure2 import measure as figure2
+from dispersed.paper.figure2.plot import plot_figure2
+from dispersed.paper.figure3 import learned as learned_capacity
+from dispersed.paper.figure3 import measure as figure3
+
+EXACT = {"method", "dimension", "capacity", "ci_low", "ci_high", "smoothed", "smoothed_low", "smoothed_high"}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(figure3, "QUICK", figure3.Scale((3, 4), 8, (4,), 2))
+    monkeypatch.setattr(figure3, "N_PATTERNS", (2,))
+    monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=60, draws=8, levels=UniformTime()))
+
+
+@pytest.mark.slow
+def test_figure3_rows(small, tmp_path, monkeypatch):
+    cells = CellFile(tmp_path / "cells.jsonl")
+    exact, errors = figure3.exact_capacities(quick=True, cells=cells)
+    learned, trainings = figure3.learned_dots(exact, quick=True, cells=cells)
+    rows = json.loads(json.dumps(exact + learned, allow_nan=False))
+    assert [(row["method"], row["dimension"]) for row in rows] == [
+        *((method, d) for method in figure3.METHODS for d in (3, 4)),
+        ("learned", 4),
+    ]
+    for row in rows:
+        assert set(row) == EXACT | {"beyond", "sets"}
+        assert row["ci_low"] <= row["capacity"] <= row["ci_high"]
+    kernel = np.exp(-1 / (2 * 1.5**2))
+    first, second = (row["capacity"] for row in rows[:2])
+    assert rows[0]["smoothed"] == pytest.approx((first + kernel * second) / (1 + kernel))
+    # The modern Hopfield network sees the same cues, and does much the same with them.
+    assert rows[2]["capacity"] == pytest.approx(rows[0]["capacity"], rel=0.15)
+    for d in (3, 4):
+        measured = {row["n_patterns"] for row in errors if (row["method"], row["dimension"]) == ("diffusion", d)}
+        assert 2 in measured
+
+    check_trainings(trainings, rows)
+    monkeypatch.setattr(learned_capacity, "train", None)  # finished trainings are found in the file
+    again, _ = figure3.learned_dots(exact, quick=True, cells=CellFile(tmp_path / "cells.jsonl"))
+    assert again == learned
+
+    agreement = figure3.euler_agreement(exact, sets=4)
+    assert agreement[-1]["same"] > 0.99
+    axes = plot_figure3(rows, errors, {}, theories(figure3.compared(), 0.68, 0.03))
+    assert [axis.get_yscale() for axis in axes] == ["linear", "log"]
+    plt.close(axes[0].figure)
+    said = departures.figure3({"figure3": rows})
+    assert f"Learned networks of d = 4 hold {rows[-1]['capacity']:.1f}" in said[-1]
+    said = " ".join(figure3.sentences(rows, agreement))
+    assert "Learned networks of d = 4" in said
+
+
+def check_trainings(trainings, rows):
+    """Each repeat goes down from the exact capacity + 4 one by one to the first pass, or to nothing."""
+    start = round(rows[1]["capacity"]) + 4
+    held = []
+    for repeat in (0, 1):
+        mine = [row for row in trainings if row["repeat"] == repeat]
+        assert [row["n_patterns"] for row in mine] == list(range(start, start - len(mine), -1))
+        assert not any(row["passed"] for row in mine[:-1])
+        for row in mine:
+            assert row["trained"] == (row["best"] <= 0.03 + 2 * row["best_se"])
+            assert row["passed"] == (row["trained"] and row["error"] <= 0.03)
+        held.append(mine[-1]["n_patterns"] if mine[-1]["passed"] else 0)
+    assert rows[-1]["capacity"] == np.mean(held)
+
+
+@pytest.mark.slow
+def test_a_trained_network_nearly_reaches_the_exact_error(monkeypatch):
+    monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=300, draws=8, levels=UniformTime()))
+    patterns = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (6, 4)), dtype=jnp.float32)
+    values = learned_capacity.train_and_test(patterns, 4, 0.68, 0.5, [0])
+    (error,), (exact,), (best, spread) = values["error"], values["exact"], values["best"]
+    assert exact < 0.2
+    assert abs(error - exact) < 0.04
+    assert abs(best - exact) < 0.04
+    assert 0 < spread < 0.05
+    # Only the first n patterns count, and what no recall could pass is not trained.
+    assert learned_capacity.train_and_test(patterns.at[4:].mul(-1), 4, 0.68, 0.5, [0])["exact"] == [exact]
+    assert learned_capacity.train_and_test(patterns, 4, 0.68, best - 3 * spread, [0])["error"] == []
+
+
+@pytest.mark.slow
+def test_figure2_trajectories_end_at_the_patterns(monkeypatch):
+    for name, value in {"STEPS": 200, "WIDTH": 32, "CUES": 3}.items():
+        monkeypatch.setattr(figure2, name, value)
+    summary, trajectories = figure2.figure2(training_steps=40)
+    assert [row["method"] for row in summary] == ["diffusion", "diffusion_sde", "modern_hopfield", "learned"]
+    by = {row["method"]: row for row in summary}
+    assert by["diffusion"]["same_as_hopfield"] > 0.95
+    assert by["modern_hopfield"]["rms_to_hopfield"] == 0
+    paths = {name: [row for row in trajectories if row["method"] == name] for name in by}
+    states = {name: np.array([[row[f"unit_{i}"] for i in range(1, 6)] for row in path]) for name, path in paths.items()}
+    assert len(states["modern_hopfield"]) == 5
+    for name, x in states.items():
+        np.testing.assert_allclose(x[0], states["diffusion"][0], atol=1e-6, err_msg=f"{name} starts at the cue")
+    for name in ("diffusion", "diffusion_sde"):
+        np.testing.assert_allclose(np.abs(states[name][-1]), 1, atol=0.05)
+        times = [row["t"] for row in paths[name]]
+        assert times[0] == pytest.approx(-2 * np.log(0.68))
+        assert times[-1] == 0
+        assert (np.diff(times) < 0).all()
+    axes = plot_figure2(trajectories)
+    assert len(axes[0].lines) > 2 * 5
+    plt.close(axes[0].figure)
+    sde, once, _ = departures.figure2({"figure2": summary, "figure2_trajectories": trajectories})
+    assert f"{by['diffusion_sde']['same_as_hopfield']:.1%} of the signs" in sde
+    left = np.sqrt(np.mean((states["modern_hopfield"][1] - states["modern_hopfield"][-1]) ** 2))
+    assert f"it is {left:.1e} per unit" in once
+
+
+def test_capacity_plot_and_theories():
+    chosen = {name: methods()[name] for name in ("classical", "classical_null_diagonal")}
+    rows, errors = capacities(chosen, [4, 6], sets=8, max_patterns=4)
+    curves = theories(chosen, 0.68, 0.03)
+    axes = plot_capacity(rows, errors, {}, curves, "hamming_mean", 0.03)
+    drawn = {line.get_label() for line in axes[1].lines}
+    assert {"theory: d/(4 ln d)", "theory: d/(2 ln d)"} <= drawn
+    plt.close(axes[0].figure)
+    assert set(theories({"diffusion": methods()["diffusion"]}, 0.68, 0.03)["diffusion"])
+
+
+@pytest.mark.parametrize("text", ["", "four", "4:", "8:4", "0", "4,-1"])
+def test_unusable_dimensions(text):
+    with pytest.raises(InputError, match=r"^dimensions: got "):
+        command._dimensions(text)
+
+
+def test_dimensions_read():
+    assert command._dimensions("4:7") == [4, 5, 6, 7]
+    assert command._dimensions("12,8,8") == [8, 12]
+
+
+def test_bad_options_are_one_line_on_the_command_line(tmp_path):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    options = ["--method", "classical", "--threshold", "2", "--out", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-c", "from dispersed.cli.main import main; main()", "capacity", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip() == "dispersed: threshold: got 2.0; numbers between 0 and 1 are accepted"
