@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.datasets import load_digits
+from dispersed.datasets import DIGIT_SIDE, load_digits
 from dispersed.dynamics import Dynamics, named, recall
 from dispersed.memories import PatternMemory
 from dispersed.paper.results import Row
@@ -72,7 +72,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
                     lambda x=noisy, d=dynamics, a=alpha: recall(memory, x, d, alpha=a, key=for_recall),
                 )
             )
-    known = jnp.arange(SIDE * SIDE) < SIDE * SIDE // 2
+    known = jnp.arange(DIGIT_SIDE**2) < DIGIT_SIDE**2 // 2
     masked = jnp.where(known, truth, 0)
     pictures["masked"] = np.asarray(jnp.where(known, truth, jnp.nan)[:8])
     for method, dynamics in DYNAMICS.items():
