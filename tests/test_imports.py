@@ -29,7 +29,7 @@ LAYERS = [
     {"learning", "diagnostics"},
     {"plasticity", "consolidation"},
     {"capacities"},
-    {"selftest"},
+    {"selftest", "equation_index"},
     {"paper"},
     {"explorer"},
     {"cli"},

@@ -39,6 +39,7 @@ from .dynamics import (
     reliability,
 )
 from .engines import Dense, Scanned, ScanOptions, Sharded
+from .equation_index import Equation, equations
 from .learning import (
     Recipe,
     attractors,
@@ -96,6 +97,7 @@ __all__ = [
     "Denoiser",
     "Dense",
     "DenseHopfield",
+    "Equation",
     "Exponential",
     "ExponentialIntegrator",
     "FokkerPlanck",
@@ -137,6 +139,7 @@ __all__ = [
     "beta_from_sigma",
     "capacity",
     "condition",
+    "equations",
     "estimate_sigma",
     "manifold",
     "noise_network",

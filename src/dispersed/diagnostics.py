@@ -34,7 +34,7 @@ def jacobian_spectrum(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float
 
 
 def local_dimension(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
-    """The number of directions open at x and σ: Σ min(eigenvalue, 1) of ∂D_σ/∂x.
+    """The dimension of a memory at x and σ (Sec. 5.2): open directions, Σ min(eigenvalue, 1) of ∂D_σ/∂x.
 
     0 at an isolated point, k on a flat memory of k dimensions that is wide against σ. Eigenvalues above 1,
     which mark a decision between memories, count as one direction each.

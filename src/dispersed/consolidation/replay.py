@@ -49,7 +49,7 @@ def replay(
     replayed: float = 1.0,
     dynamics: Dynamics | None = None,
 ) -> Float[Array, "times n"]:
-    """The weights of a memory through generations of training on its own replays.
+    """Consolidation by replay (Sec. 6.2): the weights of a memory through generations of training on its own replays.
 
     **Arguments**
 

@@ -180,7 +180,7 @@ def recall_many(
     known: ArrayLike | None = None,
     key: Key[Array, ""],
 ) -> Posterior:
-    r"""Recall each cue many times at random: the distribution of memories that may lie behind it.
+    r"""Probabilistic recall (Sec. 5.1): recall each cue many times, for the distribution of memories behind it.
 
     **Arguments** as for `recall`, and
 

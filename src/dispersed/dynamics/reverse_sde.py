@@ -14,7 +14,7 @@ from dispersed.types import State
 
 
 class ReverseSDE(DiffraxSolver):
-    """The reverse-time SDE (Eq. 7, 16): each recall is one sample of the posterior over memories.
+    """The reverse-time SDE (Eq. 7), by any diffrax solver: each recall is one sample of the posterior over memories.
 
         dx = [(ṡ/s) x + 2 (σ̇/σ) (x − s D_σ(x/s))] dt + g(t) dW̄
 

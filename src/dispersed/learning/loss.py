@@ -47,6 +47,6 @@ def denoising_loss(
     sigma: Float[Array, "n draws"],
     weighting: Callable[[Float[Array, "..."]], Float[Array, "..."]],
 ) -> Scalar:
-    """½ Σ_j w_j mean_k λ(σ_jk)‖D(y_j + σ_jk ε_jk) − y_j‖² (Eq. 9), with weights w that sum to one."""
+    """The denoising loss ½ Σ_j w_j mean_k λ(σ_jk)‖D(y_j + σ_jk ε_jk) − y_j‖² (Eq. 9), with weights that sum to one."""
     errors = weighting(sigma) * squared_errors(memory, patterns, noise, sigma)
     return weights @ errors.mean(axis=1) / 2

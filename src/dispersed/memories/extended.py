@@ -1,4 +1,4 @@
-r"""Extended memories (Eq. 23): memories that are places, not points.
+r"""Extended memories (Eq. 23): sets of equally valid states instead of points.
 
 An extended memory is a set S of equally valid states, φ uniform on S. Eq. 23 as printed lacks −1/β, the
 factor e^{−β‖y‖²/2} and the confinement ‖x‖²/2; with them it is Eq. 11 for this φ,
@@ -27,7 +27,7 @@ from dispersed.types import Array, Float, Int, Scalar, State
 
 
 class Extended(Memory):
-    """A memory written by its anchor and excess; the density follows.
+    """An extended memory (Eq. 23), written by its anchor and excess, from which the density follows.
 
     To add a shape, write `dimension`, `anchored`, `_project`, `_sample` and `prior_start`, and `_denoise` where a
     closed form is better conditioned than differentiation; `_given` and `_evidence` if it can be completed.

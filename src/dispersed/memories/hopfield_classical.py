@@ -11,7 +11,7 @@ from dispersed.validation import check_binary, is_known, pattern_array
 
 
 class ClassicalHopfield(BinaryNetwork):
-    r"""The classical network: Hebbian couplings W = Σ_j y_j y_jᵀ (Eq. 3), recall x ← sign(Wx) (Eq. 1).
+    r"""The classical Hopfield network, recall x ← sign(Wx) (Eq. 1) with Hebbian couplings W = Σ_j y_j y_jᵀ (Eq. 3).
 
     **Arguments**
 
@@ -43,7 +43,7 @@ class ClassicalHopfield(BinaryNetwork):
 
     @property
     def couplings(self) -> Float[Array, "d d"]:
-        """W = Σ_j y_j y_jᵀ (Eq. 3), its diagonal zero unless `self_coupling`."""
+        """The Hebbian couplings W = Σ_j y_j y_jᵀ (Eq. 3), their diagonal zero unless `self_coupling`."""
         w = product(self.patterns.T, self.patterns)
         return w if self.self_coupling else w - jnp.diag(jnp.diag(w))
 
@@ -64,7 +64,7 @@ class ClassicalHopfield(BinaryNetwork):
         return 0 if self.self_coupling else self.patterns.shape[0]
 
     def _energy(self, x: State) -> Scalar:
-        """−½ xᵀWx = −½ Σ_j (xᵀy_j)² (+ ½ n‖x‖² without self-coupling)."""
+        """The energy −½ xᵀWx = −½ Σ_j (xᵀy_j)² (Eq. 2), + ½ n‖x‖² without self-coupling."""
         largest = float(jnp.finfo(x.dtype).max)
         # States whose energy would overflow count as merely very far in that direction.
         farthest = (largest / self.patterns.size) ** 0.5 / (4 * x.size**0.5)

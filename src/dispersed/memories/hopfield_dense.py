@@ -41,7 +41,7 @@ ROUND_OFF = 2.0**-46
 
 
 class DenseHopfield(BinaryNetwork):
-    r"""The dense associative memory: u(x) = −h(Σ_j F(xᵀy_j)) over ±1 units (Eq. 4, sign mended).
+    r"""The dense associative memory, with the energy u(x) = −h(Σ_j F(xᵀy_j)) over ±1 units (Eq. 4, its sign mended).
 
     A unit takes the sign that gives the lower energy with all others fixed (Krotov & Hopfield 2016),
 

@@ -14,7 +14,7 @@ from dispersed.validation import InputError, pattern_array, positive
 
 
 class ModernHopfield(Network):
-    r"""Continuous units with the energy and update of Eq. 5,
+    r"""The modern Hopfield network of continuous units (Eq. 5), recall x ← Y softmax(β Yᵀx).
 
         E(x) = −β⁻¹ log Σ_j exp(β xᵀy_j) + ‖x‖²/2,    x ← Σ_j softmax_j(β xᵀy_j) y_j = x − ∇E(x).
 
@@ -56,7 +56,11 @@ class ModernHopfield(Network):
 
     @property
     def memory(self) -> PatternMemory:
-        """The exact diffusion memory whose energy at σ = 1/√β is this network's, up to a constant."""
+        """The exact diffusion memory whose energy at σ = 1/√β is this network's up to a constant (Eq. 13).
+
+        Expanding ‖x − y_j‖² gives β xᵀy_j and norms of the patterns, for which the prior weights make up. Eq. 13 as
+        printed has half the exponent and twice the confinement.
+        """
         prior = self.beta * jnp.sum(self.patterns**2, axis=1) / 2
         return PatternMemory(self.patterns, log_weights=prior, engine=Dense())
 

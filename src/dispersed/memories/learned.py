@@ -25,7 +25,7 @@ COORDINATES = ("VP", "VE")
 
 
 class LearnedMemory(Denoiser):
-    """Anything that maps a noisy state and its noise level to an estimate, as a memory that `recall` accepts.
+    """A network that estimates the noise or the pattern behind a noisy state, as a memory with a score (Eq. 10).
 
     It has a score but claims no energy: the field of a trained network need not be a gradient.
 

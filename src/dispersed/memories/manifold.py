@@ -21,7 +21,7 @@ def manifold(
     density: Callable[[Float[Array, " k"]], Scalar] | None = None,
     periodic: bool | Sequence[bool] = False,
 ) -> PatternMemory:
-    r"""The manifold {y(u) : low ≤ u ≤ high} with a density on it, as weighted quadrature nodes.
+    r"""A semantic memory (Eq. 24): a density on the manifold {y(u) : low ≤ u ≤ high}, as weighted quadrature nodes.
 
         p_σ(x) = ∫ φ(u) N(x; y(u), σ²I) √det(JᵀJ) du / ∫ φ(u) √det(JᵀJ) du,    J = ∂y/∂u.
 

@@ -350,9 +350,9 @@ def gaussian_normaliser(dimension: int | Int[Array, ""], sigma: Scalar) -> Scala
 
 
 class Held(Network):
-    """A memory at one noise level: a network whose update is the denoiser, x ← D_σ(x) = x − ∇E_σ(x).
+    """A memory at one noise level is a network, x ← D_σ(x) = x − ∇E_σ(x) (Eq. 14).
 
-    For patterns of equal norm this is the modern Hopfield network with β = 1/σ² (Eq. 14).
+    For patterns of equal norm it is the modern Hopfield network with β = 1/σ².
     """
 
     memory: Denoiser

@@ -37,7 +37,7 @@ AT_ONCE = 1 << 24
 
 
 class PatternMemory(Memory):
-    """The exact memory of stored patterns: a diffusion model with the exact score (Eq. 12, 28, 29).
+    """The exact memory of stored patterns (Eq. 12): a diffusion model whose score is exact (Eq. 28).
 
     **Arguments**
 

@@ -39,7 +39,7 @@ from dispersed.validation import InputError, check_finite, log_prior, real_array
 
 
 class ReconstructiveMemory(Extended):
-    r"""Events of which only a core ξ_n = f(y_n) is stored; the rest follows from semantic memory.
+    r"""A reconstructive memory (Eq. 25): only a core ξ_n = f(y_n) of each event is stored, the rest is semantic memory.
 
     With φ = Σ_k π_k N(m_k, Σ_k) and f(y) = Ay, each φ(y | Ay + τε = ξ_n) is again a Gaussian mixture, whose
     covariances do not depend on n:

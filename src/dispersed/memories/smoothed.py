@@ -15,9 +15,9 @@ from dispersed.validation import InputError, positive
 
 
 class Smoothed(Memory):
-    r"""A memory whose details finer than a bandwidth h are forgotten: φ ∗ N(0, h²I) in place of φ.
+    r"""From episodic to semantic memory (Sec. 6.1): φ ∗ N(0, h²I) in place of φ forgets what is finer than h.
 
-    Noise adds up, so with s = √(σ²+h²) everything is the memory's own, asked at s:
+    Noise adds up, so with s = √(σ²+h²) everything is the memory's own at s:
 
         p_σ^h(x) = p_s(x),    D_σ^h(x) = (σ² D_s(x) + h² x)/s².
 

@@ -24,7 +24,7 @@ Rule = Callable[[Any, State, State, Scalar, Key[Array, ""], Scalar], Any]
 
 
 def online_update(memory: LearnedMemory, y: State, noise: State, sigma: Scalar, rate: Scalar | float) -> LearnedMemory:
-    """The network after one sample y + σ·noise: W + η (∂s/∂W)ᵀ (δ − s) (Eq. 22, its sign mended)."""
+    """The network after one noisy sample, W + η (∂s/∂W)ᵀ (δ − s) (Eq. 22, its sign mended)."""
     weights, rest = eqx.partition(memory, eqx.is_inexact_array)
 
     def estimate(weights: Any) -> State:

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from dispersed.processes.potential import PotentialProcess
+from dispersed.processes.conservative import PotentialProcess
 from dispersed.validation import InputError, at_least, pattern_array, positive_number
 
 
@@ -76,7 +76,7 @@ class FokkerPlanck:
     def kernel(self, patterns: ArrayLike, t: float, steps: int = 1) -> Float[np.ndarray, "n ..."]:
         """The densities k(x, t; y_j) at all cell centres, (n,) + (cells,) * d, from patterns (n, d).
 
-        A pattern between cell centres is shared among its neighbours, which keeps its place exactly and adds at
+        A pattern between cell centres is divided among its neighbours, which keeps its mean exactly and adds at
         most h²/4 to its variance. `steps` matter for time-dependent σ only.
 
         Raises `InputError` for patterns outside the box and t ≤ 0.
@@ -87,12 +87,16 @@ class FokkerPlanck:
             p = self._advance(p, h, float(self._sigma((step + 0.5) * h)))
         return p.T.reshape(-1, *self.potential.shape) / self.width.prod()
 
-    def energy(self, patterns: ArrayLike, t: float, weights: ArrayLike | None = None, steps: int = 1) -> np.ndarray:
-        """u(x, t) of Eq. 18 at all cell centres, (cells,) * d; inf where the density is below 1e-300."""
+    def density(self, patterns: ArrayLike, t: float, weights: ArrayLike | None = None, steps: int = 1) -> np.ndarray:
+        """The marginal density p_t(x) = Σ_j w_j k(x, t; y_j) (Eq. 17) at all cell centres, (cells,) * d."""
         kernels = self.kernel(patterns, t, steps)
         w = np.ones(len(kernels)) if weights is None else np.asarray(weights, dtype=float)
+        return np.tensordot(w / w.sum(), kernels, axes=1)
+
+    def energy(self, patterns: ArrayLike, t: float, weights: ArrayLike | None = None, steps: int = 1) -> np.ndarray:
+        """The energy u(x, t) of Eq. 18 at all cell centres, (cells,) * d; inf where the density is below 1e-300."""
         with np.errstate(divide="ignore"):
-            log_density = np.log(np.tensordot(w / w.sum(), kernels, axes=1))
+            log_density = np.log(self.density(patterns, t, weights, steps))
         return self.potential - float(self._sigma(t)) ** 2 * log_density
 
     def _potential(self) -> np.ndarray:
@@ -135,12 +139,12 @@ class FokkerPlanck:
         # The bulk needs √(mean) jumps more than the mean, the far tails of the density some more than that.
         mean = clock * h
         last = int(mean + 20 * np.sqrt(mean) + 200)
-        share = poisson.pmf(np.arange(last + 1), mean)
-        total = share[0] * p
+        weight = poisson.pmf(np.arange(last + 1), mean)
+        total = weight[0] * p
         for k in range(1, last + 1):
             p = jump @ p
-            total += share[k] * p
-        return total / share.sum()
+            total += weight[k] * p
+        return total / weight.sum()
 
     def _rates(self, sigma: float) -> sp.csr_matrix:
         """Rates of jumping, from the column's cell to the row's, per unit of time."""

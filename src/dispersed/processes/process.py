@@ -5,7 +5,7 @@ Every Gaussian process is
 
     x_t = s(t) (y + σ(t) ε),   ε ~ N(0, I),
 
-a scale s and the noise σ that a memory feels in z = x/s. Running it backwards needs only those two:
+a scale s and the noise σ under which a memory is observed in z = x/s. Running it backwards needs only those two:
 
     probability flow  dx/dt = (ṡ/s) x + (σ̇/σ) (x − s D_σ(z))            (Eq. 27)
     reverse SDE       dx = [(ṡ/s) x + 2 (σ̇/σ) (x − s D_σ(z))] dt + s √(2σσ̇) dW̄      (Eq. 7, 16)
@@ -87,7 +87,9 @@ class Process(eqx.Module):
         t: ArrayLike | None = None,
         key: Key[Array, ""],
     ) -> Float[Array, "... d"]:
-        """Cues x = s(y + σε) of patterns (..., d) at a noise level given as `alpha`, `sigma` or `t`.
+        """Cues x = s(y + σε) of patterns (..., d), drawn from the kernel N(sy, s²σ²I) of the noise (Eq. 8).
+
+        The noise level is given as `alpha`, `sigma` or `t`.
 
         The noise of the i-th pattern depends on `key` and i alone, not on how many others there are.
 

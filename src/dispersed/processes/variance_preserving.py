@@ -1,4 +1,4 @@
-"""The two Gaussian processes in common use."""
+"""Variance-preserving noise, an Ornstein–Uhlenbeck process (Eq. 26)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,31 +6,6 @@ import jax.numpy as jnp
 from dispersed.processes.process import Process
 from dispersed.processes.rates import Constant, Rate
 from dispersed.types import Array, ArrayLike, Float, Scalar
-from dispersed.validation import one_number, positive
-
-
-class VE(Process):
-    """Variance exploding (Eq. 6): x_t = y + σ√t ε, a Brownian motion of diffusion `rate` = σ.
-
-    Its states are the cues z that a memory feels: s(t) = 1.
-    """
-
-    rate: Float[Array, ""]
-
-    def __init__(self, rate: ArrayLike = 1.0) -> None:
-        self.rate = one_number("rate", positive("rate", rate))
-
-    def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.ones_like(t)
-
-    def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.rate * jnp.sqrt(t)
-
-    def spread(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.sigma(t)
-
-    def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
-        return (sigma / self.rate) ** 2
 
 
 class VP(Process):

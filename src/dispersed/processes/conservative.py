@@ -12,7 +12,7 @@ v = −γ‖x‖²/4, a double well with its wells at ±1 has v = −(x² − 1)
 
     u(x, t) = −σ(t)² log Σ_j w_j e^{ψ(x, t; y_j)} + v(x)                              (Eq. 18)
 
-**Why this is no `Process`.** A `Process` is x = s(t)(y + σ(t)ε): memories are asked in z = x/s, at one noise
+**Why this is no `Process`.** A `Process` is x = s(t)(y + σ(t)ε): memories are evaluated in z = x/s, at one noise
 level. Here noise bends: kernels are not Gaussian, differ from pattern to pattern, and no σ makes the dispersed
 memory a `PatternMemory`. So there is no scale, no time at which the noise is σ, and `recall` does not take it.
 
@@ -88,7 +88,7 @@ class PotentialProcess(eqx.Module):
         return jax.grad(self.potential)(x)
 
     def reverse_drift(self, x: State, t: Scalar, score: State) -> State:
-        """∇v(x) − σ(t)² score, the drift of the reverse SDE as t runs down (Eq. 16). `score` = ∇ log p_t(x)."""
+        """The drift of the reverse SDE as t runs down, ∇v(x) − σ(t)² ∇ log p_t(x) (Eq. 16); `score` is ∇ log p_t(x)."""
         return self.drift(x) - self.sigma(t) ** 2 * score
 
     def corrupt(self, patterns: ArrayLike, *, t: float, key: Key[Array, ""], steps: int = 500) -> Float[Array, "... d"]:
@@ -147,7 +147,7 @@ class PotentialProcess(eqx.Module):
         return jax.vmap(path)(y, keys)
 
     def linearised(self, y: State, t: Scalar) -> tuple[State, Float[Array, "d d"]]:
-        """Mean (d,) and covariance (d, d) of the kernel of Eq. 19 after a time t > 0 from one pattern y.
+        """Mean (d,) and covariance (d, d) of the linearised kernel from one pattern y after a time t > 0 (Eq. 19).
 
         In the eigenbasis of H both are integrals of exponentials; that over σ(s)² is taken by 16-point
         Gauss–Legendre quadrature, exact for constant σ up to |2Ht| of about 10.
@@ -169,13 +169,29 @@ class PotentialProcess(eqx.Module):
         mean, covariance = self.linearised(y, t)
         return jnp.asarray(jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance))
 
+    def limit_log_kernel(self, x: State, t: Scalar, y: State) -> Scalar:
+        """What ψ(x, t; y) becomes as t → 0, −‖x − y‖²/(2σ(0)²t) up to a constant (Eq. 20)."""
+        return -jnp.sum((x - y) ** 2) / (2 * self.sigma(jnp.zeros_like(t)) ** 2 * t)
+
     def energy(
         self, x: ArrayLike, t: ArrayLike, patterns: ArrayLike, weights: ArrayLike | None = None
     ) -> Float[Array, "..."]:
-        """u(x, t) of Eq. 18 over `patterns` (n, d), by the linearised kernel; `x`: (..., d), one time t > 0.
+        """The energy u(x, t) over `patterns` (n, d), by the linearised kernel (Eq. 18); `x`: (..., d), one time t > 0.
 
         Its negative gradient is the drift of the generative dynamics (Eq. 16).
         """
+        return self._checked_energy(x, t, patterns, weights, limit=False)
+
+    def limit_energy(
+        self, x: ArrayLike, t: ArrayLike, patterns: ArrayLike, weights: ArrayLike | None = None
+    ) -> Float[Array, "..."]:
+        """What the energy becomes as t → 0, −σ(0)² log Σ_j w_j exp(−‖x − y_j‖²/(2σ(0)²t)), without v (Eq. 21).
+
+        The limit holds with weights w_j e^{−v(y_j)/σ(0)²}, which the paper leaves out: `weights` may carry them.
+        """
+        return self._checked_energy(x, t, patterns, weights, limit=True)
+
+    def _checked_energy(self, x: Any, t: Any, patterns: Any, weights: Any, limit: bool) -> Float[Array, "..."]:
         y = pattern_array(patterns)
         states = real_array("x", x)
         if states.ndim == 0 or states.shape[-1] != y.shape[-1]:
@@ -185,18 +201,24 @@ class PotentialProcess(eqx.Module):
         w = jnp.ones(len(y)) if prior is None else jnp.exp(jnp.asarray(prior, float))
         time = one_number("t", positive("t", t)).astype(y.dtype)
         self._check(y[0], time)
-        energy = self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype))
+        energy = self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype), limit)
         if is_known(energy) and not np.isfinite(energy).all():
             raise InputError("t", f"got {float(time):g}, where the linearised kernel overflows", "give a shorter time")
         return energy
 
     @eqx.filter_jit
-    def _energy(self, x: Float[Array, "... d"], t: Scalar, y: Patterns, log_w: Float[Array, " n"]) -> Array:
-        means, covariances = jax.vmap(lambda pattern: self.linearised(pattern, t))(y)
+    def _energy(
+        self, x: Float[Array, "... d"], t: Scalar, y: Patterns, log_w: Float[Array, " n"], limit: bool
+    ) -> Array:
+        means, covariances = (None, None) if limit else jax.vmap(lambda pattern: self.linearised(pattern, t))(y)
 
         def one(state: State) -> Scalar:
-            kernels = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(state, m, c))(means, covariances)
-            return energy_from_kernels(jnp.asarray(kernels) + log_w, self.sigma(t), self.potential(state))
+            if limit:
+                kernels = jax.vmap(lambda pattern: self.limit_log_kernel(state, t, pattern))(y)
+                return energy_from_kernels(kernels + log_w, self.sigma(jnp.zeros_like(t)), jnp.zeros_like(t))
+            density = jax.scipy.stats.multivariate_normal.logpdf
+            kernels = jnp.asarray(jax.vmap(lambda m, c: density(state, m, c))(means, covariances))
+            return energy_from_kernels(kernels + log_w, self.sigma(t), self.potential(state))
 
         return jax.vmap(one)(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
 
@@ -213,7 +235,7 @@ class PotentialProcess(eqx.Module):
 
 
 def energy_from_kernels(log_kernels: Float[Array, " n"], sigma: Scalar, potential: Scalar) -> Scalar:
-    """Eq. 18 from log w_j + ψ(x, t; y_j), σ(t) and v(x)."""
+    """The energy from log w_j + ψ(x, t; y_j), σ(t) and v(x) (Eq. 18)."""
     return potential - sigma**2 * jax.nn.logsumexp(log_kernels)
 
 
