@@ -1,10 +1,11 @@
 """An array on the disk that grows: a .npy file whose data are only ever appended to.
 
 How many of its rows count is said elsewhere, by the journal of the store. What lies behind them is the trace of an
-append that was cut short, and the next one overwrites it. The number of rows in the file's own header is written last,
-so that `numpy.load` reads the file too; nothing here relies on it.
+append that was cut short, and the next one overwrites it. The number of rows in the file's own header is written last:
+`numpy.load` reads the file by it, and a journal that has lost lines is recognised by it.
 """
 
+import io
 import mmap
 import os
 import re
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dispersed.storage.mapped import map_array
+from dispersed.storage.folder import open_inside
+from dispersed.storage.mapped import map_opened, truncated
 from dispersed.storage.npy import npy_header
 
 CHUNK = 1 << 24
@@ -23,11 +25,16 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class GrowingArray:
-    """The .npy file `path` of rows of `dtype`, each `width` numbers, or one where `width` is None."""
+    """The .npy file `name` of the folder `root`: rows of `dtype`, each `width` numbers, or one where that is None."""
 
-    path: Path
+    root: Path
+    name: str
     dtype: np.dtype
     width: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
 
     @property
     def row_bytes(self) -> int:
@@ -44,43 +51,50 @@ class GrowingArray:
         return len(self.header(0)) + rows * self.row_bytes
 
     def write(self, start: int, data: np.ndarray) -> int:
-        """Put `data` behind the first `start` rows and return its checksum (CRC-32)."""
+        """Put `data` behind the first `start` rows, which must be there, and return its checksum (CRC-32)."""
         content = np.ascontiguousarray(data, self.dtype).data.cast("B") if data.size else memoryview(b"")
-        with self.path.open("r+b" if start or self.path.exists() else "w+b") as file:
+        with self._opened(os.O_RDWR | os.O_CREAT) as file:
+            if start and os.fstat(file.fileno()).st_size < self.end(start):
+                raise truncated(repr(str(self.path)), self.end(start))
             if start == 0:
-                file.write(self.header(0))
+                write_at(file.fileno(), self.header(0), 0)
             file.truncate(self.end(start))
-            file.seek(self.end(start))
-            file.write(content)
+            write_at(file.fileno(), content, self.end(start))
         return zlib.crc32(content)
 
     def flush(self) -> None:
         """Wait until what was written is on the disk itself."""
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             os.fsync(file.fileno())
 
     def cut(self, rows: int) -> None:
         """Drop what lies behind the first `rows` rows."""
-        if self.path.exists():
-            os.truncate(self.path, self.end(rows))
+        with self._opened(os.O_RDWR) as file:
+            if os.fstat(file.fileno()).st_size > self.end(rows):
+                file.truncate(self.end(rows))
 
     def tell(self, rows: int) -> None:
         """Write the number of rows into the header, for other readers."""
-        with self.path.open("r+b") as file:
-            file.write(self.header(rows))
+        with self._opened(os.O_RDWR) as file:
+            write_at(file.fileno(), self.header(rows), 0)
 
     def holds(self, rows: int) -> bool:
-        """Whether the file is long enough for `rows` rows."""
-        return self.path.exists() and self.path.stat().st_size >= self.end(rows)
+        """Whether the file is there, and long enough for `rows` rows."""
+        try:
+            with self._opened() as file:
+                return os.fstat(file.fileno()).st_size >= self.end(rows)
+        except OSError:
+            return False
 
     def mapped(self, rows: int) -> tuple[np.ndarray, mmap.mmap]:
         """The first `rows` rows, memory-mapped."""
-        return map_array(self.path, self.dtype, self.shape(rows), self.end(0))
+        with self._opened() as file:
+            return map_opened(file.fileno(), self.path, self.dtype, self.shape(rows), self.end(0))
 
     def checksum(self, start: int, stop: int) -> int:
         """The CRC-32 of rows `start` to `stop`, read from the file a chunk at a time."""
         checksum, left = 0, (stop - start) * self.row_bytes
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             file.seek(self.end(start))
             while left > 0 and (chunk := file.read(min(CHUNK, left))):
                 checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
@@ -88,7 +102,21 @@ class GrowingArray:
 
     def told(self) -> int | None:
         """The number of rows by the header, None if it is damaged."""
-        with self.path.open("rb") as file:
-            header = file.read(self.end(0))
+        try:
+            with self._opened() as file:
+                header = file.read(self.end(0))
+        except OSError:
+            return None
         rows = re.search(rb"\((\d{1,18}),", header)
         return int(rows[1]) if rows and header == self.header(int(rows[1])) else None
+
+    def _opened(self, flags: int = os.O_RDONLY) -> io.FileIO:
+        return io.FileIO(open_inside(self.root, self.name, flags), "r+" if flags & os.O_RDWR else "r")
+
+
+def write_at(handle: int, content: bytes | memoryview, place: int) -> None:
+    """Write all of `content` from byte `place` of an open file on, or raise `OSError`."""
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(handle, left, place)
+        left, place = left[written:], place + written

@@ -2,27 +2,30 @@
 
 A store is a folder of growing .npy files, `store.json`, which says what it holds, and `batches.jsonl`, the journal. A
 batch is added in four steps: its data behind what is there, flushed to the disk; its line in the journal, flushed;
-from here on it is there; then the row counts in the headers, for other readers. Nothing before is ever rewritten, so a
-process killed at any moment, or a power cut, loses at most the batch being added.
+from here on it is there; then the row counts in the headers. Nothing before is ever rewritten, so a process killed at
+any moment, or a power cut, loses at most the batch being added. The headers count no more rows than the journal, unless
+the journal has lost lines: then the store is damaged.
 """
 
 import contextlib
-import errno
+import io
 import os
-import shutil
-import tempfile
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dispersed.storage.columns import Kinds, column_data, column_files, column_values, read_column
-from dispersed.storage.encoding import Encoding, Float32, encoding_named
-from dispersed.storage.growing import GrowingArray
-from dispersed.storage.journal import Record, journal_line, parse_line, read_journal
+from dispersed.atomic import flush_folder, lock, write_atomically
+from dispersed.storage.columns import DTYPES, TEXT, Kinds, column_data, column_files, column_values, read_column
+from dispersed.storage.encoding import ENCODINGS, Codes, Encoding, Float32, Scale
+from dispersed.storage.folder import open_inside
+from dispersed.storage.growing import GrowingArray, write_at
+from dispersed.storage.journal import Record, journal_line, parse_journal, parse_line
 from dispersed.storage.mapped import Mapped
 from dispersed.storage.storage import index_array
 from dispersed.validation import InputError, at_least
@@ -31,6 +34,22 @@ VERSION = 1
 """Of the format; a higher one is refused."""
 
 PATTERNS, SCALE, JOURNAL, SETTINGS = "patterns.npy", "scale.npy", "batches.jsonl", "store.json"
+
+LARGEST = 2**31 - 1
+"""Units of a pattern, at most."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which part of which file a batch was read from: its patterns from `start` on, of `patterns` that it holds."""
+
+    name: str
+    patterns: int
+    start: int
+    sha256: str
+    """Of all its patterns, as the store encodes them."""
+    labels: str
+    """SHA-256 of all columns that came with them, empty without columns."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class Batch:
     columns: Kinds
     arrays: dict[str, list[int]]
     """By file: first row, last row + 1 and the CRC-32 of their bytes."""
-    source: str | None = None
+    source: Origin | None = None
     """Where the patterns came from, if that was said."""
 
 
@@ -60,51 +79,57 @@ class Damage:
         return f"{str(self.path)!r} {self.what}{which}"
 
 
+class Known(NamedTuple):
+    """What has been read of a journal: its batches, how many lines, and where the last one ends."""
+
+    batches: tuple[Batch, ...] = ()
+    lines: int = 0
+    end: int = 0
+
+
 class PatternStore:
     """Patterns of `dimension` units in one encoding, with columns of metadata, in the folder `path`.
 
     Opened without loading it: `storage` maps the patterns into memory, `metadata` reads the rows it is asked for. One
     process at a time may append; others may read meanwhile, each the patterns that were there when it opened the store
     or last called `refresh`. The first `append` takes a lock, which `close`, leaving the `with` block or the end of the
-    process gives up.
+    process gives up. Threads may share a store: their appends follow one another. A forked process has the store, but
+    not its lock. Pickled, a store is its path, which is opened again.
     """
 
     def __init__(self, path: Path, dimension: int, encoding: Encoding) -> None:
         self.path, self.dimension, self.encoding = path, dimension, encoding
         self.damage: list[Damage] = []
         """What was passed over to open a damaged store."""
-        self._batches: list[Batch] = []
-        self._lines, self._journal_end = 0, 0
+        # Assigned as a whole, so that neither an interrupt nor another thread sees half of an append.
+        self._known = Known()
         self._storage: Mapped | None = None
-        self._locked: BinaryIO | None = None
+        self._mutex = threading.RLock()
+        self._journal: io.FileIO | None = None
+        _ALIVE.add(self)
 
     @classmethod
     def create(cls, path: str | Path, dimension: int, encoding: Encoding = Float32()) -> "PatternStore":
         """A new, empty store in the folder `path`, which must not exist yet; its parent must."""
         path, dimension = Path(path), at_least("dimension", dimension, 1)
+        if dimension > LARGEST:
+            raise InputError("dimension", f"got {dimension}", f"whole numbers from 1 to {LARGEST} are accepted")
         if path.exists() or path.is_symlink():
             raise InputError("store", f"{str(path)!r} is there already", "a name that is free is accepted")
         settings = {"format": "dispersed pattern store", "version": VERSION}
         settings |= {"dimension": dimension, "encoding": encoding.name}
+
+        def fill(folder: Path) -> None:
+            for array in cls(folder, dimension, encoding)._arrays({}).values():
+                array.write(0, np.empty(array.shape(0)))
+                array.flush()
+            for name, content in ((JOURNAL, b""), (SETTINGS, journal_line(settings))):
+                with io.FileIO(open_inside(folder, name, os.O_RDWR | os.O_CREAT), "r+") as file:
+                    write_at(file.fileno(), content, 0)
+                    os.fsync(file.fileno())
+
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            try:
-                store = cls(folder, dimension, encoding)
-                for array in store._arrays({}).values():
-                    array.write(0, np.empty(array.shape(0)))
-                    array.flush()
-                for name, content in ((JOURNAL, b""), (SETTINGS, journal_line(settings))):
-                    with (folder / name).open("wb") as file:
-                        file.write(content)
-                        file.flush()
-                        os.fsync(file.fileno())
-                folder.chmod(0o755)
-                _sync_folder(folder)
-                folder.rename(path)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            _sync_folder(path.parent)
+            write_atomically(path, fill, folder=True)
         except OSError as error:
             given = f"{str(path)!r} cannot be made ({error.strerror})"
             raise InputError("store", given, "a place that can be written") from None
@@ -122,55 +147,73 @@ class PatternStore:
         path = Path(path)
         try:
             store = cls(path, *_settings(path))
-            store.refresh()
+            store._read_journal()
         except OSError as error:
             given = f"{str(error.filename or path)!r} cannot be read ({error.strerror})"
             raise InputError("store", given, "a folder made by dispersed store create") from None
         store._drop_truncated()
-        if store.damage and not salvage:
-            accepted = f"open(..., salvage=True) reads the {len(store)} patterns that are whole"
-            raise InputError("store", str(store.damage[0]), accepted)
+        if not salvage:
+            store._refuse_damage(f"open(..., salvage=True) reads the {len(store)} patterns that are whole")
         return store
 
     def __len__(self) -> int:
-        return self._batches[-1].stop if self._batches else 0
+        return _rows(self._known.batches)
 
     @property
     def columns(self) -> Kinds:
         """The columns of metadata and their kinds; the first batch decides them."""
-        return self._batches[-1].columns if self._batches else {}
+        return _columns(self._known.batches)
 
     @property
     def batches(self) -> Sequence[Batch]:
         """The batches in the order they were added in."""
-        return tuple(self._batches)
+        return self._known.batches
 
     @property
     def storage(self) -> Mapped:
         """The patterns as they are now, memory-mapped; what is added later does not change it."""
-        if self._storage is None:
-            arrays, n = self._arrays({}), len(self)
+        storage, n = self._storage, len(self)
+        if storage is None or len(storage) != n:
+            arrays = self._arrays({})
             scale = arrays[SCALE].mapped(n) if SCALE in arrays else None
             codes = arrays[PATTERNS].mapped(n)
-            self._storage = Mapped(codes, scale, self.encoding, self.dimension, f"store {str(self.path)!r}")
-        return self._storage
+            self._storage = storage = Mapped(codes, scale, self.encoding, self.dimension, f"store {str(self.path)!r}")
+        return storage
 
     def metadata(self, indices: Any) -> list[dict[str, Any]]:
         """What is known about the patterns at `indices` (k,): one mapping of column names to values each."""
-        chosen = index_array(indices, len(self))
+        batches = self._known.batches
+        chosen = index_array(indices, _rows(batches))
         if not chosen.size:
             return []
-        values = {name: self._column(name, kind, chosen) for name, kind in self.columns.items()}
+        held = _held(batches)
+        values = {name: self._column(name, kind, held, chosen) for name, kind in _columns(batches).items()}
         return [{name: column[k] for name, column in values.items()} for k in range(len(chosen))]
 
     def refresh(self) -> None:
-        """Take in what was added since the store was opened or last refreshed."""
-        records, end = read_journal(self.path / JOURNAL, self._journal_end)
-        for record in records:
-            self._take(record)
-        self._journal_end = end
+        """Take in what was added since the store was opened or last refreshed.
 
-    def append(self, patterns: Any, metadata: Mapping[str, Any] | None = None, source: str | None = None) -> range:
+        Raises `InputError` if what was there has been damaged since, as far as sizes show it.
+        """
+        with self._mutex:
+            before = len(self.damage)
+            try:
+                self._read_journal()
+            except OSError as error:
+                given = f"{str(error.filename or self.path)!r} cannot be read ({error.strerror})"
+                raise InputError("store", given, "the files of a store are needed") from None
+            if len(self.damage) > before:
+                self._refuse_damage("only an undamaged store can be refreshed")
+
+    def lock(self) -> None:
+        """Take the lock that `append` takes, and take in what other processes have added before.
+
+        Raises `InputError` while another process has it.
+        """
+        with self._mutex:
+            self._writable()
+
+    def append(self, patterns: Any, metadata: Mapping[str, Any] | None = None, source: Origin | None = None) -> range:
         """Add a batch of patterns (k, d) and return their indices.
 
         `metadata` has one value a pattern in each column: whole numbers, numbers, truth values or texts. All batches
@@ -178,73 +221,93 @@ class PatternStore:
 
         Raises `InputError` if the batch does not fit the store, while another process adds to it, and on a full disk.
         """
+        self._refuse_damage("only an undamaged store can be added to")
+        codes, scale, columns = self.prepare(patterns, metadata)
+        if not len(codes):
+            return range(len(self), len(self))
+        with self._mutex:
+            journal = self._writable()
+            kinds = self._kinds(columns)
+            held, first = _held(self._known.batches), len(self)
+            data = {PATTERNS: codes} if scale is None else {PATTERNS: codes, SCALE: scale}
+            for name, kind in kinds.items():
+                data |= column_data(name, kind, columns[name][1], held)
+            arrays = self._arrays(kinds)
+            try:
+                self._settle(journal)
+                (self.path / "columns").mkdir(exist_ok=True)
+                written = {}
+                for file, rows in data.items():
+                    start = held.get(file, 0)
+                    written[file] = [start, start + len(rows), arrays[file].write(start, rows)]
+                with ThreadPoolExecutor(len(data)) as pool:  # flushed together, the disk is waited for once
+                    list(pool.map(lambda file: arrays[file].flush(), data))
+                if not self._known.batches:
+                    flush_folder(self.path / "columns")
+                    flush_folder(self.path)
+                batch = Batch(first, first + len(codes), kinds, written, source)
+                line = journal_line(asdict(batch))
+                write_at(journal.fileno(), line, self._known.end)
+                os.fsync(journal.fileno())
+            except BaseException as error:
+                self._roll_back(journal, arrays, held)
+                if isinstance(error, OSError):
+                    given = f"{str(error.filename or self.path)!r} cannot be written ({error.strerror})"
+                    raise InputError("store", f"{given}; nothing was added", "a disk with room is needed") from None
+                raise
+            # From here on the batch is there, and whatever happens must leave it.
+            self._take(batch, line)
+            with contextlib.suppress(OSError):
+                for file, (_, stop, _) in written.items():
+                    arrays[file].tell(stop)
+            return range(first, first + len(codes))
+
+    def prepare(
+        self, patterns: Any, metadata: Mapping[str, Any] | None = None
+    ) -> tuple[Codes, Scale, dict[str, tuple[str, Any]]]:
+        """Codes, scales, and the kind and values of each column as `append` would write them, without writing.
+
+        Raises `InputError` for what does not fit the store.
+        """
         codes, scale = self.encoding.encode(patterns)
         if np.shape(patterns)[1] != self.dimension:
             given = f"got {np.shape(patterns)[1]} units for a store of {self.dimension}"
             raise InputError("patterns", given, f"shape (k, {self.dimension}) is accepted")
-        if not len(codes):
-            return range(len(self), len(self))
         columns = {name: column_values(name, values, len(codes)) for name, values in (metadata or {}).items()}
-        journal = self._lock()
-        kinds = self._kinds(columns)
-        held, first = self._held(), len(self)
-        data = {PATTERNS: codes} if scale is None else {PATTERNS: codes, SCALE: scale}
-        for name, kind in kinds.items():
-            data |= column_data(name, kind, columns[name][1], held)
-        arrays = self._arrays(kinds)
-        try:
-            (self.path / "columns").mkdir(exist_ok=True)
-            written = {}
-            for file, rows in data.items():
-                start = held.get(file, 0)
-                written[file] = [start, start + len(rows), arrays[file].write(start, rows)]
-            with ThreadPoolExecutor(len(data)) as pool:  # flushed together, the disk is waited for once
-                list(pool.map(lambda file: arrays[file].flush(), data))
-            if not self._batches:
-                _sync_folder(self.path / "columns")
-                _sync_folder(self.path)
-            record = asdict(Batch(first, first + len(codes), kinds, written, source))
-            line = journal_line(record)
-            self._commit(journal, line)
-        except BaseException as error:
-            self._roll_back(journal, arrays, held)
-            if isinstance(error, OSError):
-                given = f"{str(self.path)!r} cannot be written ({error.strerror}); nothing was added"
-                raise InputError("store", given, "a disk with room is needed") from None
-            raise
-        # From here on the batch is there, and whatever happens must leave it.
-        self._take(record)
-        self._journal_end += len(line)
-        with contextlib.suppress(OSError):
-            for file, (_, stop, _) in written.items():
-                arrays[file].tell(stop)
-        return range(first, len(self))
+        if len(codes):
+            self._kinds(columns)
+        return codes, scale, columns
 
     def verify(self, track: Callable[[Sequence[Batch]], Iterable[Batch]] = iter) -> list[Damage]:
         """Read everything and return what is not as it was written; an empty list if all is.
 
         `track` may wrap the batches, for example in a progress bar.
         """
-        found, arrays = list(self.damage), self._arrays(self.columns)
-        for batch in track(self._batches):
+        found, batches = list(PatternStore.open(self.path, salvage=True).damage), self._known.batches
+        arrays = self._arrays(_columns(batches))
+        for batch in track(batches):
             for file, (start, stop, checksum) in batch.arrays.items():
+                path, rows = arrays[file].path, (batch.start, batch.stop)
                 if not arrays[file].holds(stop):
-                    found.append(Damage(arrays[file].path, batch.start, batch.stop, "is truncated"))
+                    found.append(Damage(path, *rows, "is truncated or missing"))
                 elif checksum >= 0 and arrays[file].checksum(start, stop) != checksum:
-                    what = "differs from its checksum"
-                    found.append(Damage(arrays[file].path, batch.start, batch.stop, what))
-        last = {} if self.damage or not self._batches else self._batches[-1].arrays
-        for file in last:
+                    found.append(Damage(path, *rows, "differs from its checksum"))
+        for file in {} if found else _held(batches):
             told = arrays[file].told()  # lags behind if appends were killed, leads if the store has grown since
             if told is None or not arrays[file].holds(told):
-                found.append(Damage(arrays[file].path, 0, 0, "has a damaged header, which only other readers use"))
+                found.append(Damage(arrays[file].path, 0, 0, "has a damaged header"))
         return found
 
     def close(self) -> None:
         """Give up the lock that the first `append` took."""
-        if self._locked is not None:
-            self._locked.close()
-            self._locked = None
+        with self._mutex:
+            journal, self._journal = self._journal, None
+            if journal is None:
+                return
+            with contextlib.suppress(OSError):  # what headers count is a second witness, not the first
+                for file in _held(self._known.batches):
+                    self._arrays(self.columns)[file].flush()
+            journal.close()
 
     def __enter__(self) -> "PatternStore":
         return self
@@ -252,38 +315,38 @@ class PatternStore:
     def __exit__(self, *failure: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple:
+        return PatternStore.open, (self.path, bool(self.damage))
+
     def __repr__(self) -> str:
-        size = f"{len(self)} x {self.dimension}, {self.encoding.name}, {len(self._batches)} batches"
+        size = f"{len(self)} x {self.dimension}, {self.encoding.name}, {len(self.batches)} batches"
         return f"PatternStore({size}, {str(self.path)!r})"
 
-    def _column(self, name: str, kind: str, indices: np.ndarray) -> list[Any]:
+    def _column(self, name: str, kind: str, held: Mapping[str, int], indices: np.ndarray) -> list[Any]:
         """The values of one column."""
-        arrays, held = self._arrays({name: kind}), self._held()
-        files = list(column_files(name, kind))
+        arrays = self._arrays({name: kind})
         try:
-            return read_column([arrays[file].mapped(held[file])[0] for file in files], kind, indices)
+            return read_column([arrays[file].mapped(held[file])[0] for file in column_files(name, kind)], kind, indices)
         except UnicodeDecodeError:
             given = f"{str(self.path)!r} holds a damaged text in the column {name!r}"
-            raise InputError("store", given, "dispersed store info --verify finds the batch") from None
+        except OSError as error:
+            given = f"{str(error.filename)!r} cannot be read ({error.strerror})"
+        raise InputError("store", given, "dispersed store info --verify finds the batch") from None
 
     def _arrays(self, kinds: Kinds) -> dict[str, GrowingArray]:
         width = self.encoding.width(self.dimension)
-        arrays = {PATTERNS: GrowingArray(self.path / PATTERNS, self.encoding.dtype, width)}
+        arrays = {PATTERNS: GrowingArray(self.path, PATTERNS, self.encoding.dtype, width)}
         if self.encoding.scaled:
-            arrays[SCALE] = GrowingArray(self.path / SCALE, np.dtype("<f4"))
+            arrays[SCALE] = GrowingArray(self.path, SCALE, np.dtype("<f4"))
         for name, kind in kinds.items():
             for file, dtype in column_files(name, kind).items():
-                arrays[file] = GrowingArray(self.path / file, dtype)
+                arrays[file] = GrowingArray(self.path, file, dtype)
         return arrays
-
-    def _held(self) -> dict[str, int]:
-        """The rows of each file."""
-        return {file: stop for file, (_, stop, _) in self._batches[-1].arrays.items()} if self._batches else {}
 
     def _kinds(self, columns: Mapping[str, tuple[str, Any]]) -> Kinds:
         """The kinds of the columns of a batch, which must be those of the store."""
         given = {name: kind for name, (kind, _) in columns.items()}
-        if not self._batches:
+        if not self._known.batches:
             return given
         fitting = {
             name: "float64" if (kind, self.columns.get(name)) == ("int64", "float64") else kind
@@ -293,102 +356,233 @@ class PatternStore:
             raise InputError("metadata", f"got {_shown(given)}", f"the store has {_shown(self.columns)}")
         return dict(self.columns)
 
-    def _take(self, record: Record | None) -> None:
-        """Count a batch in by its record in the journal."""
-        self._lines += 1
-        if record is None:
-            what = f"record {self._lines} is damaged"
-            self.damage.append(Damage(self.path / JOURNAL, len(self), len(self), what))
+    def _read_journal(self) -> None:
+        """Take in the lines of the journal that are new, and what is wrong with them."""
+        patterns = self._arrays({})[PATTERNS]
+        for _ in range(3):  # a count that is just being written may be read half old, half new
+            told = patterns.told()  # before the journal, which is never behind it
+            with io.FileIO(open_inside(self.path, JOURNAL)) as file:
+                if os.fstat(file.fileno()).st_size < self._known.end:
+                    self._found(self.path / JOURNAL, 0, 0, "has become shorter since it was opened")
+                    return
+                file.seek(self._known.end)
+                records, end = parse_journal(file.read())
+            batches, lines = list(self._known.batches), self._known.lines
+            for record in records:
+                lines += 1
+                self._add(batches, lines, record)
+            self._known = Known(tuple(batches), lines, self._known.end + end)
+            if told is None or told <= len(self):
+                return
+        assert told is not None
+        what = f"has fewer records than the {told} patterns that {PATTERNS} counts"
+        self._found(self.path / JOURNAL, len(self), told, what)
+        # By the headers, the data of the missing ones are there, without known checksums.
+        held, arrays = _held(self._known.batches), self._arrays(self.columns)
+        counts = {file: array.told() or 0 for file, array in arrays.items()}
+        if all(rows == told or (_is_text(arrays[file]) and rows >= held[file]) for file, rows in counts.items()):
+            rest = {file: [held.get(file, 0), rows, -1] for file, rows in counts.items()}
+            batch = Batch(len(self), told, self.columns, rest)
+            self._known = self._known._replace(batches=(*self._known.batches, batch))
+
+    def _add(self, batches: list[Batch], line: int, record: Record | None) -> None:
+        """Count a batch in by its record, which is line number `line` of the journal."""
+        batch, n = self._batch(record), _rows(batches)
+        held, journal = _held(batches), self.path / JOURNAL
+        if batch is None or not _follows(batch, held, n, _columns(batches) if batches else batch.columns):
+            self._found(journal, n, n, f"record {line} is damaged")
             return
-        batch = Batch(**record)
-        if batch.stop <= len(self):  # taken before an interrupt
-            return
-        self._storage = None
-        if batch.start > len(self):
-            # The records between are damaged, but their data lie where this one's begin, without a known checksum.
-            held = self._held()
+        if batch.start > n:
+            # The data between lie where this batch's begin, without a known checksum.
+            self._found(journal, n, batch.start, f"has lost the records before record {line}")
             between = {file: [held.get(file, 0), start, -1] for file, (start, _, _) in batch.arrays.items()}
-            self._batches.append(Batch(len(self), batch.start, batch.columns, between))
-        self._batches.append(batch)
+            batches.append(Batch(n, batch.start, batch.columns, between))
+        batches.append(batch)
+
+    def _batch(self, record: Record | None) -> Batch | None:
+        """The batch that a record of the journal describes, None if it describes none of this store."""
+        if record is None or record.keys() != {field.name for field in fields(Batch)}:
+            return None
+        start, stop, columns, arrays, source = record.values()
+        kinds = {*DTYPES, "str"}
+        if not (_whole(start, stop) and 0 <= start < stop and _whole_lists(arrays) and _origin(source, stop - start)):
+            return None
+        if not isinstance(columns, dict) or not all(
+            isinstance(kind, str) and kind in kinds for kind in columns.values()
+        ):
+            return None
+        try:
+            files = self._arrays(columns)
+        except UnicodeError:  # in the name of a column
+            return None
+        if "" in columns or arrays.keys() != files.keys():
+            return None
+        for file, (first, last, checksum) in arrays.items():
+            rows = last - first == stop - start or _is_text(files[file])
+            if not (0 <= first <= last and rows and 0 <= checksum < 2**32):
+                return None
+        return Batch(start, stop, columns, arrays, None if source is None else Origin(**source))
+
+    def _take(self, batch: Batch, line: bytes) -> None:
+        """Count in a batch that was just written."""
+        batches, lines, end = self._known
+        self._known = Known((*batches, batch), lines + 1, end + len(line))
+
+    def _found(self, path: Path, start: int, stop: int, what: str) -> None:
+        damage = Damage(path, start, stop, what)
+        if damage not in self.damage:
+            self.damage.append(damage)
+
+    def _refuse_damage(self, accepted: str) -> None:
+        if self.damage:
+            raise InputError("store", str(self.damage[0]), accepted)
 
     def _drop_truncated(self) -> None:
         """Leave out the last batches, as many as are not wholly there."""
-        arrays, before = self._arrays(self.columns), len(self)
+        batches, before = list(self._known.batches), len(self)
+        arrays = self._arrays(self.columns)
         cut: list[Path] = []
-        while self._batches:
-            short = [arrays[file].path for file, rows in self._held().items() if not arrays[file].holds(rows)]
-            if not short:
-                break
-            self._batches.pop()
+        while True:
+            held = _held(batches) or dict.fromkeys(self._arrays({}), 0)
+            short = [arrays[file].path for file, rows in held.items() if not arrays[file].holds(rows)]
             cut += [path for path in short if path not in cut]
-        self.damage += [Damage(path, len(self), before, "is truncated or missing") for path in cut]
+            if not short or not batches:
+                break
+            batches.pop()
+        self._known = self._known._replace(batches=tuple(batches))
+        for path in cut:
+            self._found(path, len(self), before, "is truncated or missing")
 
-    def _lock(self) -> BinaryIO:
+    def _writable(self) -> io.FileIO:
         """The journal, open for writing and locked, with all that is in it taken in."""
-        if self.damage:
-            raise InputError("store", str(self.damage[0]), "only an undamaged store can be added to")
-        if self._locked is None:
-            self._locked = self._take_lock()
-        self.refresh()
-        return self._locked
-
-    def _take_lock(self) -> BinaryIO:
-        import fcntl  # not on Windows, where stores can be read
-
+        accepted = "only an undamaged store can be added to"
+        taken = self._journal is None
+        journal = self._take_lock() if self._journal is None else self._journal
         try:
-            file = (self.path / JOURNAL).open("r+b", buffering=0)
+            self._read_journal()
+            if taken:
+                self._drop_truncated()
+                os.fsync(journal.fileno())  # what a killed process wrote may count now, so it must stay
+            self._refuse_damage(accepted)
+        except BaseException as error:
+            if taken:
+                journal.close()
+            if isinstance(error, OSError):
+                given = f"{str(error.filename or self.path)!r} cannot be locked ({error.strerror}); nothing was added"
+                raise InputError("store", given, accepted) from None
+            raise
+        self._journal = journal
+        return journal
+
+    def _take_lock(self) -> io.FileIO:
+        if os.name != "posix":
+            raise InputError("store", f"got {str(self.path)!r}", "stores are added to on POSIX systems only")
+        try:
+            file = io.FileIO(open_inside(self.path, JOURNAL, os.O_RDWR), "r+")
         except OSError as error:
-            given = f"{str(self.path)!r} cannot be written ({error.strerror})"
+            given = f"{str(error.filename or self.path)!r} cannot be written ({error.strerror})"
             raise InputError("store", given, "a folder that can be written") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock(file.fileno()):
             file.close()
-            given = f"{str(self.path)!r} is being added to by another process"
-            raise InputError("store", given, "one at a time is accepted") from None
+            given = f"{str(self.path)!r} is being added to by another process or another object"
+            raise InputError("store", given, "one at a time is accepted")
         return file
 
-    def _commit(self, journal: BinaryIO, line: bytes) -> None:
-        """Write a line into the journal behind its last whole one: with that the batch is there."""
-        journal.truncate(self._journal_end)
-        journal.seek(self._journal_end)
-        written = journal.write(line)
-        if written != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(journal.fileno())
+    def _settle(self, journal: io.FileIO) -> None:
+        """Drop what lies behind the last line of the journal for good, before any data that it speaks of changes."""
+        if os.fstat(journal.fileno()).st_size > self._known.end:
+            journal.truncate(self._known.end)
+            os.fsync(journal.fileno())
 
-    def _roll_back(self, journal: BinaryIO, arrays: Mapping[str, GrowingArray], held: Mapping[str, int]) -> None:
+    def _roll_back(self, journal: io.FileIO, arrays: Mapping[str, GrowingArray], held: Mapping[str, int]) -> None:
         """Give back the room of a batch that failed. If that fails too, the next append overwrites it."""
-        try:
-            journal.truncate(self._journal_end)
+        with contextlib.suppress(OSError):
+            self._settle(journal)
             for file, array in arrays.items():
                 array.cut(held.get(file, 0))
-        except OSError:
-            pass
+
+
+_ALIVE: weakref.WeakSet[PatternStore] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a forked process: it has inherited handles of journals, and with them locks that are not its own."""
+    for store in _ALIVE:
+        store._mutex = threading.RLock()
+        if store._journal is not None:
+            store._journal.close()
+            store._journal = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _rows(batches: Sequence[Batch]) -> int:
+    return batches[-1].stop if batches else 0
+
+
+def _columns(batches: Sequence[Batch]) -> Kinds:
+    return batches[-1].columns if batches else {}
+
+
+def _held(batches: Sequence[Batch]) -> dict[str, int]:
+    """The rows of each file."""
+    return {file: stop for file, (_, stop, _) in batches[-1].arrays.items()} if batches else {}
+
+
+def _follows(batch: Batch, held: Mapping[str, int], n: int, columns: Kinds) -> bool:
+    """Whether a batch continues files of `held` rows, or lies behind what is missing."""
+    if batch.columns != columns or batch.start < n:
+        return False
+    first = {file: start for file, (start, _, _) in batch.arrays.items()}
+    if batch.start == n:
+        return all(start == held.get(file, 0) for file, start in first.items())
+    return all(start >= held.get(file, 0) for file, start in first.items()) and first[PATTERNS] == batch.start
+
+
+def _is_text(array: GrowingArray) -> bool:
+    """Whether an array holds the bytes of texts, of which patterns have any number."""
+    return array.dtype == TEXT and array.width is None
+
+
+def _whole(*values: Any) -> bool:
+    return all(type(value) is int for value in values)
+
+
+def _whole_lists(arrays: Any) -> bool:
+    return isinstance(arrays, dict) and all(
+        isinstance(rows, list) and len(rows) == 3 and _whole(*rows) for rows in arrays.values()
+    )
+
+
+def _origin(source: Any, rows: int) -> bool:
+    if source is None:
+        return True
+    if not isinstance(source, dict) or source.keys() != {field.name for field in fields(Origin)}:
+        return False
+    name, patterns, start, *hashes = source.values()
+    texts = all(isinstance(text, str) for text in (name, *hashes))
+    return texts and _whole(patterns, start) and start >= 0 and start + rows <= patterns
 
 
 def _settings(path: Path) -> tuple[int, Encoding]:
     """Dimension and encoding, from the file that says what the store holds."""
     file = path / SETTINGS
-    if not file.exists():
+    if not os.path.lexists(file):
         raise InputError("store", f"{str(path)!r} holds no store", "a folder made by dispersed store create")
-    settings = parse_line(file.read_bytes())
-    if settings is None or settings.get("format") != "dispersed pattern store":
+    with io.FileIO(open_inside(path, SETTINGS)) as opened:
+        settings = parse_line(opened.read(1 << 16))
+    if settings is None or settings.get("format") != "dispersed pattern store" or len(settings) != 4:
         raise InputError("store", f"{str(file)!r} is damaged", "the settings of a store are needed")
-    version = settings["version"]
-    if version != VERSION:
-        given = f"{str(file)!r} says format {version}"
+    version, dimension, name = (settings.get(key) for key in ("version", "dimension", "encoding"))
+    if type(version) is not int or version != VERSION:
+        given = f"{str(file)!r} says format {version!r:.40}"
         raise InputError("store", given, f"this version of dispersed reads format {VERSION}; a newer one may be needed")
-    return settings["dimension"], encoding_named(settings["encoding"])
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if type(dimension) is int and 1 <= dimension <= LARGEST and isinstance(name, str) and name in ENCODINGS:
+        return dimension, ENCODINGS[name]
+    given = f"{str(file)!r} says {dimension!r:.40} units, encoding {name!r:.40}"
+    raise InputError("store", given, f"units from 1 to {LARGEST}, and {', '.join(ENCODINGS)}, are accepted")
 
 
 def _shown(kinds: Kinds) -> str:
