@@ -48,15 +48,24 @@ def one_line(self: Any) -> str:
 
 
 def gallery(title: str, states: Any, columns: Mapping[str, Sequence[str]], count: int) -> str:
-    """The first of `count` states, (m, d), in HTML: images where d is a square number, else rows of a table.
+    """The first of `count` states, (m, d), in HTML: images where d is a square number and Pillow is
+    installed, else rows of a table.
 
     `columns` say what of each state.
     """
     shown = np.asarray(states[:MOST], dtype=float)
     side = math.isqrt(shown.shape[1])
-    body = _images(shown, side, columns) if side * side == shown.shape[1] else _table(shown, columns)
+    body = _images(shown, side, columns) if side * side == shown.shape[1] and _pillow() else _table(shown, columns)
     rest = f"<div>and {count - MOST} more</div>" if count > MOST else ""
     return f"<div><div><code>{escape(title)}</code></div>{body}{rest}</div>"
+
+
+def _pillow() -> bool:
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def _images(states: np.ndarray, side: int, columns: Mapping[str, Sequence[str]]) -> str:

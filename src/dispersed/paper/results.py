@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-
 from dispersed.atomic import write_atomically
 from dispersed.validation import InputError
 
@@ -59,7 +57,7 @@ def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> list[Path]:
     return [write_json(folder / f"{name}.json", list(rows)), write_text(folder / f"{name}.csv", as_csv(rows))]
 
 
-def write_figure(folder: Path, name: str, axes: Axes) -> Path:
+def write_figure(folder: Path, name: str, axes: Any) -> Path:
     """The figure that holds `axes` as `name`.png; it is closed."""
     import matplotlib.pyplot as plt
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dispersed.extras import optional_packages
 from dispersed.memories import GaussianMemory, Mixture, PatternMemory
 from dispersed.types import Array, ArrayLike, Float
 
@@ -13,7 +14,8 @@ def gaussian_semantics(images: ArrayLike, gaussians: int, seed: int) -> Mixture:
 
     Every covariance has at least the variance 0.01: grey values come in steps of 1/8.
     """
-    from sklearn.mixture import GaussianMixture
+    with optional_packages():
+        from sklearn.mixture import GaussianMixture
 
     fit = GaussianMixture(gaussians, reg_covar=0.01, max_iter=300, random_state=seed).fit(np.asarray(images, float))
     parts = [
