@@ -49,6 +49,10 @@ class ProbabilityFlow(DiffraxSolver):
             raise InputError("tol", f"{type(self.solver).__name__} has no error estimate", "try diffrax.Tsit5()")
         self.tol = None if tol is None else positive_number("tol", tol)
 
+    @property
+    def has_grid(self) -> bool:
+        return self.tol is None
+
     def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm:
         process = self.process
         assert process is not None

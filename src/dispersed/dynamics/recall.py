@@ -16,6 +16,7 @@ from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.dynamics.noise_level import NoiseLevel, noise_level
+from dispersed.dynamics.reporting import Callback, Reporting
 from dispersed.dynamics.result import Outcome, Recall
 from dispersed.engines import Scanned
 from dispersed.keys import state_keys
@@ -39,6 +40,7 @@ def recall(
     known: ArrayLike | None = None,
     key: Key[Array, ""] | None = None,
     trajectory: bool = False,
+    callback: Callback | None = None,
 ) -> Recall:
     r"""Recall the memories behind cues: follow noisy states down in noise to what they are noisy versions of.
 
@@ -64,6 +66,8 @@ def recall(
       not.
     - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
     - `trajectory`: also return the states passed through.
+    - `callback`: `callback(step, sigma, z)` is called before every step of a solver, for all cues at once, with NumPy
+      arrays; to show progress, or to keep what a trajectory does not.
 
     **Returns** a `Recall` with the batch axes of the cue.
 
@@ -78,6 +82,8 @@ def recall(
     if not isinstance(memory, AssociativeMemory):
         raise InputError("memory", f"got {type(memory).__name__}", "a dispersed memory or network is accepted")
     dynamics = chosen_dynamics(dynamics, memory)
+    if callback is not None:
+        dynamics = Reporting(dynamics, callback)
     if known is not None and isinstance(dynamics, Asynchronous):
         raise InputError("known", "got a mask for Asynchronous", "clamped units are recalled by Iteration()")
     if key is None and dynamics.random:

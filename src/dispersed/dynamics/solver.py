@@ -73,6 +73,11 @@ class Solver(Dynamics):
         """Whether a recall may stop where one pattern has all probability."""
         return True
 
+    @property
+    def has_grid(self) -> bool:
+        """Whether its steps are those of its grid, and not chosen on the way."""
+        return True
+
     def cost(self, begun: int, each: Any, intervals: Any) -> Any:
         """The number of evaluations of so many steps; −1 where that is unknown.
 

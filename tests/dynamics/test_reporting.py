@@ -1,0 +1,53 @@
+"""A callback is told of every step and changes nothing."""
+
+import diffrax as dfx
+import jax
+import numpy as np
+import pytest
+
+from dispersed import DDIM, AncestralSampling, InputError, Iteration, PatternMemory, ProbabilityFlow, recall
+
+STEPS = 6
+
+
+@pytest.fixture
+def memory():
+    return PatternMemory(np.random.default_rng(0).standard_normal((9, 4)).astype("f4"))
+
+
+@pytest.mark.parametrize("dynamics", [DDIM(STEPS), AncestralSampling(STEPS), ProbabilityFlow(dfx.Heun(), STEPS)])
+@pytest.mark.parametrize("batch", [(), (5,)])
+def test_every_step_is_told_once_for_all_cues(memory, key, dynamics, batch):
+    cues = np.random.default_rng(1).standard_normal((*batch, 4)).astype("f4")
+    told = []
+    found = recall(memory, cues, dynamics, sigma=0.7, key=key, callback=lambda *step: told.append(step))
+    without = recall(memory, cues, dynamics, sigma=0.7, key=key, trajectory=True)
+    assert [step for step, _, _ in told] == list(range(STEPS - 1))
+    levels = np.stack([sigma for _, sigma, _ in told])
+    states = np.stack([z for _, _, z in told])
+    assert states.shape == (STEPS - 1, *(batch or (1,)), 4)
+    assert (np.diff(levels, axis=0) < 0).all()
+    np.testing.assert_array_equal(states[0], cues.reshape(states[0].shape))
+    path = np.moveaxis(np.asarray(without.trajectory).reshape(-1, STEPS + 1, 4), 0, 1)
+    np.testing.assert_allclose(states, path[: STEPS - 1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.x, without.x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.evaluations, without.evaluations)
+
+
+def test_derivatives_pass_through(memory):
+    cue = np.full(4, 0.3, "f4")
+
+    def end(x, **settings):
+        return recall(memory, x, DDIM(STEPS), sigma=1.0, **settings).x[0]
+
+    told = []
+    slope = jax.grad(lambda x: end(x, callback=lambda *step: told.append(step)))(cue)
+    np.testing.assert_allclose(slope, jax.grad(end)(cue), rtol=1e-4, atol=1e-6)
+    assert told
+
+
+@pytest.mark.parametrize("dynamics", [Iteration(), ProbabilityFlow(dfx.Tsit5(), tol=1e-3)])
+def test_steps_that_are_chosen_on_the_way_are_refused(memory, dynamics):
+    with pytest.raises(InputError, match=r"callback: got one for .*; solvers whose steps are those of a grid"):
+        recall(memory, np.zeros(4), dynamics, sigma=1.0, callback=print)
+
