@@ -17,17 +17,31 @@ from jaxtyping import Array, Bool, Float
 
 from dispersed.types import ArrayLike
 
+LONGEST = 600
+"""Characters of each part of an error's message."""
+
 
 class InputError(ValueError):
-    """An argument that cannot be used; the message names it, what was given and what is accepted."""
+    """An argument that cannot be used; the message names it, what was given and what is accepted.
+
+    It is one line of bounded length, whatever was given: characters that end lines or steer a terminal are escaped,
+    and of long parts the middle is left out.
+    """
 
     def __init__(self, argument: str, given: str, accepted: str) -> None:
-        super().__init__(f"{argument}: {given}; {accepted}")
+        super().__init__(f"{_bounded(argument)}: {_bounded(given)}; {_bounded(accepted)}")
         self._parts = (argument, given, accepted)
 
     def __reduce__(self) -> tuple:
         """Errors come back from other processes."""
         return InputError, self._parts
+
+
+def _bounded(text: str) -> str:
+    if not text.isprintable():
+        text = " ".join(text.split())
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 2 * LONGEST])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 3 :]}"
 
 
 def is_known(*values: Any) -> bool:
@@ -68,19 +82,31 @@ def host_array(argument: str, value: Any) -> np.ndarray | Array:
 
 def plain_array(argument: str, value: Any) -> np.ndarray:
     """`value` as an array of NumPy, of whatever it holds; rows of different lengths and masked entries are refused."""
-    if hasattr(value, "detach"):  # a PyTorch tensor, which may be on another device, need gradients or be bfloat16
-        value = value.detach().cpu()
-        value = value.float() if "bfloat16" in str(value.dtype) else value
+    if isinstance(value, np.ndarray) and type(value) is np.ndarray:
+        return value
+    masked = _masked_entries(value)
+    if masked:
+        accepted = "arrays without a mask are accepted; masked cues are given with known="
+        raise InputError(argument, f"got an array with {masked} masked entries", accepted)
     try:
+        if hasattr(value, "detach"):  # a PyTorch tensor, which may be on another device, need gradients or be bfloat16
+            value = value.detach().cpu()
+            value = value.float() if "bfloat16" in str(value.dtype) else value
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
         raise InputError(argument, f"rows of different lengths ({error})", "give a rectangular array") from None
-    except TypeError as error:
+    except Exception as error:  # whatever the conversion of another library raises
         raise InputError(argument, f"got {type(value).__name__} ({error})", "an array of real numbers") from None
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        given = f"got an array with {int(np.ma.count_masked(value))} masked entries"
-        raise InputError(argument, given, "arrays without a mask are accepted; masked cues are given with known=")
     return array
+
+
+def _masked_entries(value: Any) -> int:
+    """How many entries of an array, or of the arrays in nested lists, are masked."""
+    if isinstance(value, np.ma.MaskedArray):
+        return int(np.ma.count_masked(value))
+    if isinstance(value, list | tuple):
+        return sum(_masked_entries(part) for part in value if isinstance(part, np.ma.MaskedArray | list | tuple))
+    return 0
 
 
 def double_array(argument: str, value: Any) -> np.ndarray:
@@ -347,6 +373,18 @@ def one_number(argument: str, array: Array) -> Float[Array, ""]:
     if array.ndim:
         raise InputError(argument, f"got shape {array.shape}", "one number is accepted")
     return array
+
+
+def whole_number(argument: str, value: int, least: int, most: int) -> int:
+    """A whole number from `least` to `most`, of Python or NumPy."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or not least <= value <= most:
+        raise InputError(argument, f"got {value!r}", f"whole numbers from {least} to {most} are accepted")
+    return int(value)
+
+
+def random_seed(value: int) -> int:
+    """A seed that JAX tells from all others: of larger ones it takes only the last 32 bits."""
+    return whole_number("seed", value, 0, 2**32 - 1)
 
 
 def at_least(argument: str, value: int, least: int) -> int:

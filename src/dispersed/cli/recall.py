@@ -6,6 +6,14 @@ from typing import Annotated
 
 import typer
 
+from dispersed.cli.reading import (
+    BackgroundName,
+    BackgroundOption,
+    Header,
+    Pages,
+    ScaleOption,
+    reading_options,
+)
 from dispersed.names import registered_dynamics
 
 DYNAMICS = registered_dynamics()
@@ -22,7 +30,10 @@ class ProcessName(enum.StrEnum):
 def recall_command(
     patterns: Annotated[
         Path,
-        typer.Argument(help="Stored patterns: .npy, .npz, .csv, .safetensors, a folder of images, or a store."),
+        typer.Argument(
+            help="Stored patterns: .npy, .npz, .csv, .tsv, .safetensors, .parquet, .arrow, an image, a folder of "
+            "images, or a store."
+        ),
     ],
     cues: Annotated[
         Path, typer.Argument(help="Cues of the same size, from the same kinds of files, in the units of the patterns.")
@@ -63,9 +74,16 @@ def recall_command(
     top: Annotated[
         int | None, typer.Option(help="Also write this many alternatives of each cue, with their probabilities.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random dynamics.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random dynamics, below 2^32.")] = 0,
+    header: Header = None,
+    scale: ScaleOption = None,
+    pages: Pages = False,
+    background: BackgroundOption = BackgroundName.white,
 ) -> None:
     """Recall stored patterns from noisy or incomplete cues.
+
+    What was read is said first: how many states of which shape, their range, and how they were scaled. Images are grey
+    levels from −1, black, to +1, white; numbers of other files are taken as they are.
 
     Writes recalled.npy, the recalled states, and recall.json/.csv, one row per cue: the index of the recalled pattern,
     its labels or file, its probability p(index | cue), and, apart from that, whether and how the recall ended and its
@@ -88,4 +106,5 @@ def recall_command(
         missing=missing,
         top=top,
         seed=seed,
+        reading=reading_options(header, scale, pages, background),
     )

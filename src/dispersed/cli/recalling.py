@@ -20,22 +20,23 @@ from dispersed.dynamics import Dynamics, Recall, named, recall
 from dispersed.dynamics.recall import chosen_dynamics
 from dispersed.engines import Scanned
 from dispersed.engines.choice import MANY
-from dispersed.files import image_files, read_states
 from dispersed.memories import PatternMemory
 from dispersed.paper.results import Row, output_folder
 from dispersed.processes import VE, VP
 from dispersed.progress import track
-from dispersed.storage import PatternStore, open_patterns, open_source
+from dispersed.reading import Source, open_source
+from dispersed.storage import PatternStore, open_patterns
 from dispersed.storage.npy import npy_header
-from dispersed.validation import InputError, at_least
+from dispersed.validation import InputError, random_seed, whole_number
 
 BATCH = 256
 """The number of cues recalled at once; one compiled program serves every batch."""
+ENTRIES = 1 << 24
+"""The number of their entries: of larger cues fewer are recalled at once."""
 CERTAIN = 0.99
 """The probability above which the summary counts a recall as certain."""
 MOST_STEPS = 100_000
-SEEDS = 2**32
-"""The number of seeds that JAX tells apart."""
+MOST_ALTERNATIVES = 1000
 
 Labels = Callable[[np.ndarray], list[Row]]
 """What is known of the rows of a source at some indices: labels, or the file."""
@@ -55,19 +56,24 @@ def recall_files(
     missing: float | None,
     top: int | None,
     seed: int,
+    reading: dict[str, Any],
 ) -> None:
-    """Recall every cue of a file and write what was found into the folder `out`."""
-    _below("seed", seed, 0, SEEDS)
+    """Recall every cue of a file and write what was found into the folder `out`.
+
+    `reading` are options of `dispersed.reading.open_source`.
+    """
+    random_seed(seed)
     if steps is not None:
-        _below("steps", steps, 1, MOST_STEPS + 1)
+        whole_number("steps", steps, 1, MOST_STEPS)
     if top is not None:
-        at_least("top", top, 1)
+        whole_number("top", top, 1, MOST_ALTERNATIVES)
     if estimated and (alpha is not None or sigma is not None):
         raise InputError("estimate-sigma", "got a noise level beside it", "give one of --alpha, --sigma and this")
-    rows, of_pattern = _stored(patterns)
+    rows, of_pattern, about_patterns = _stored(patterns, reading)
     memory = PatternMemory(rows, engine=Scanned() if dynamics == "certified" else None)
     chosen = _dynamics(dynamics, steps, memory)
-    (count, units), read, of_cue = _cues(cues)
+    source = open_source(cues, "cues", **reading)
+    (count, units), of_cue = source.shape, _names(source, "cue_file")
     stored = memory.held.shape[0]
     if units != memory.dimension:
         given = f"got {units} entries a cue for patterns of {memory.dimension}"
@@ -75,12 +81,13 @@ def recall_files(
     if top is not None:
         top = min(top, stored)
     made_by = None if process is None else {"vp": VP, "ve": VE}[process]()
-    key, size, summary = jax.random.key(seed), min(BATCH, count), Summary()
+    size = min(BATCH, count, max(1, ENTRIES // units))
+    key, summary = jax.random.key(seed), Summary()
     tables = ["recall"] if top is None else ["recall", "alternatives"]
     with _results(output_folder(out), (count, units), tables) as (states, table):
         for number, start in enumerate(track(range(0, count, size), "Recall")):
             places = np.arange(start, min(start + size, count))
-            x, observed = _checked(read(start, start + len(places)), missing, start)
+            x, observed = _checked(source.read(start, start + len(places)), missing, start)
             filled = np.minimum(np.arange(size), len(places) - 1)  # the last batch, with copies
             result = recall(
                 memory,
@@ -98,15 +105,12 @@ def recall_files(
             table["recall"].write(found)
             if top is not None:
                 table["alternatives"].write(_alternatives(result, top, places, of_cue(places), of_pattern))
+    say(f"Patterns {about_patterns()}")
+    say(f"Cues {source.about()}")
     say(f"Recalled {count} cues of {units} units from {stored} patterns by {chosen!r}.")
     for line in summary.lines():
         say(line)
     say(f"Written: {out}/recalled.npy, {', '.join(f'{name}.json, {name}.csv' for name in tables)}")
-
-
-def _below(argument: str, value: int, least: int, limit: int) -> None:
-    if not least <= value < limit:
-        raise InputError(argument, f"got {value}", f"whole numbers from {least} to {limit - 1} are accepted")
 
 
 def _dynamics(name: str | None, steps: int | None, memory: PatternMemory) -> Dynamics:
@@ -117,52 +121,32 @@ def _dynamics(name: str | None, steps: int | None, memory: PatternMemory) -> Dyn
     return type(default)(steps=steps) if name is None else chosen_dynamics(named(name, steps=steps), memory)
 
 
-def _stored(path: Path) -> tuple[Any, Labels]:
-    """Patterns as a `PatternMemory` takes them, and what is known of each.
+def _stored(path: Path, options: dict[str, Any]) -> tuple[Any, Labels, Callable[[], str]]:
+    """Patterns as a `PatternMemory` takes them, what is known of each, and what is said of them all.
 
     Stores, .safetensors files and large .npy files of float32 and float16 are memory-mapped.
     """
-    if (path / "store.json").exists():
-        store = PatternStore.open(path)
-        if not len(store):
-            raise InputError("patterns", f"the store {str(path)!r} is empty", "dispersed store add fills it")
-        return store, store.metadata
-    if path.suffix == ".safetensors":
-        return open_patterns(path), _nothing
-    if path.suffix == ".npy" and path.is_file():
-        with contextlib.suppress(InputError):
-            storage = open_patterns(path)
-            if len(storage) >= MANY:
-                return storage, _nothing
-    return read_states(path, "patterns"), _files(path, "file")
+    source = open_source(path, "patterns", **options)
+    mapped: Any = None
+    labels = _names(source, "file")
+    if path.is_dir() and source.names is None:
+        mapped = PatternStore.open(path)
+        labels = mapped.metadata
+    elif source.scale in (None, "none") and path.suffix.lower() in (".safetensors", ".npy"):
+        with contextlib.suppress(InputError):  # of another type or order
+            found = open_patterns(path)
+            mapped = found if path.suffix.lower() == ".safetensors" or len(found) >= MANY else None
+    if mapped is None:
+        return source.all("patterns"), labels, source.about
+    source.notes.append("memory-mapped")
+    return mapped, labels, source.about
 
 
-def _cues(path: Path) -> tuple[tuple[int, int], Callable[[int, int], np.ndarray], Labels]:
-    """The shape of the cues, a function that reads those from `start` to `stop` − 1, and the file of each."""
-    if (path / "store.json").exists():
-        store = PatternStore.open(path)
-        if not len(store):
-            raise InputError("cues", f"the store {str(path)!r} is empty", "at least one cue is accepted")
-        storage = store.storage
-
-        def read(start: int, stop: int) -> np.ndarray:
-            found = storage.rows(np.arange(start, stop))
-            storage.release()
-            return found
-
-        return storage.shape, read, _nothing
-    return *open_source(path, "cues"), _files(path, "cue_file")
-
-
-def _nothing(places: np.ndarray) -> list[Row]:
-    return [{}] * len(places)
-
-
-def _files(path: Path, column: str) -> Labels:
-    """The file of each row of a folder of images; nothing of other sources."""
-    if not path.is_dir():
-        return _nothing
-    names = [file.name for file in image_files(path)]
+def _names(source: Source, column: str) -> Labels:
+    """The file of each image; nothing of other sources."""
+    names = source.names
+    if names is None:
+        return lambda places: [{}] * len(places)
     return lambda places: [{column: names[place]} for place in places]
 
 

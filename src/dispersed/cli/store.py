@@ -61,7 +61,8 @@ def add(
 ) -> None:
     """Add patterns to a store, batch after batch."""
     from dispersed.progress import track
-    from dispersed.storage import PatternStore, Table, open_source
+    from dispersed.reading import Table, open_source
+    from dispersed.storage import PatternStore
     from dispersed.validation import InputError, at_least
 
     at_least("batch", batch, 1)
@@ -70,7 +71,8 @@ def add(
         raise InputError("files", "got a file twice", "each file once is accepted")
     with PatternStore.open(store) as opened:
         sources = {name: open_source(path) for name, path in zip(names, files, strict=True)}
-        for name, ((_, d), _) in sources.items():
+        for name, source in sources.items():
+            d = source.shape[1]
             if d != opened.dimension:
                 given = f"{name!r} holds patterns of {d} units"
                 raise InputError("files", given, f"the store has patterns of {opened.dimension}")
@@ -80,12 +82,12 @@ def add(
                 there[added.source] += added.stop - added.start
         pieces = [
             (name, start, min(start + batch, end))
-            for name, ((n, _), _) in sources.items()
+            for name, (n, _) in ((name, source.shape) for name, source in sources.items())
             for first, end in ((0, min(there[name], n)), (min(there[name], n), n))
             for start in range(first, end, batch)
         ]
         table = None if labels is None else Table(labels)
-        total = sum(n for (n, _), _ in sources.values())
+        total = sum(source.shape[0] for source in sources.values())
         if table is not None and table.rows != total:
             given = f"{str(labels)!r} has {table.rows} rows for {total} patterns"
             raise InputError("labels", given, "a row for each pattern is needed")
@@ -93,7 +95,7 @@ def add(
         before = len(opened)
         for (name, start, stop), known in track(zip(pieces, columns, strict=False), "Add", len(pieces)):
             if stop > there[name]:
-                opened.append(sources[name][1](start, stop), known, name)
+                opened.append(sources[name].read(start, stop), known, name)
         _say(f"Added {len(opened) - before} patterns; {str(store)!r} now has {len(opened)}.")
 
 

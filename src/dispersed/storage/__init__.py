@@ -3,10 +3,8 @@
 from dispersed.storage.encoding import ENCODINGS, Bits, Encoding, Float16, Float32, Int8, encoding_named
 from dispersed.storage.mapped import Mapped
 from dispersed.storage.pattern_file import open_patterns, save_patterns
-from dispersed.storage.source import open_source
 from dispersed.storage.storage import InMemory, Storage
 from dispersed.storage.store import Batch, Damage, PatternStore
-from dispersed.storage.table import Table
 
 __all__ = [
     "ENCODINGS",
@@ -21,9 +19,7 @@ __all__ = [
     "Mapped",
     "PatternStore",
     "Storage",
-    "Table",
     "encoding_named",
     "open_patterns",
-    "open_source",
     "save_patterns",
 ]

@@ -3,7 +3,7 @@
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def read_npy_header(path: Path, argument: str = "patterns") -> NpyHeader:
         return parse_npy_header(file, argument, f"{str(path)!r}")
 
 
-def parse_npy_header(file: BinaryIO, argument: str, name: str) -> NpyHeader:
+def parse_npy_header(file: IO[bytes] | io.BufferedIOBase, argument: str, name: str) -> NpyHeader:
     """The header at the start of `file`, of which no more than `LONGEST` bytes are read.
 
     Raises `InputError` if it is none: for other versions of the format, and for shapes that are not whole numbers

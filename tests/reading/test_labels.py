@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dispersed import InputError
-from dispersed.storage import Table
+from dispersed.reading import Table
 
 
 def test_columns_of_a_csv_file_are_what_all_of_their_cells_are(tmp_path):
@@ -41,13 +41,13 @@ SPOILT = {
     "a.txt": ("x", "unknown suffix"),
     "a.csv": ("", "holds no rows"),
     "b.csv": ("a,a\n1,2\n", "names its columns twice"),
-    "c.csv": ("a,b\n1,2\n1\n", "1 cells for 2 columns in row 2"),
-    "a.jsonl": ('{"a": 1}\nno\n', "no JSON in row 2"),
-    "b.jsonl": ("[1]\n", "no object in row 1"),
+    "c.csv": ("a,b\n1,2\n1\n", "1 cells for 2 columns in line 3"),
+    "a.jsonl": ('{"a": 1}\nno\n', "no JSON in line 2"),
+    "b.jsonl": ("[1]\n", "no object in line 1"),
     "c.jsonl": ('{"a": [1]}\n', "holds list in the column 'a'"),
     "d.jsonl": ('{"a": 1}\n{"a": "x"}\n', "mixes int64, str in the column 'a'"),
-    "a.npy": ("no", "not an array of labels"),
-    "missing.csv": (None, "cannot be read"),
+    "a.npy": ("no", "is not a .npy file"),
+    "missing.csv": (None, "does not exist"),
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from dispersed import InputError
-from dispersed.files import read_states
+from dispersed.reading import read_states
 
 
 def test_npy_npz_and_csv_hold_the_same_states(tmp_path):
