@@ -17,20 +17,22 @@ Kinds = dict[str, str]
 
 DTYPES = {"bool": np.dtype("?"), "int64": np.dtype("<i8"), "float64": np.dtype("<f8")}
 TEXT, ENDS = np.dtype("u1"), np.dtype("<i8")
+KINDS, TEXTS = {*DTYPES, "str"}, ".utf8.npy"
+"""All kinds, and how the names of files of the bytes of texts end."""
 
 
 def column_files(name: str, kind: str) -> dict[str, np.dtype]:
     """The files of a column, relative to the store, and the type of the numbers in each."""
     stem = f"columns/{quote(name, safe=' ').replace('.', '%2E')}"
     if kind == "str":
-        return {f"{stem}.utf8.npy": TEXT, f"{stem}.ends.npy": ENDS}
+        return {stem + TEXTS: TEXT, f"{stem}.ends.npy": ENDS}
     return {f"{stem}.npy": DTYPES[kind]}
 
 
 def column_values(name: str, values: Any, n: int) -> tuple[str, np.ndarray | list[str]]:
     """The kind of a column and its `n` values, checked."""
     argument = f"metadata[{name!r}]"
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not is_utf8(name):
         raise InputError("metadata", f"got a column named {name!r}", "texts are accepted as names")
     try:
         array = np.asarray(values)
@@ -48,6 +50,15 @@ def column_values(name: str, values: Any, n: int) -> tuple[str, np.ndarray | lis
         raise InputError(argument, f"got values of {array.dtype}", accepted)
     # A NumPy array of texts drops the NULs at their ends, so they are taken from what was given.
     return kind, [str(value) for value in values] if kind == "str" else array.astype(DTYPES[kind])
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8, as the names of files are."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def column_data(name: str, kind: str, values: Any, held: Mapping[str, int]) -> dict[str, np.ndarray]:

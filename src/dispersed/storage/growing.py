@@ -5,6 +5,7 @@ append that was cut short, and the next one overwrites it. The number of rows in
 `numpy.load` reads the file by it, and a journal that has lost lines is recognised by it.
 """
 
+import functools
 import io
 import mmap
 import os
@@ -48,7 +49,11 @@ class GrowingArray:
 
     def end(self, rows: int) -> int:
         """Where in the file its first `rows` rows end."""
-        return len(self.header(0)) + rows * self.row_bytes
+        return self._start + rows * self.row_bytes
+
+    @functools.cached_property
+    def _start(self) -> int:
+        return len(self.header(0))
 
     def write(self, start: int, data: np.ndarray) -> int:
         """Put `data` behind the first `start` rows, which must be there, and return its checksum (CRC-32)."""

@@ -5,11 +5,12 @@ import zlib
 from typing import Any
 
 Record = dict[str, Any]
+encode = json.JSONEncoder(allow_nan=False).encode
 
 
 def journal_line(record: Record) -> bytes:
     """The line that holds `record`."""
-    body = json.dumps(record, allow_nan=False).encode()
+    body = encode(record).encode()
     return b'{"crc32": %d, "record": %s}\n' % (zlib.crc32(body), body)
 
 

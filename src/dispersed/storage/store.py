@@ -21,7 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dispersed.atomic import flush_folder, lock, write_atomically
-from dispersed.storage.columns import DTYPES, TEXT, Kinds, column_data, column_files, column_values, read_column
+from dispersed.storage.columns import (
+    KINDS,
+    TEXTS,
+    Kinds,
+    column_data,
+    column_files,
+    column_values,
+    is_utf8,
+    read_column,
+)
 from dispersed.storage.encoding import ENCODINGS, Codes, Encoding, Float32, Scale
 from dispersed.storage.folder import open_inside
 from dispersed.storage.growing import GrowingArray, write_at
@@ -61,7 +70,7 @@ class Batch:
     columns: Kinds
     arrays: dict[str, list[int]]
     """By file: first row, last row + 1 and the CRC-32 of their bytes."""
-    source: Origin | None = None
+    origin: Origin | None = None
     """Where the patterns came from, if that was said."""
 
 
@@ -77,6 +86,17 @@ class Damage:
     def __str__(self) -> str:
         which = f" (patterns {self.start} to {self.stop - 1})" if self.stop > self.start else ""
         return f"{str(self.path)!r} {self.what}{which}"
+
+
+class Prepared(NamedTuple):
+    """A batch as a store writes it: codes (k, width), scales (k,) or None, and the kind and values of each column."""
+
+    codes: Codes
+    scale: Scale
+    columns: dict[str, tuple[str, Any]]
+
+
+FIELDS = {field.name for field in fields(Batch)}
 
 
 class Known(NamedTuple):
@@ -213,7 +233,7 @@ class PatternStore:
         with self._mutex:
             self._writable()
 
-    def append(self, patterns: Any, metadata: Mapping[str, Any] | None = None, source: Origin | None = None) -> range:
+    def append(self, patterns: Any, metadata: Mapping[str, Any] | None = None) -> range:
         """Add a batch of patterns (k, d) and return their indices.
 
         `metadata` has one value a pattern in each column: whole numbers, numbers, truth values or texts. All batches
@@ -222,7 +242,25 @@ class PatternStore:
         Raises `InputError` if the batch does not fit the store, while another process adds to it, and on a full disk.
         """
         self._refuse_damage("only an undamaged store can be added to")
-        codes, scale, columns = self.prepare(patterns, metadata)
+        return self.add(self.prepare(patterns, metadata))
+
+    def prepare(self, patterns: Any, metadata: Mapping[str, Any] | None = None) -> Prepared:
+        """A batch as `append` would write it, without writing.
+
+        Raises `InputError` for what does not fit the store.
+        """
+        codes, scale = self.encoding.encode(patterns)
+        if np.shape(patterns)[1] != self.dimension:
+            given = f"got {np.shape(patterns)[1]} units for a store of {self.dimension}"
+            raise InputError("patterns", given, f"shape (k, {self.dimension}) is accepted")
+        columns = {name: column_values(name, values, len(codes)) for name, values in (metadata or {}).items()}
+        if len(codes):
+            self._kinds(columns)
+        return Prepared(codes, scale, columns)
+
+    def add(self, prepared: Prepared, origin: Origin | None = None) -> range:
+        """Add a batch that `prepare` has made, and where it came from, as `append` does."""
+        codes, scale, columns = prepared
         if not len(codes):
             return range(len(self), len(self))
         with self._mutex:
@@ -245,7 +283,7 @@ class PatternStore:
                 if not self._known.batches:
                     flush_folder(self.path / "columns")
                     flush_folder(self.path)
-                batch = Batch(first, first + len(codes), kinds, written, source)
+                batch = Batch(first, first + len(codes), kinds, written, origin)
                 line = journal_line(asdict(batch))
                 write_at(journal.fileno(), line, self._known.end)
                 os.fsync(journal.fileno())
@@ -261,22 +299,6 @@ class PatternStore:
                 for file, (_, stop, _) in written.items():
                     arrays[file].tell(stop)
             return range(first, first + len(codes))
-
-    def prepare(
-        self, patterns: Any, metadata: Mapping[str, Any] | None = None
-    ) -> tuple[Codes, Scale, dict[str, tuple[str, Any]]]:
-        """Codes, scales, and the kind and values of each column as `append` would write them, without writing.
-
-        Raises `InputError` for what does not fit the store.
-        """
-        codes, scale = self.encoding.encode(patterns)
-        if np.shape(patterns)[1] != self.dimension:
-            given = f"got {np.shape(patterns)[1]} units for a store of {self.dimension}"
-            raise InputError("patterns", given, f"shape (k, {self.dimension}) is accepted")
-        columns = {name: column_values(name, values, len(codes)) for name, values in (metadata or {}).items()}
-        if len(codes):
-            self._kinds(columns)
-        return codes, scale, columns
 
     def verify(self, track: Callable[[Sequence[Batch]], Iterable[Batch]] = iter) -> list[Damage]:
         """Read everything and return what is not as it was written; an empty list if all is.
@@ -380,48 +402,48 @@ class PatternStore:
         # By the headers, the data of the missing ones are there, without known checksums.
         held, arrays = _held(self._known.batches), self._arrays(self.columns)
         counts = {file: array.told() or 0 for file, array in arrays.items()}
-        if all(rows == told or (_is_text(arrays[file]) and rows >= held[file]) for file, rows in counts.items()):
+        if all(rows == told or (file.endswith(TEXTS) and rows >= held[file]) for file, rows in counts.items()):
             rest = {file: [held.get(file, 0), rows, -1] for file, rows in counts.items()}
             batch = Batch(len(self), told, self.columns, rest)
             self._known = self._known._replace(batches=(*self._known.batches, batch))
 
     def _add(self, batches: list[Batch], line: int, record: Record | None) -> None:
         """Count a batch in by its record, which is line number `line` of the journal."""
-        batch, n = self._batch(record), _rows(batches)
-        held, journal = _held(batches), self.path / JOURNAL
-        if batch is None or not _follows(batch, held, n, _columns(batches) if batches else batch.columns):
-            self._found(journal, n, n, f"record {line} is damaged")
+        before, n = batches[-1] if batches else None, _rows(batches)
+        batch = None if record is None else self._batch(record, before)
+        if batch is None:
+            self._found(self.path / JOURNAL, n, n, f"record {line} is damaged")
             return
         if batch.start > n:
             # The data between lie where this batch's begin, without a known checksum.
-            self._found(journal, n, batch.start, f"has lost the records before record {line}")
+            self._found(self.path / JOURNAL, n, batch.start, f"has lost the records before record {line}")
+            held = _held(batches)
             between = {file: [held.get(file, 0), start, -1] for file, (start, _, _) in batch.arrays.items()}
             batches.append(Batch(n, batch.start, batch.columns, between))
         batches.append(batch)
 
-    def _batch(self, record: Record | None) -> Batch | None:
-        """The batch that a record of the journal describes, None if it describes none of this store."""
-        if record is None or record.keys() != {field.name for field in fields(Batch)}:
+    def _batch(self, record: Record, before: Batch | None) -> Batch | None:
+        """The batch of a record, None if there can be none such in this store behind the batch `before`."""
+        if record.keys() != FIELDS:
             return None
-        start, stop, columns, arrays, source = record.values()
-        kinds = {*DTYPES, "str"}
-        if not (_whole(start, stop) and 0 <= start < stop and _whole_lists(arrays) and _origin(source, stop - start)):
+        start, stop, columns, arrays, origin = record.values()
+        if not (_whole(start, stop) and isinstance(arrays, dict) and _origin(origin, start, stop)):
             return None
-        if not isinstance(columns, dict) or not all(
-            isinstance(kind, str) and kind in kinds for kind in columns.values()
-        ):
-            return None
-        try:
-            files = self._arrays(columns)
-        except UnicodeError:  # in the name of a column
-            return None
-        if "" in columns or arrays.keys() != files.keys():
-            return None
-        for file, (first, last, checksum) in arrays.items():
-            rows = last - first == stop - start or _is_text(files[file])
-            if not (0 <= first <= last and rows and 0 <= checksum < 2**32):
+        if before is None:
+            if not _kinds_of_columns(columns):
                 return None
-        return Batch(start, stop, columns, arrays, None if source is None else Origin(**source))
+            before = Batch(0, 0, columns, {file: [0, 0, 0] for file in self._arrays(columns)})
+        if columns != before.columns or arrays.keys() != before.arrays.keys() or not before.stop <= start < stop:
+            return None
+        for file, rows in arrays.items():
+            if not isinstance(rows, list) or [*map(type, rows)] != [int, int, int]:
+                return None
+            (first, last, checksum), held = rows, before.arrays[file][1]
+            follows = first == held if start == before.stop else first >= held
+            fits = first <= last if file.endswith(TEXTS) else (first, last) == (start, stop)
+            if not (follows and fits and 0 <= checksum < 2**32):
+                return None
+        return Batch(start, stop, columns, arrays, None if origin is None else Origin(**origin))
 
     def _take(self, batch: Batch, line: bytes) -> None:
         """Count in a batch that was just written."""
@@ -531,39 +553,26 @@ def _held(batches: Sequence[Batch]) -> dict[str, int]:
     return {file: stop for file, (_, stop, _) in batches[-1].arrays.items()} if batches else {}
 
 
-def _follows(batch: Batch, held: Mapping[str, int], n: int, columns: Kinds) -> bool:
-    """Whether a batch continues files of `held` rows, or lies behind what is missing."""
-    if batch.columns != columns or batch.start < n:
-        return False
-    first = {file: start for file, (start, _, _) in batch.arrays.items()}
-    if batch.start == n:
-        return all(start == held.get(file, 0) for file, start in first.items())
-    return all(start >= held.get(file, 0) for file, start in first.items()) and first[PATTERNS] == batch.start
-
-
-def _is_text(array: GrowingArray) -> bool:
-    """Whether an array holds the bytes of texts, of which patterns have any number."""
-    return array.dtype == TEXT and array.width is None
-
-
 def _whole(*values: Any) -> bool:
-    return all(type(value) is int for value in values)
+    return {*map(type, values)} == {int}
 
 
-def _whole_lists(arrays: Any) -> bool:
-    return isinstance(arrays, dict) and all(
-        isinstance(rows, list) and len(rows) == 3 and _whole(*rows) for rows in arrays.values()
-    )
-
-
-def _origin(source: Any, rows: int) -> bool:
-    if source is None:
-        return True
-    if not isinstance(source, dict) or source.keys() != {field.name for field in fields(Origin)}:
+def _kinds_of_columns(columns: Any) -> bool:
+    """Whether this maps names of columns to their kinds."""
+    if not isinstance(columns, dict) or "" in columns:
         return False
-    name, patterns, start, *hashes = source.values()
+    return all(is_utf8(name) and isinstance(kind, str) and kind in KINDS for name, kind in columns.items())
+
+
+def _origin(origin: Any, start: int, stop: int) -> bool:
+    """Whether this is the origin of patterns `start` to `stop` − 1, or None."""
+    if origin is None:
+        return True
+    if not isinstance(origin, dict) or origin.keys() != {field.name for field in fields(Origin)}:
+        return False
+    name, patterns, first, *hashes = origin.values()
     texts = all(isinstance(text, str) for text in (name, *hashes))
-    return texts and _whole(patterns, start) and start >= 0 and start + rows <= patterns
+    return texts and _whole(patterns, first) and first >= 0 and first + stop - start <= patterns
 
 
 def _settings(path: Path) -> tuple[int, Encoding]:
