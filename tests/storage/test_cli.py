@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from dispersed.cli.main import main
+from dispersed.reading import add_files, open_source
 from dispersed.storage import PatternStore, save_patterns
+from dispersed.validation import InputError
 
 
 @pytest.fixture
@@ -49,17 +51,21 @@ def test_create_add_info(run, files, tmp_path):
         assert words in out
 
 
+def stopped_after(monkeypatch, batches):
+    add, count = PatternStore.add, iter(range(99))
+
+    def stopped(self, *arguments):
+        if next(count) == batches:
+            raise KeyboardInterrupt
+        return add(self, *arguments)
+
+    monkeypatch.setattr(PatternStore, "add", stopped)
+
+
 def test_resume_goes_on_where_a_run_was_stopped(run, files, tmp_path, monkeypatch):
     paths, labels, rows = files
     run("create", tmp_path / "s", "--dimension", 4)
-    append, count = PatternStore.append, iter(range(99))
-
-    def stopped(self, *arguments):
-        if next(count) == 5:
-            raise KeyboardInterrupt
-        return append(self, *arguments)
-
-    monkeypatch.setattr(PatternStore, "append", stopped)
+    stopped_after(monkeypatch, 5)
     assert run("add", tmp_path / "s", *paths, "--labels", labels, "--batch", 8)[0] == 130
     monkeypatch.undo()
     assert len(PatternStore.open(tmp_path / "s")) == 38
@@ -69,6 +75,99 @@ def test_resume_goes_on_where_a_run_was_stopped(run, files, tmp_path, monkeypatc
     store = PatternStore.open(tmp_path / "s")
     np.testing.assert_array_equal(store.storage.rows(np.arange(70)), rows.astype(np.float32))
     assert [row["label"] for row in store.metadata(np.arange(70))] == list(range(70))
+
+
+def refused(run, *arguments):
+    """The one line with which a command refuses."""
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1), arguments
+    return err
+
+
+def test_a_file_is_never_added_twice_unasked(run, tmp_path, rng, monkeypatch):
+    store, path, copy = tmp_path / "s", tmp_path / "a.npy", tmp_path / "copy.csv"
+    rows = rng.integers(-9, 9, (20, 4)).astype(float)
+    np.save(path, rows)
+    np.savetxt(copy, rows, delimiter=",")
+    run("create", store, "--dimension", 4)
+    stopped_after(monkeypatch, 2)
+    assert run("add", store, path, "--batch", 5)[0] == 130
+    monkeypatch.undo()
+    for known in (path, copy):
+        assert "has 10 of the 20 patterns of" in refused(run, "add", store, known)
+    assert "--resume adds what is missing, --again all" in refused(run, "add", store, copy)
+    assert "Added 10 patterns" in run("add", store, copy, "--batch", 7, "--resume")[1]
+    np.testing.assert_array_equal(PatternStore.open(store).storage.rows(range(20)), rows)
+    assert "has 20 of the 20 patterns" in refused(run, "add", store, path)
+    assert "Added 0 patterns" in run("add", store, path, "--resume")[1]
+    assert "got both" in refused(run, "add", store, path, "--resume", "--again")
+    assert "Added 20 patterns; " in run("add", store, path, "--again")[1]
+    assert len(PatternStore.open(store)) == 40
+
+
+def test_resume_notices_what_has_changed(run, tmp_path, rng, monkeypatch):
+    store, path, labels = tmp_path / "s", tmp_path / "a.npy", tmp_path / "labels.npy"
+    np.save(path, rng.standard_normal((20, 4)))
+    np.save(labels, np.arange(20))
+    run("create", store, "--dimension", 4)
+    stopped_after(monkeypatch, 2)
+    run("add", store, path, "--labels", labels, "--batch", 5)
+    monkeypatch.undo()
+    np.save(labels, np.arange(20)[::-1])
+    assert "differ from those given with its first 10" in refused(
+        run, "add", store, path, "--labels", labels, "--resume"
+    )
+    np.save(path, rng.standard_normal((20, 4)))
+    for flags in (["--resume"], []):
+        line = refused(run, "add", store, path, "--labels", labels, *flags)
+        assert "has changed since 10 of its 20 patterns were added" in line
+    assert len(PatternStore.open(store)) == 10
+    assert "Added 20" in run("add", store, path, "--labels", labels, "--again")[1]
+
+
+def test_a_file_that_changes_while_it_is_added_is_not_mixed(tmp_path, rng):
+    path = tmp_path / "a.npy"
+    np.save(path, rng.standard_normal((20, 4)))
+    with PatternStore.create(tmp_path / "s", 4) as store:
+
+        def replaced(things, what, count):
+            for number, thing in enumerate(things):
+                if (what, number) == ("Add", 0):
+                    np.save(path, rng.standard_normal((20, 4)))
+                yield thing
+
+        with pytest.raises(InputError, match="have changed while they were being added"):
+            add_files(store, [open_source(path)], batch=5, track=replaced)
+        assert len(store) == 5
+
+
+def test_what_is_there_is_counted_under_the_lock(tmp_path, rng):
+    path = tmp_path / "a.npy"
+    np.save(path, rng.standard_normal((20, 4)))
+    early = PatternStore.create(tmp_path / "s", 4)
+    with PatternStore.open(tmp_path / "s") as store:
+        assert add_files(store, [open_source(path)], batch=5, resume=True) == 20
+        with pytest.raises(InputError, match="is being added to by another"):
+            add_files(early, [open_source(path)], resume=True)
+    with early:
+        assert add_files(early, [open_source(path)], resume=True) == 0
+    assert len(PatternStore.open(tmp_path / "s")) == 20
+
+
+@pytest.mark.parametrize("encoding", ["float32", "float16", "int8", "bits"])
+def test_what_cannot_be_stored_is_named_and_leaves_the_store_as_it_was(run, tmp_path, rng, encoding):
+    store, good, bad = tmp_path / "s", tmp_path / "good.npy", tmp_path / "bad.npy"
+    rows = np.sign(rng.standard_normal((50, 4)))
+    np.save(good, rows)
+    run("create", store, "--dimension", 4, "--encoding", encoding)
+    for place, value in ((37, np.nan), (0, np.inf), (49, 1e39)):
+        rows = np.sign(rng.standard_normal((50, 4)))
+        rows[[place, 49], 2] = value
+        np.save(bad, rows)
+        line = refused(run, "add", store, good, bad, "--batch", 8)
+        assert f"pattern {place} of {str(bad)!r} (the first one is 0)" in line
+        assert len(PatternStore.open(store)) == 0
+    assert "Added 50" in run("add", store, good)[1]
 
 
 def test_errors_are_one_line_and_an_exit_code(run, files, tmp_path):

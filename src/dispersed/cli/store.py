@@ -1,7 +1,6 @@
 """`dispersed store …`: a durable store of patterns and what is known about them."""
 
 import enum
-from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -56,47 +55,19 @@ def add(
     ] = None,
     batch: Annotated[int, typer.Option(help="Patterns added at once; a kill loses at most these.")] = 65536,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run with the same files was stopped.")
+        bool, typer.Option("--resume", help="Go on where a run was stopped; what the store has already is passed over.")
     ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Add files that the store has already once more.")] = False,
 ) -> None:
-    """Add patterns to a store, batch after batch."""
+    """Add patterns to a store, batch after batch; all files are checked before anything is added."""
     from dispersed.progress import track
-    from dispersed.reading import Table, open_source
+    from dispersed.reading import add_files, open_source
     from dispersed.storage import PatternStore
-    from dispersed.validation import InputError, at_least
 
-    at_least("batch", batch, 1)
-    names = [str(path.resolve()) for path in files]
-    if len(set(names)) < len(names):
-        raise InputError("files", "got a file twice", "each file once is accepted")
     with PatternStore.open(store) as opened:
-        sources = {name: open_source(path) for name, path in zip(names, files, strict=True)}
-        for name, source in sources.items():
-            d = source.shape[1]
-            if d != opened.dimension:
-                given = f"{name!r} holds patterns of {d} units"
-                raise InputError("files", given, f"the store has patterns of {opened.dimension}")
-        there = dict.fromkeys(names, 0)
-        for added in opened.batches if resume else ():
-            if added.source in there:
-                there[added.source] += added.stop - added.start
-        pieces = [
-            (name, start, min(start + batch, end))
-            for name, (n, _) in ((name, source.shape) for name, source in sources.items())
-            for first, end in ((0, min(there[name], n)), (min(there[name], n), n))
-            for start in range(first, end, batch)
-        ]
-        table = None if labels is None else Table(labels)
-        total = sum(source.shape[0] for source in sources.values())
-        if table is not None and table.rows != total:
-            given = f"{str(labels)!r} has {table.rows} rows for {total} patterns"
-            raise InputError("labels", given, "a row for each pattern is needed")
-        columns = repeat(None) if table is None else table.batches(stop - start for _, start, stop in pieces)
-        before = len(opened)
-        for (name, start, stop), known in track(zip(pieces, columns, strict=False), "Add", len(pieces)):
-            if stop > there[name]:
-                opened.append(sources[name].read(start, stop), known, name)
-        _say(f"Added {len(opened) - before} patterns; {str(store)!r} now has {len(opened)}.")
+        sources = [open_source(path, "files") for path in files]
+        added = add_files(opened, sources, labels, batch=batch, resume=resume, again=again, track=track)
+        _say(f"Added {added} patterns; {str(store)!r} now has {len(opened)}.")
 
 
 @store_app.command("info")
@@ -115,12 +86,13 @@ def info(
     opened = PatternStore.open(store, salvage=True)
     size = opened.encoding.row_bytes(opened.dimension)
     columns = ", ".join(f"{name} ({kind})" for name, kind in opened.columns.items()) or "none"
+    on_disk = sum(file.lstat().st_size for file in opened.path.rglob("*") if file.is_file())
     _say(
         f"{str(store)!r}: {len(opened)} patterns of {opened.dimension} units, "
         f"{opened.encoding.name}, {size} bytes each\n"
         f"batches: {len(opened.batches)}\n"
         f"columns: {columns}\n"
-        f"on disk: {sum(file.stat().st_size for file in opened.path.rglob('*') if file.is_file())} bytes"
+        f"on disk: {on_disk} bytes"
     )
     damage = opened.verify(lambda batches: track(batches, "Verify")) if verify else opened.damage
     for found in damage:

@@ -4,7 +4,7 @@ from dispersed.storage.encoding import ENCODINGS, Bits, Encoding, Float16, Float
 from dispersed.storage.mapped import Mapped
 from dispersed.storage.pattern_file import open_patterns, save_patterns
 from dispersed.storage.storage import InMemory, Storage
-from dispersed.storage.store import Batch, Damage, PatternStore
+from dispersed.storage.store import Batch, Damage, Origin, PatternStore, Prepared
 
 __all__ = [
     "ENCODINGS",
@@ -17,7 +17,9 @@ __all__ = [
     "InMemory",
     "Int8",
     "Mapped",
+    "Origin",
     "PatternStore",
+    "Prepared",
     "Storage",
     "encoding_named",
     "open_patterns",
