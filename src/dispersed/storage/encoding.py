@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
-from dispersed.validation import InputError, check_finite
+from dispersed.validation import InputError, check_finite, plain_array
 
 Codes = np.ndarray
 """Encoded patterns, (n, width)."""
@@ -141,10 +141,7 @@ def encoding_named(name: str) -> Encoding:
 
 
 def _table(patterns: Any) -> np.ndarray:
-    try:
-        array = np.asarray(patterns)
-    except ValueError:
-        raise InputError("patterns", "rows of different lengths", "shape (n, d) is accepted") from None
+    array = plain_array("patterns", patterns)
     if array.dtype.kind not in "biuf":
         raise InputError("patterns", f"got dtype {array.dtype}", "real numbers are accepted")
     if array.ndim != 2 or array.shape[1] == 0:
