@@ -73,11 +73,11 @@ def open_npz(path: Path, argument: str) -> Source:
 
 
 def open_tensors(path: Path, argument: str) -> Source:
-    """The patterns of a .safetensors file, decoded piece by piece: encoded ones, or one tensor of any real type."""
+    """The patterns of a .safetensors file, decoded piece by piece: encoded ones, or a tensor of any real type."""
     tensors, metadata = read_safetensors_header(path, argument)
     name = patterns_name(path, tensors, argument)
     tensor = tensors[name]
-    if "encoding" in metadata or "scale" in tensors or tensor.kind in ("I8", "U8") or name == "patterns":
+    if "encoding" in metadata or "scale" in tensors:
         try:
             storage = open_patterns(path)
         except InputError as error:

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -101,17 +102,20 @@ def _page_count(file: Path, argument: str, pages: bool) -> int:
     return count
 
 
-def open_image(file: Path, argument: str) -> Image.Image:
+@contextmanager
+def open_image(file: Path, argument: str) -> Iterator[Image.Image]:
     """An image whose size is known and accepted, and of which nothing else has been decoded yet."""
     regular_file(file, argument)
-    try:
-        image = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise _too_many_pixels(file, argument, "") from None
-    if image.width * image.height > PIXELS:
-        image.close()
-        raise _too_many_pixels(file, argument, f" ({image.width} × {image.height})")
-    return image
+    # Given a path, Pillow maps uncompressed TIFF files into memory and then misreads those that are to be turned.
+    with file.open("rb") as opened:
+        try:
+            image = Image.open(opened, formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise _too_many_pixels(file, argument, "") from None
+        if image.width * image.height > PIXELS:
+            raise _too_many_pixels(file, argument, f" ({image.width} × {image.height})")
+        with image:
+            yield image
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from dispersed.validation import InputError
 ACCEPTED = "lines of numbers separated by commas, semicolons or tabs are accepted, under one of column names or none"
 LONGEST = 1 << 25
 """Characters of a line that are read."""
+LIKE_NUMBER = re.compile(r"\s*[-+.]?[0-9]")
 SAMPLE = 10
 """Lines from which the separator is told."""
 BYTE_ORDER_MARKS = {
@@ -158,10 +160,14 @@ def _is_header(cells: Cells, row: list[str], header: bool | None) -> bool:
     if header is None:
         if len(row) > 2 and row == [str(k) for k in range(len(row))]:
             accepted = "--header says that these are column names, --no-header that they are numbers"
-            cells.refuse(f"0, 1, …, {len(row) - 1} may be column names or numbers", accepted=accepted)
+            cells.refuse(f"{', '.join(row[:3])}, … may be column names or numbers", accepted=accepted)
         if any(numbers) and not all(numbers):
             _refuse_cell(cells, row)
         header = not any(numbers)
+        doubtful = next((k for k, cell in enumerate(row) if LIKE_NUMBER.match(cell)), None)
+        if header and doubtful is not None:
+            accepted = "--header says that these are column names; numbers are separated by commas, semicolons or tabs"
+            cells.refuse(f"{_shown(row[doubtful])} may be a name or a misspelt number", doubtful + 1, accepted)
     if header and len(row) > 1 and not all(cell.strip() for cell in row):
         column = [bool(cell.strip()) for cell in row].index(False) + 1
         cells.refuse("a column without a name, such as an index", column, "write the file without its index")
@@ -175,5 +181,8 @@ def _refuse_cell(cells: Cells, row: list[str]) -> NoReturn:
         cells.refuse("no number", column + 1, "nan stands for an unknown one")
     if "," in cell and is_number(cell.replace(",", ".")):
         cells.refuse(f"{cell!r} is not a number", column + 1, "decimal points are accepted, not commas")
-    shown = repr(cell if len(cell) <= 40 else cell[:40] + "…")
-    cells.refuse(f"{shown} is not a number", column + 1)
+    cells.refuse(f"{_shown(cell)} is not a number", column + 1)
+
+
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else cell[:40] + "…")
