@@ -14,6 +14,9 @@ from dispersed.cli.report import report_command
 from dispersed.cli.reproduce import reproduce_app
 from dispersed.cli.store import store_app
 
+LONGEST = 1000
+"""Characters of the message about a misspelt command line."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -52,21 +55,33 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error and exit code 1."""
+    """Run the command line; bad input ends in one line on standard error and exit code 1, misspelt words in code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may lack σ
     try:
-        app()
-    except ValueError as error:
-        from dispersed.validation import InputError  # imports JAX, for which --help need not wait
-
-        if not isinstance(error, InputError):
-            raise
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"dispersed: {error}")
-        sys.exit(1)
+        code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except Exception as error:
+        code, line = _one_line(error)
+        if line:
+            Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"dispersed: {line}")
+    sys.exit(code)
+
+
+def _one_line(error: Exception) -> tuple[int, str]:
+    """The exit code of what a user can mend, and what is said of it. Other errors are raised again."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # of the library that parses arguments
+        message = " ".join(error.format_message().split())
+        return int(error.exit_code), message if len(message) <= LONGEST else f"{message[:LONGEST]} …"
+    if isinstance(error, MemoryError):
+        return 1, "there is not enough memory for this; smaller sizes are needed"
+    from dispersed.validation import InputError  # imports JAX, for which --help need not wait
+
+    if not isinstance(error, InputError):
+        raise error
+    return 1, str(error)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dispersed.reading.paths import IMAGES, regular_file
 from dispersed.reading.source import Background, Scale, Source, scaled
@@ -135,7 +135,7 @@ class _Reader:
                             if page:
                                 image.seek(page)
                             yield self._levels(file, image)
-                except (InputError, GeneratorExit):
+                except InputError:
                     raise
                 except Exception as error:  # a damaged image raises errors of many kinds
                     raise _damaged(file, self.argument, error) from None
@@ -187,7 +187,7 @@ class _Reader:
 
 
 def _damaged(file: Path, argument: str, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or ("" if isinstance(error, Image.UnidentifiedImageError) else str(error))
+    reason = getattr(error, "strerror", None) or ("" if isinstance(error, UnidentifiedImageError) else str(error))
     return InputError(argument, f"{str(file)!r} is not a readable image" + (f" ({reason})" if reason else ""), ACCEPTED)
 
 
