@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dispersed.validation import is_known
@@ -36,7 +37,7 @@ def value(part: Any) -> str:
         return type(part).__name__
     if not isinstance(part, jax.Array | np.ndarray):
         return getattr(part, "__name__", None) or repr(part)
-    if part.ndim == 0 and is_known(part) and not jax.dtypes.issubdtype(part.dtype, jax.dtypes.prng_key):
+    if part.ndim == 0 and is_known(part) and not jnp.issubdtype(part.dtype, jax.dtypes.prng_key):
         return f"{part.item():.6g}"
     return f"{place(part)}[{', '.join(map(str, part.shape))}]"
 

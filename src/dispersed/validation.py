@@ -32,7 +32,7 @@ class InputError(ValueError):
         super().__init__(f"{_bounded(argument)}: {_bounded(given)}; {_bounded(accepted)}")
         self._parts = (argument, given, accepted)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Errors come back from other processes."""
         return InputError, self._parts
 
@@ -347,7 +347,7 @@ def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
 def random_key(key: Any) -> None:
     """Refuse what is no key of JAX; seeds, above all, which are no keys."""
     dtype = getattr(key, "dtype", None)
-    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         seed = key if isinstance(key, int) else 0
         raise InputError("key", f"got {key!r}", f"a key is accepted, such as jax.random.key({seed})")
     if key.shape:

@@ -1,7 +1,7 @@
 """How cues are made of stored patterns."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
@@ -32,7 +32,7 @@ class Noise(Corruption):
     def __init__(self, alpha: float = 0.68) -> None:
         self.alpha = _level(alpha)
 
-    def cues(self, patterns, noise, chance):
+    def cues(self, patterns: Any, noise: Any, chance: Any) -> Any:
         return self.alpha * patterns + np.sqrt(1 - self.alpha**2) * noise
 
 
@@ -51,7 +51,7 @@ class Mask(Corruption):
         self.alpha = _level(alpha)
         self.rate = probability("mask_rate", rate)
 
-    def cues(self, patterns, noise, chance):
+    def cues(self, patterns: Any, noise: Any, chance: Any) -> Any:
         return np.where(chance < self.rate, 0.0, patterns)
 
 

@@ -14,6 +14,8 @@ replays and e_j what is experienced anew,
 Partial replay keeps a core of each trace and draws the rest from semantic memory.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -97,7 +99,9 @@ def _closest(memory: PatternMemory) -> Scalar:
 
 
 @eqx.filter_jit
-def _replay(memory, bias, experiences, sharpness, replayed, dynamics, replays: int, key) -> Float[Array, "times n"]:
+def _replay(
+    memory: Any, bias: Any, experiences: Any, sharpness: Any, replayed: Any, dynamics: Any, replays: int, key: Any
+) -> Float[Array, "times n"]:
     _, widest = PatternMemory(memory.patterns, engine=Dense()).prior_start()
 
     def generation(weights: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -152,7 +156,9 @@ def partial_replay(
 
 
 @eqx.filter_jit
-def _partial_replay(semantic, event, core, noise, tolerance, dynamics, replays: int, keys) -> Array:
+def _partial_replay(
+    semantic: Any, event: Any, core: Any, noise: Any, tolerance: Any, dynamics: Any, replays: int, keys: Any
+) -> Array:
     def generation(traces: Patterns, key: Key[Array, ""]) -> tuple[Patterns, Patterns]:
         for_choice, for_noise, for_recall = jax.random.split(key, 3)
         chosen = traces[jax.random.choice(for_choice, len(traces), (replays,))]

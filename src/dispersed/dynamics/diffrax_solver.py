@@ -46,12 +46,12 @@ class DiffraxSolver(Solver):
     Without `sigma_min` the last level is that of the time t/`steps`, so that the default grid is uniform down to 0.
     """
 
-    solver: dfx.AbstractSolver
+    solver: dfx.AbstractSolver[Any]
     process: Process | None
     """The process in whose time it steps; `recall` sets it."""
 
     def __init__(
-        self, solver: dfx.AbstractSolver | None, steps: int, sigma_min: float | None, grid: Grid = uniform_time
+        self, solver: dfx.AbstractSolver[Any] | None, steps: int, sigma_min: float | None, grid: Grid = uniform_time
     ) -> None:
         super().__init__(steps, sigma_min, grid)
         if not isinstance(solver, dfx.AbstractSolver | None):
@@ -60,7 +60,7 @@ class DiffraxSolver(Solver):
         self.process = None
 
     @abc.abstractmethod
-    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm:
+    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm[Any, Any]:
         """The terms that diffrax solves; their variable is the number of steps, their arguments an `Interval`.
 
         Whole numbers are free of round-off. diffrax draws noise by the times at which it is evaluated, so that it does
@@ -104,7 +104,7 @@ class DiffraxSolver(Solver):
         return carry.successful
 
 
-def explicit_evaluations(solver: dfx.AbstractSolver, steps: Any) -> Any:
+def explicit_evaluations(solver: dfx.AbstractSolver[Any], steps: Any) -> Any:
     """The number of evaluations in so many steps of an explicit solver; −1 for others, which do not tell."""
     if isinstance(solver, dfx.Euler):
         return steps
@@ -115,7 +115,7 @@ def explicit_evaluations(solver: dfx.AbstractSolver, steps: Any) -> Any:
     return -1 + 0 * steps
 
 
-def differentiable(solver: dfx.AbstractSolver) -> dfx.AbstractSolver:
+def differentiable(solver: dfx.AbstractSolver[Any]) -> dfx.AbstractSolver[Any]:
     """The same solver with loops over its stages that derivatives of both modes pass through."""
     if not hasattr(solver, "scan_kind"):
         return solver

@@ -76,10 +76,12 @@ class Dynamics(eqx.Module):
 
 
 @eqx.filter_jit
-def _run_all(dynamics, memory, process, cues, levels, masks, keys, trajectory) -> Recall:
+def _run_all(
+    dynamics: Any, memory: Any, process: Any, cues: Any, levels: Any, masks: Any, keys: Any, trajectory: Any
+) -> Recall:
     memory = in_precision(memory, cues.dtype)
 
-    def one(x, sigma, known, key) -> Recall:
+    def one(x: Any, sigma: Any, known: Any, key: Any) -> Recall:
         t = process.time(sigma)
         z = x if isinstance(memory, Network) else x / process.scale(t)
         source, cue, level, clock = memory, z, sigma, process

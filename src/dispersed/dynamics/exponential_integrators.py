@@ -11,6 +11,8 @@ and a polynomial through the last evaluations of D makes the integral elementary
 The step to σ = 0 is Tweedie's D_σ(z), the limit h → ∞.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from dispersed.dynamics.dynamics import Dynamics
@@ -62,12 +64,12 @@ class DPMSolver2M(Solver):
     **Source**: Lu et al. (2022), DPM-Solver++, Algorithm 2. Order 2.
     """
 
-    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple:
+    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple[Any, ...]:
         return jnp.zeros_like(z), jnp.full_like(sigma, jnp.inf)
 
     def step(
-        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple, key: Key[Array, ""]
-    ) -> tuple[State, tuple]:
+        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple[Any, ...], key: Key[Array, ""]
+    ) -> tuple[State, tuple[Any, ...]]:
         before, last = carry
         d, h = memory._denoise(z, sigma), jnp.log(sigma / following)
         slope = (d - before) * (h / last)  # over an infinite step before the first there is none
@@ -88,13 +90,13 @@ class DPMSolver3M(Solver):
     **Source**: Lu et al. (2022), DPM-Solver++, App. B, in the form of the authors' `multistep_dpm_solver_third_update`.
     """
 
-    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple:
+    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple[Any, ...]:
         none, infinite = jnp.zeros_like(z), jnp.full_like(sigma, jnp.inf)
         return none, infinite, none, infinite
 
     def step(
-        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple, key: Key[Array, ""]
-    ) -> tuple[State, tuple]:
+        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple[Any, ...], key: Key[Array, ""]
+    ) -> tuple[State, tuple[Any, ...]]:
         before, last, earlier, last_but_one = carry
         d, h = memory._denoise(z, sigma), jnp.log(sigma / following)
         m0, m1, m2 = moments(h)
@@ -128,7 +130,7 @@ class ExponentialIntegrator(Solver):
             raise InputError("order", f"got {order!r}", "orders 1, 2 and 3 are accepted")
         self.order = order
 
-    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple:
+    def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> tuple[Any, ...]:
         none, infinite = jnp.zeros_like(z), jnp.full_like(sigma, jnp.inf)
         if self.order < 3:
             return none, infinite, none, infinite
@@ -139,8 +141,8 @@ class ExponentialIntegrator(Solver):
         return 2 * first - second, h, none, infinite
 
     def step(
-        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple, key: Key[Array, ""]
-    ) -> tuple[State, tuple]:
+        self, memory: Denoiser, z: State, sigma: Scalar, following: Scalar, carry: tuple[Any, ...], key: Key[Array, ""]
+    ) -> tuple[State, tuple[Any, ...]]:
         before, last, slope_before, last_but_one = carry
         d, h = memory._denoise(z, sigma), jnp.log(sigma / following)
         m0, m1, m2 = moments(h)

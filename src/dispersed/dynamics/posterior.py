@@ -9,7 +9,7 @@ entropy and the leading alternatives: what a memory needs to say "I don't know".
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -229,7 +229,17 @@ def recall_many(
 
 
 @eqx.filter_jit
-def _recall_cue(memory, dynamics, process, x, sigma, known, key, first: Int[Array, " n"], samples: int) -> Posterior:
+def _recall_cue(
+    memory: Any,
+    dynamics: Any,
+    process: Any,
+    x: Any,
+    sigma: Any,
+    known: Any,
+    key: Any,
+    first: Int[Array, " n"],
+    samples: int,
+) -> Posterior:
     # Behind the barrier the compiler does not see that all samples start alike; it tries for long to exploit it.
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
     result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)

@@ -38,7 +38,7 @@ class ProbabilityFlow(DiffraxSolver):
 
     def __init__(
         self,
-        solver: dfx.AbstractSolver | None = None,
+        solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
         tol: float | None = None,
         sigma_min: float | None = None,
@@ -53,7 +53,7 @@ class ProbabilityFlow(DiffraxSolver):
     def has_grid(self) -> bool:
         return self.tol is None
 
-    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm:
+    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm[Any, Any]:
         process = self.process
         assert process is not None
 

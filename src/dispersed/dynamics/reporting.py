@@ -80,7 +80,7 @@ def _reported(callback: Callback, count: Any, sigma: Scalar, z: State) -> State:
 
 
 @_reported.defjvp
-def _(callback: Callback, primals: tuple, tangents: tuple) -> tuple[State, State]:
+def _(callback: Callback, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[State, State]:
     return _reported(callback, *primals), tangents[-1]
 
 

@@ -31,14 +31,14 @@ class ReverseSDE(DiffraxSolver):
 
     def __init__(
         self,
-        solver: dfx.AbstractSolver | None = None,
+        solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
         sigma_min: float | None = None,
         grid: Grid = uniform_time,
     ) -> None:
         super().__init__(solver, steps, sigma_min, grid)
 
-    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm:
+    def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm[Any, Any]:
         process = self.process
         assert process is not None
 
@@ -56,7 +56,7 @@ class ReverseSDE(DiffraxSolver):
         return dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
 
 
-def _levy_area(solver: dfx.AbstractSolver) -> type:
+def _levy_area(solver: dfx.AbstractSolver[Any]) -> type:
     """The least that the solver must know of the Brownian path."""
     needed = getattr(solver, "minimal_levy_area", dfx.AbstractBrownianIncrement)
     kinds = (dfx.BrownianIncrement, dfx.SpaceTimeLevyArea, dfx.SpaceTimeTimeLevyArea)

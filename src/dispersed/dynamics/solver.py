@@ -187,11 +187,11 @@ def _until_decided(
     sure = 1 - 2 * float(jnp.finfo(z.dtype).eps)
     last = solver.steps - 1
 
-    def undecided(now: tuple) -> Bool[Array, ""]:
+    def undecided(now: tuple[Any, ...]) -> Bool[Array, ""]:
         _, _, i, _, p = now
         return (i < last) & (p < sure)
 
-    def advance(now: tuple) -> tuple:
+    def advance(now: tuple[Any, ...]) -> tuple[Any, ...]:
         z, carry, i, _, _ = now
         watched.evaluations, watched.seen = 0, []
         watched.level = get_opaque_trace_state()
@@ -208,7 +208,7 @@ def _until_decided(
 
 
 @_until_decided.def_jvp
-def _(primals: tuple, tangents: tuple) -> tuple[End, Any]:
+def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
     def all_steps(*arguments: Any) -> End:
         end, _ = _all_steps(*arguments)
         # Each state has a number of steps of its own, which JAX does not see of a constant.

@@ -1,6 +1,6 @@
 """What bounds need to know of all patterns, from two passes over them, and the units of all computations."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def block_moments(rows: EncodedRows, d: int, size: int) -> tuple[Array, Array, A
     and in double precision, and the row and the unit of the first entry that is not finite, −1 if all are.
     """
 
-    def evaluate(part: tuple) -> tuple:
+    def evaluate(part: tuple[Any, ...]) -> tuple[Any, ...]:
         codes, scale, number = part
         y = rows.encoding.decode(codes, scale, d)
         inside = (number < rows.count)[:, None]
@@ -106,7 +106,7 @@ def block_moments(rows: EncodedRows, d: int, size: int) -> tuple[Array, Array, A
 def block_extents(rows: EncodedRows, d: int, size: int) -> tuple[Array, Array, Array]:
     """The largest and the sum of ‖y − c‖² of a block, and ‖y − c‖²/2 of every pattern, in double precision."""
 
-    def evaluate(part: tuple) -> tuple:
+    def evaluate(part: tuple[Any, ...]) -> tuple[Any, ...]:
         codes, scale, number = part
         half = half_squared_norms(rows.decoded(codes, scale, d, jnp.float64))
         return jnp.where(number < rows.count, 2 * half, 0), half

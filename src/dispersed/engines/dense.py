@@ -266,17 +266,17 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
     """`summary(y, known, logits)` of a batch of states (b, d), by products for all of them whatever maps the call."""
 
     @custom_vmap
-    def of_batch(y, log_w, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
+    def of_batch(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
         return _ladder(y, log_w, known, x, sigma, summary)
 
     @of_batch.def_vmap
-    def _(size, batched, y, log_w, known, x, sigma):
+    def _(size: Any, batched: Any, y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
         of_memory, of_states = (batched[0], batched[2]), batched[3:]
         if any(jax.tree.leaves(of_memory)):
             # Many small memories at once, each with states of its own: there is no product that they could share.
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
 
-            def of_one(y, log_w, known, x, sigma) -> Any:
+            def of_one(y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
                 return summary(
                     y, known, _each(partial(_differences, y, norms=known.half_squares is not None))(log_w, x, sigma)
                 )
@@ -330,7 +330,7 @@ def relative_logits(
 
 
 @relative_logits.defjvp
-def _relative_logits_jvp(primals, tangents):
+def _relative_logits_jvp(primals: Any, tangents: Any) -> Any:
     """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
 
     Without norms (y_j − x)·dy_j is −x·dy_j.
@@ -355,7 +355,7 @@ def posterior_mean(y: Patterns, log_w: Float[Array, " n"], known: Products, x: S
 
 
 @posterior_mean.defjvp
-def _posterior_mean_jvp(primals, tangents):
+def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
     return posterior_mean(*primals), jax.jvp(_by_logits, primals, tangents)[1][0]
 
 
@@ -369,19 +369,19 @@ def mean_and_leader(
 
 
 @mean_and_leader.defjvp
-def _mean_and_leader_jvp(primals, tangents):
+def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     mean_slope, p_slope = jax.jvp(_by_logits, primals, tangents)[1]
     return mean_and_leader(*primals), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope)
 
 
-def _by_logits(y, log_w, known: Products, x, sigma) -> tuple[State, Scalar]:
+def _by_logits(y: Any, log_w: Any, known: Products, x: Any, sigma: Any) -> tuple[State, Scalar]:
     """The posterior mean and the largest probability by way of the logits, which are differentiated."""
     logits = relative_logits(y, log_w, known, x, sigma)
     p = jax.nn.softmax(logits)
     return p @ (y - known.centre) + known.centre, p[jnp.argmax(logits)]
 
 
-def _ladder(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
+def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
     """The summary of logits relative to the largest, by the cheapest way whose round-off is bounded."""
     norms = known.half_squares is not None
     if x.shape[0] * y.size <= SMALL:
@@ -404,14 +404,14 @@ def _each(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_batch
 
 
-def _product_logits(centred, known: Products, log_w, x, sigma) -> Float[Array, "b n"]:
+def _product_logits(centred: Any, known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
     overlaps = jnp.matmul(known.from_centre(x), centred.T, precision=jax.lax.Precision.HIGHEST)
     overlaps = overlaps if known.half_squares is None else overlaps - known.half_squares
     logits = overlaps / sigma[:, None] / sigma[:, None] + log_w
     return logits - jnp.max(logits, axis=1, keepdims=True)
 
 
-def _round_off(known: Products, log_w, logits: Float[Array, "b n"], x, sigma) -> Float[Array, " b"]:
+def _round_off(known: Products, log_w: Any, logits: Float[Array, "b n"], x: Any, sigma: Any) -> Float[Array, " b"]:
     """The bound e on the error of every logit."""
     d, dtype = x.shape[1], x.dtype
     eps = float(jnp.finfo(dtype).eps)
@@ -432,7 +432,7 @@ def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Ar
     return (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
 
 
-def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
+def _in_double(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
     """By products in double precision, whatever the precision of the program; by differences where these fail too."""
     norms = known.half_squares is not None
     with jax.enable_x64(True):
@@ -444,7 +444,7 @@ def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any])
     found = summary(y, known, logits)
 
     def rest() -> Any:
-        def one(state) -> Any:
+        def one(state: Any) -> Any:
             fine, found, own, x, sigma = state
 
             def differ() -> Any:
@@ -458,10 +458,10 @@ def _in_double(y, log_w, known: Products, x, sigma, summary: Callable[..., Any])
     return jax.lax.cond(jnp.all(fine), lambda: found, rest)
 
 
-def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., Any]) -> Any:
+def _by_differences(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
     """State by state, by differences."""
 
-    def one(state) -> Any:
+    def one(state: Any) -> Any:
         own, x, sigma = state
         differences = _differences(y, log_w if own is None else own, x, sigma, known.half_squares is not None)
         return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
@@ -469,7 +469,7 @@ def _by_differences(y, log_w, known: Products, x, sigma, summary: Callable[..., 
     return jax.lax.map(one, (log_w if log_w.ndim == 2 else None, x, sigma))
 
 
-def _differences_in_double(y: Patterns, log_w, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
+def _differences_in_double(y: Patterns, log_w: Any, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
     """By differences in double precision, whatever the precision of the program."""
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))

@@ -57,7 +57,9 @@ def evidence_logits(
 
 
 @custom_vmap
-def _of_batch(y, log_w, matrix, value: Float[Array, "b m"], precision: Float[Array, "b m"]) -> Float[Array, "b n"]:
+def _of_batch(
+    y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
+) -> Float[Array, "b n"]:
     """Of several measurements by one operator; log weights (n,), or (b, n) for each measurement."""
     n, d = y.shape
     lowest = -float(np.finfo(y.dtype).max) / 4
@@ -112,7 +114,7 @@ def _round_off(own: Float[Array, " b"], square: Array, logits: Array, m: int) ->
 
 
 @_of_batch.def_vmap
-def _(size, batched, y, log_w, matrix, value, precision):
+def _(size: Any, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, precision: Any) -> Any:
     def spread(part: Any, is_batched: Any) -> Any:
         return part if part is None or is_batched is True else jnp.broadcast_to(part, (size, *part.shape))
 
@@ -130,7 +132,7 @@ def _(size, batched, y, log_w, matrix, value, precision):
     return logits.reshape(size, b, -1), True
 
 
-def _evidence_logits_jvp(primals, tangents):
+def _evidence_logits_jvp(primals: Any, tangents: Any) -> Any:
     """dℓ_j = d log w_j + Σ_i a_i r_ji (dA y_j + A dy_j − dv)_i − ½ Σ_i da_i r_ji², r_j = v − A y_j, less the leader's.
 
     Patterns meet tangents in products, so that mapped over measurements no array is as large as (measurements, n, d).

@@ -209,7 +209,9 @@ def scan_block(
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(TILE, dtype=jnp.uint32))
     lowest = jnp.finfo(x.dtype).min / 4
 
-    def add(carry: tuple[SoftmaxSums, Array, Array | None], start: Array) -> tuple[tuple, tuple[Array, Array]]:
+    def add(
+        carry: tuple[SoftmaxSums, Array, Array | None], start: Array
+    ) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
         so_far, best, max_unweighted = carry
         y, logits = rows.chunk(start, size, x, beta)
         tiles = logits.reshape(b, -1, TILE)

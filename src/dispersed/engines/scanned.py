@@ -155,7 +155,7 @@ class ScannedPatterns(PatternSet):
     size: eqx.AbstractVar[tuple[int, int]]
     name: eqx.AbstractVar[str]
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         engine, placed = _of(self.handle).engine, self.placed
         return scanned_patterns, (engine, placed.storage, placed.prior)
 
@@ -490,7 +490,7 @@ def _log_mass(held: StreamedPatterns, x: State, sigma: Scalar) -> Scalar:
 
 
 @_log_mass.def_jvp
-def _log_mass_jvp(primals, tangents):
+def _log_mass_jvp(primals: Any, tangents: Any) -> Any:
     """The gradient (D − x)/σ² in x, E‖x − y‖²/σ³ in σ, and that of what was measured."""
     held, x, sigma = primals
     measured, dx, dsigma = tangents
@@ -510,7 +510,7 @@ def _mean(held: StreamedPatterns, x: State, sigma: Scalar) -> State:
 
 
 @_mean.def_jvp
-def _mean_jvp(primals, tangents):
+def _mean_jvp(primals: Any, tangents: Any) -> Any:
     """The derivative Cov[y | x] (dx/σ² + Aᵀ dv/τ²); σ is not differentiated."""
     held, x, sigma = primals
     measured, dx, dsigma = tangents
@@ -537,7 +537,7 @@ def _log_total(held: StreamedPatterns) -> Scalar:
 
 
 @_log_total.def_jvp
-def _log_total_jvp(primals, tangents):
+def _log_total_jvp(primals: Any, tangents: Any) -> Any:
     (held,), (measured,) = primals, tangents
     x, sigma = held._prior()
     slope = _measured_slope(held, measured, x, sigma, held.start()[0])

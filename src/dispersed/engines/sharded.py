@@ -97,7 +97,7 @@ class ShardedPatterns(PatternSet):
         self.spread = jnp.asarray(np.sqrt(w @ squares), jnp.float32)
         self.norm = jnp.asarray(np.sqrt(squares.max()), jnp.float32)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         prior = None if self.weights_of_rows is None else np.asarray(self.log_weights, float)
         centre = np.asarray(self.centre), np.asarray(self.norm)
         return _restored, (self.given, np.asarray(self.patterns), prior, *centre)

@@ -9,7 +9,7 @@ the step leads away from it. Extended memories are iterated plainly; their split
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def _changes(sigma: list[float], counts: list[int]) -> list[tuple[float, float, 
     return [step for step in steps if step[2] != step[3]]
 
 
-def _refined(ask: Callable[[np.ndarray], list[np.ndarray]], changes: list, count: int) -> list:
+def _refined(ask: Callable[[np.ndarray], list[np.ndarray]], changes: list[Any], count: int) -> list[Any]:
     """The same changes in smaller intervals; one interval may turn out to hold several."""
     if not changes or len(changes) > count:
         return changes

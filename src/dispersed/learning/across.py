@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 TOGETHER = 2**19
 """Weights of networks that are trained side by side in one `vmap`. Networks larger than that follow one another:
@@ -15,7 +16,7 @@ def across(function: Callable[..., Any], *stacked: Any) -> Any:
     """`function` of every member of trees whose arrays have the members as first axis, in one program."""
     arrays, rest = eqx.partition(stacked, eqx.is_array)
     leaves = jax.tree.leaves(arrays)
-    size = sum(leaf[0].size for leaf in leaves if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+    size = sum(leaf[0].size for leaf in leaves if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
     side_by_side = max(1, min(len(leaves[0]), TOGETHER // max(1, size)))
     outputs: list[Any] = []
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -62,7 +63,7 @@ class Ensemble(eqx.Module):
 
 
 @eqx.filter_jit
-def _recall(memories, cues, keys, dynamics, process, alpha, sigma) -> Recall:
+def _recall(memories: Any, cues: Any, keys: Any, dynamics: Any, process: Any, alpha: Any, sigma: Any) -> Recall:
     def one(memory: LearnedMemory, own: Array, key: Key[Array, ""] | None) -> Recall:
         return recall(memory, own, dynamics, alpha=alpha, sigma=sigma, process=process, key=key)
 
@@ -120,7 +121,9 @@ def train_ensemble(
         keys[:, 1],
         check_every=at_least("check_every", check_every, 1),
         patience=None if patience is None else at_least("patience", patience, 1),
-        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, first, recipe, data, keys[:, 1], check_every),
+        checkpoint=as_checkpoint(
+            checkpoint, checkpoint_seconds, first, states.memory, recipe, data, keys[:, 1], check_every
+        ),
         title=f"{m} trainings",
     )
     return Ensemble(states.result if best is None else best.memory, curve, m)

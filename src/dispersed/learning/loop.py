@@ -64,18 +64,18 @@ def stretch(
 ) -> tuple[State, Best | None, Float[Array, "m most"], Float[Array, " m"], Float[Array, " m"] | None]:
     """`count` ≤ `most` steps of every member, and a check: states, losses, held-out errors and gaps."""
 
-    def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]):
+    def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]) -> Any:
         source = data if own is None else own
         arrays, rest = eqx.partition(state, eqx.is_array)
         n, d = jax.eval_shape(source.batch, key)[0].shape
         ahead = max(1, min(most, AHEAD // (n * recipe.draws * (d + 1))))
 
-        def block(b: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
+        def block(b: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]) -> Any:
             done = b * ahead
             numbers = carry[0].step + jnp.arange(ahead)
             cues = jax.vmap(lambda number: draw_cues(recipe, source, key, number))(numbers)
 
-            def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]):
+            def step(i: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]) -> Any:
                 arrays, losses = carry
                 own = jax.tree.map(lambda leaf: leaf[i], cues)
                 state, loss = advance(eqx.combine(arrays, rest), recipe, own)
@@ -93,7 +93,9 @@ def stretch(
     return across(member, states, best, own, probe, keys)
 
 
-def stretches(states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream, probe: Probe, keys, *how):
+def stretches(
+    states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream, probe: Probe, keys: Any, *how: Any
+) -> Any:
     """`stretch` of all members, as many groups of them at once as there are cores."""
     members = len(keys)
     groups = min(cores(), members)
@@ -101,7 +103,7 @@ def stretches(states: State, best: Best | None, recipe: Recipe, data: Fixed | St
     own, shared = (data, None) if isinstance(data, Fixed) else (None, data)
     arrays, rest = eqx.partition((states, best, own, probe, keys), eqx.is_array)
 
-    def group(part: Any) -> tuple:
+    def group(part: Any) -> tuple[Any, ...]:
         states, best, own, probe, keys = eqx.combine(part, rest)
         return stretch(states, best, recipe, shared if own is None else own, probe, keys, *how)
 
@@ -153,9 +155,9 @@ def run(
 
     probe = probes(data, recipe, keys)
     losses = np.zeros((members, 0), dtype=np.float32)
-    checks: list[dict] = []
+    checks: list[dict[str, Any]] = []
     if checkpoint is not None and checkpoint.exists():
-        states, best, losses, checks = checkpoint.load(states, best)
+        states, best, losses, checks = checkpoint.load(states, best, recipe.steps)
     done = losses.shape[1]
     untimed = eqx.tree_at(lambda r: r.steps, recipe, 1)  # how long it goes on is no part of what is compiled
     with TrainingProgress(title, recipe.steps, members, done) as progress:
@@ -183,7 +185,7 @@ def first_best(states: State, members: int) -> Best:
     return Best(states.result, jnp.full(members, jnp.inf), jnp.zeros(members, dtype=int))
 
 
-def curve(losses: np.ndarray, checks: list[dict], members: int) -> Curve:
+def curve(losses: np.ndarray, checks: list[dict[str, Any]], members: int) -> Curve:
     steps = jnp.asarray([check["step"] for check in checks], dtype=int)
     error = jnp.asarray([check["error"] for check in checks]).reshape(len(checks), members).T
     gap = None

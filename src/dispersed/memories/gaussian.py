@@ -185,7 +185,7 @@ def after_observation(
 
 
 @after_observation.defjvp
-def _after_observation_jvp(primals, tangents):
+def _after_observation_jvp(primals: Any, tangents: Any) -> Any:
     """Without the derivatives of singular vectors, which there are none of where singular values are equal.
 
     With G = BᵀB/τ² the covariance changes by −M dG M, of which −½ M dG R is a change of its symmetric root R.
@@ -239,7 +239,7 @@ def _weights(variances: Array, u: Array, sigma: Scalar, power: int) -> Float[Arr
     return jnp.where(share > 0, share * u, 0)
 
 
-def _resolved_jvp(power, primals, tangents):
+def _resolved_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     """Of C itself: its eigenvectors have no derivatives where eigenvalues are equal, but functions of C have."""
     directions, variances, _, sigma = primals
     dz, dsigma = _filled(primals[2:], tangents[2:])
@@ -251,7 +251,7 @@ def _resolved_jvp(power, primals, tangents):
     return found, slope
 
 
-def _resolved_form_jvp(power, primals, tangents):
+def _resolved_form_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     """The same of the quadratic form."""
     z, sigma = primals[2:]
     dz, dsigma = _filled(primals[2:], tangents[2:])
@@ -312,7 +312,7 @@ def _eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Arra
 
 
 @_eigen.defjvp
-def _eigen_jvp(primals, tangents):
+def _eigen_jvp(primals: Any, tangents: Any) -> Any:
     """A change of directions and variances that changes Σ λ_k v_k v_kᵀ as factor factorᵀ changes.
 
     With dv_k = dF Fᵀ v_k/λ_k it does, whether or not eigenvalues are equal; what lies along v_k is a change of λ_k.

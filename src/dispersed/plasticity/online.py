@@ -40,7 +40,7 @@ def target(memory: LearnedMemory, y: State, noise: State) -> State:
     return y if memory.predicts == "pattern" else noise
 
 
-def sgd(memory: LearnedMemory, y: State, noise: State, sigma: Scalar, key: Key[Array, ""], rate: Scalar):
+def sgd(memory: LearnedMemory, y: State, noise: State, sigma: Scalar, key: Key[Array, ""], rate: Scalar) -> Any:
     """Eq. 22 as a `Rule`."""
     return online_update(memory, y, noise, sigma, rate)
 
@@ -66,7 +66,7 @@ def learn(
     noise = jax.random.normal(for_noise, (samples, d))
     arrays, rest = eqx.partition(network, eqx.is_array)
 
-    def one(arrays: Any, sample: tuple) -> tuple[Any, None]:
+    def one(arrays: Any, sample: tuple[Any, ...]) -> tuple[Any, None]:
         index, sigma, noise, key, rate = sample
         changed = rule(eqx.combine(arrays, rest), patterns[index], noise, sigma, key, rate)
         return eqx.filter(changed, eqx.is_array), None

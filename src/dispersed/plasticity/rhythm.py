@@ -89,7 +89,7 @@ def live(
     chosen = jax.random.randint(for_choice, rates.shape, 0, len(patterns))
     arrays, rest = eqx.partition(memory, eqx.is_array)
 
-    def one(arrays: Any, moment: tuple) -> tuple[Any, Scalar]:
+    def one(arrays: Any, moment: tuple[Any, ...]) -> tuple[Any, Scalar]:
         index, key, rate = moment
         changed, x = rhythm.cycle(eqx.combine(arrays, rest), patterns[index], key, rate)
         return eqx.filter(changed, eqx.is_array), jnp.mean(jnp.sign(x) == jnp.sign(patterns[index]))

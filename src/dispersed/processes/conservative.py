@@ -128,7 +128,7 @@ class PotentialProcess(eqx.Module):
                 return lx.DiagonalLinearOperator(jnp.full_like(x, amplitude))
 
             wiener = dfx.UnsafeBrownianPath(jax.ShapeDtypeStruct(start.shape, start.dtype), key)
-            terms: dfx.AbstractTerm = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, wiener))
+            terms: dfx.AbstractTerm[Any, Any] = dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, wiener))
             solution = dfx.diffeqsolve(
                 terms,
                 dfx.Heun(),
