@@ -31,7 +31,7 @@ def classical_typical(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
 
 def polynomial(dimension: np.ndarray, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
-    return 1.0 * dimension ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(dimension))
+    return np.asarray(dimension, float) ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(dimension))
 
 
 def exponential(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
@@ -55,7 +55,8 @@ def nearest_pattern(dimension: np.ndarray, alpha: float, threshold: float) -> Fl
     d = np.asarray(dimension)[..., None]
     k = np.arange(1, np.max(dimension) + 1)
     share = comb(d, k) / 2.0**d  # zero for k > d
-    return 1 + threshold / np.sum(share * ndtr(-np.sqrt(k) / sigma) * k / d, axis=-1)
+    with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
+        return 1 + threshold / np.sum(share * ndtr(-np.sqrt(k) / sigma) * k / d, axis=-1)
 
 
 def double_factorial(n: int) -> int:
