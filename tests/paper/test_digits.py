@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from dispersed.datasets import load_digits
-from dispersed.paper import departures
-from dispersed.paper.digits.measure import DYNAMICS, digits, sentences
+from dispersed.paper.digits.measure import DYNAMICS, digits
 from dispersed.paper.digits.plot import STRIPS, plot_digits
 
 
@@ -19,9 +18,6 @@ def test_digits_are_recalled_and_completed():
     assert set(STRIPS) <= set(pictures)
     labels = [text.get_text() for text in plot_digits(pictures).get_yticklabels()]
     assert labels == list(STRIPS.values())
-    found = by["zero_mask", 0.68, "flow"]["exact"]
-    assert f"of {found:.0%} of half-masked digits" in departures.digits({"digits": rows})[0]
-    assert len(sentences(rows)) == 2
 
 
 def test_the_digits_are_the_real_ones():

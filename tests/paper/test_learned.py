@@ -30,11 +30,10 @@ def test_rows_by_level_pattern_and_attractor():
             np.testing.assert_allclose([row["gap"], row["basin"]], [np.mean(rms), own[:, 1].mean()], rtol=1e-5)
         assert all(row["basin"] is None for row in gaps if row["steps"] < 64)
         for r in range(sets):
-            np.testing.assert_allclose(sum(row["share"] for row in attractors if row["set"] == r), 1, rtol=1e-5)
-        lost = sum(row["share"] for row in attractors if row["pattern"] is None) / sets
+            np.testing.assert_allclose(sum(row["fraction"] for row in attractors if row["set"] == r), 1, rtol=1e-5)
+        lost = sum(row["fraction"] for row in attractors if row["pattern"] is None) / sets
         np.testing.assert_allclose(whole["spurious"], lost, rtol=1e-5)
         assert whole["stored"] == len({(r["set"], r["pattern"]) for r in attractors if r["pattern"] is not None}) / sets
     plt.close("all")
     plot_learned(gaps)
     plt.close("all")
-    assert len(experiment.sentences(gaps, ends)) == 2 * len(experiment.NETWORKS)

@@ -1,10 +1,14 @@
 """`dispersed capacity`: how many patterns a kind of memory holds."""
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+MOST_UNITS, MOST_SETS, MOST_PATTERNS, MOST_DEGREE = 1000, 100_000, 1 << 20, 64
+"""The largest numbers that are accepted: closed forms of more units or of higher degrees overflow."""
 
 
 class MethodName(enum.StrEnum):
@@ -63,12 +67,19 @@ def capacity_command(
     from dispersed.capacities import CellFile
     from dispersed.capacities.methods import methods
     from dispersed.cli.terminal import say, show
-    from dispersed.paper.capacity.measure import capacities, sentences, theories
+    from dispersed.paper.capacity.claims import measured
+    from dispersed.paper.capacity.measure import capacities, theories
     from dispersed.paper.capacity.plot import plot_capacity
-    from dispersed.paper.findings import Findings, leave
+    from dispersed.paper.experiment import Findings
+    from dispersed.paper.findings import write
     from dispersed.paper.results import output_folder
+    from dispersed.validation import random_seed, whole_number
 
     wanted = _dimensions(dimensions)
+    whole_number("sets", sets, 2, MOST_SETS)
+    whole_number("max-patterns", max_patterns, 1, MOST_PATTERNS)
+    whole_number("degree", degree, 2, MOST_DEGREE)
+    random_seed(seed)
     available = methods(beta, degree)
     names = [f"dense_polynomial_{degree}" if name == "dense-polynomial" else name.replace("-", "_") for name in method]
     chosen = {name: available[name] for name in names}
@@ -97,28 +108,27 @@ def capacity_command(
     flags += f" --threshold {threshold} --measure {measure} --statistic {statistic} --sets {sets}"
     flags += f" --max-patterns {max_patterns} --beta {beta} --degree {degree} --seed {seed}"
     title = f"Capacity at {threshold:.3g} {statistic} {measure} error, {cue}"
-    said = sentences(rows, labels)
     axes = plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", threshold)
-    findings = Findings(rows, axes, said, {"capacity_errors": errors})
+    findings = Findings(rows, axes, [measured(*named) for named in labels.items()], {"capacity_errors": errors})
     command = f"dispersed capacity{flags}"
-    leave(folder, "capacity", title, findings, command, {"seed": seed}, time.perf_counter() - start)
-    show(title, rows, said)
+    about = write(folder, "capacity", title, findings, command, {"seed": seed}, time.perf_counter() - start)
+    show(title, rows, [verdict.marked for verdict in about.verdicts])
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
 
 
 def _dimensions(text: str) -> list[int]:
-    """The numbers that `text` names."""
+    """The numbers that `text` names, ascending."""
     from dispersed.validation import InputError
 
-    accepted = "one number, a list such as 8,12,16 or a range such as 4:24 is accepted"
+    accepted = f"one number, a list such as 8,12,16 or a range such as 4:24 is accepted, of 1 to {MOST_UNITS}"
     try:
         if ":" in text:
             first, last = map(int, text.split(":"))
-            found = list(range(first, last + 1))
+            found: Sequence[int] = range(first, last + 1)
         else:
             found = sorted({int(part) for part in text.split(",")})
     except ValueError:
         raise InputError("dimensions", f"got {text!r}", accepted) from None
-    if not found or found[0] < 1:
-        raise InputError("dimensions", f"got {text!r}", accepted + ", from 1 up")
-    return found
+    if not found or found[0] < 1 or found[-1] > MOST_UNITS:
+        raise InputError("dimensions", f"got {text!r}", accepted)
+    return list(found)

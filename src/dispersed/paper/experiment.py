@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dispersed.paper import departures
-
 if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+    from dispersed.paper.claim import Claim
+    from dispersed.paper.results import Row
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one experiment found."""
+
+    rows: Sequence[Row]
+    axes: Any
+    """The matplotlib `Axes`, or array of them, of its picture."""
+    claims: Sequence[Claim]
+    """What is claimed of the rows, and judged by them."""
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Further tables by the name of their file."""
+    note: str = ""
+    """What a reader of the wall time must know."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +48,6 @@ class Experiment:
     """Settings in full."""
     quick: Mapping[str, Any] | None = None
     """Settings in quick mode; None if it is quick in full."""
-    departs: Callable[[departures.Tables], list[str]] = departures.none
-    """What differs from the paper, in sentences, from the tables on disk by name."""
 
     def settings(self, quick: bool) -> dict[str, Any]:
         return dict(self.full if self.quick is None or not quick else self.quick)

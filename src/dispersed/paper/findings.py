@@ -1,37 +1,24 @@
-"""What an experiment found, and what of it a run leaves in the folder of results.
+"""What an experiment found, and what of it a run writes into the folder of results.
 
-NAME.json and .csv hold the rows, NAME.png the picture, NAME.md both in words, and NAME.about.json where they come
-from: command, settings, seed, wall time, versions, machine. That file is written last and removed first, so
-where it stands, all of it is there and belongs together.
+NAME.json and .csv hold the rows, NAME.png the picture, NAME.md the claims and the rows, and NAME.about.json the claims
+with their verdicts and where all of it comes from: command, settings, seed, wall time, versions, machine. That file is
+written last and removed first, so where it stands, all of it is there and belongs together.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dispersed.paper.claim import Verdict
+from dispersed.paper.experiment import Findings
 from dispersed.paper.provenance import code, machine, versions
 from dispersed.paper.results import Row, columns, write_figure, write_json, write_rows, write_text
 from dispersed.validation import InputError
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What one experiment found."""
-
-    rows: Sequence[Row]
-    axes: Any
-    """The matplotlib `Axes`, or array of them, of its picture."""
-    sentences: Sequence[str]
-    """What the rows say."""
-    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    """Further tables by the name of their file."""
-    note: str = ""
-    """What a reader of the wall time must know."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,8 @@ class About:
 
     name: str
     title: str
-    sentences: list[str]
+    verdicts: list[Verdict]
+    """Which claims the rows support, in sentences."""
     command: str
     """The line that makes the same results again."""
     settings: dict[str, Any]
@@ -57,7 +45,7 @@ def about_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.about.json"
 
 
-def leave(
+def write(
     folder: Path,
     name: str,
     title: str,
@@ -66,18 +54,25 @@ def leave(
     settings: Mapping[str, Any],
     seconds: float,
 ) -> About:
-    """Write everything that `findings` leave behind."""
+    """Judge the claims of `findings`, and write everything."""
     about_path(folder, name).unlink(missing_ok=True)
     write_rows(folder, name, findings.rows)
     for table, rows in findings.tables.items():
         write_rows(folder, table, rows)
     write_figure(folder, name, np.ravel(findings.axes)[0])
-    paragraphs = [f"# {title}", *findings.sentences, f"Made by `{command}`.", _markdown(findings.rows)]
+    tables = {name: findings.rows, **findings.tables}
+    verdicts = [claim.judge(tables) for claim in findings.claims]
+    paragraphs = [
+        f"# {title}",
+        *(verdict.marked for verdict in verdicts),
+        f"Made by `{command}`.",
+        _markdown(findings.rows),
+    ]
     write_text(folder / f"{name}.md", "\n\n".join(paragraphs) + "\n")
     about = About(
         name=name,
         title=title,
-        sentences=list(findings.sentences),
+        verdicts=verdicts,
         command=command,
         settings=dict(settings),
         seconds=round(seconds, 1),
@@ -99,8 +94,8 @@ def read_about(folder: Path, name: str) -> About | None:
         return None
     about = _read_json(path)
     try:
-        found = About(**about)
-    except TypeError:
+        found = About(**about | {"verdicts": [Verdict(**verdict) for verdict in about["verdicts"]]})
+    except (KeyError, TypeError):
         return None  # written by another version
     files = [f"{name}.png", f"{name}.json", *(f"{table}.json" for table in found.tables)]
     return found if all((folder / file).exists() for file in files) else None
@@ -108,14 +103,23 @@ def read_about(folder: Path, name: str) -> About | None:
 
 def read_rows(folder: Path, name: str) -> list[Row]:
     """The rows that `write_rows` wrote."""
-    return _read_json(folder / f"{name}.json")
+    path = folder / f"{name}.json"
+    rows = _read_json(path)
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+        raise damaged(path)
+    return rows
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError("out", f"{str(path)!r} is damaged", "remove it, and reproduce it again") from None
+        raise damaged(path) from None
+
+
+def damaged(path: Path) -> InputError:
+    """What to raise where a file of results cannot be what a run wrote."""
+    return InputError("out", f"{str(path)!r} is damaged", "remove it, and reproduce it again")
 
 
 def cell(value: Any) -> str:

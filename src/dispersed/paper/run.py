@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dispersed.machine import processor_cores
-from dispersed.paper.catalogue import EXPERIMENTS, Experiment
-from dispersed.paper.findings import About, Findings, leave, read_about
+from dispersed.paper.catalogue import EXPERIMENTS
+from dispersed.paper.experiment import Experiment, Findings
+from dispersed.paper.findings import About, read_about, write
 from dispersed.paper.provenance import code
 
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ def is_done(experiment: Experiment, folder: Path, seed: int, quick: bool) -> boo
 def run(
     experiment: Experiment, folder: Path, seed: int, quick: bool, repeats: int | None = None, note: str = ""
 ) -> tuple[About, Findings]:
-    """Compute the results and leave them in `folder`."""
+    """Compute the results and write them into `folder`."""
     settings = settings_of(experiment, seed, quick, repeats)
     start = time.perf_counter()
     findings = experiment.find(folder, **settings)
@@ -42,7 +43,7 @@ def run(
     seconds = time.perf_counter() - start
     command = experiment.command(seed, quick, repeats)
     title = experiment.title.format(**settings)
-    return leave(folder, experiment.name, title, findings, command, settings, seconds), findings
+    return write(folder, experiment.name, title, findings, command, settings, seconds), findings
 
 
 def run_quick(name: str, folder: Path, seed: int) -> About:

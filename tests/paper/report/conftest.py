@@ -4,7 +4,10 @@ import shutil
 import matplotlib.pyplot as plt
 import pytest
 
-from dispersed.paper.findings import Findings, leave
+from dispersed.paper.claim import Claim
+from dispersed.paper.experiment import Findings
+from dispersed.paper.findings import write
+from dispersed.paper.table1.claims import CLAIMS
 from dispersed.paper.table1.measure import METHODS, PUBLISHED
 
 
@@ -34,13 +37,13 @@ def table1_rows():
 
 @pytest.fixture
 def results(tmp_path, table1_rows):
-    """A folder in which Table 1 and a capacity have been left."""
+    """A folder with the results of Table 1 and of a capacity."""
     _, axis = plt.subplots()
-    findings = Findings(table1_rows, axis, ["17 of 18 agree.", "Made <up> & safe."])
-    leave(tmp_path, "table1", "Table 1: of a test", findings, "dispersed reproduce table1 --seed 3", {"seed": 3}, 4.2)
+    findings = Findings(table1_rows, axis, [*CLAIMS, Claim("safe", lambda tables: (True, {}), "Made <up> & safe.")])
+    write(tmp_path, "table1", "Table 1: of a test", findings, "dispersed reproduce table1 --seed 3", {"seed": 3}, 4.2)
     _, axis = plt.subplots()
-    more = Findings([{"a": None, "b": 1e-7}], axis, ["Mine."], {"capacity_errors": [{"n": i} for i in range(100)]})
-    leave(tmp_path, "capacity", "A capacity", more, "dispersed capacity", {"seed": 0}, 4000.0)
+    more = Findings([{"a": None, "b": 1e-7}], axis, [], {"capacity_errors": [{"n": i} for i in range(100)]})
+    write(tmp_path, "capacity", "A capacity", more, "dispersed capacity", {"seed": 0}, 4000.0)
     return tmp_path
 
 

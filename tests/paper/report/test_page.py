@@ -9,6 +9,7 @@ import pytest
 
 from dispersed import InputError
 from dispersed.paper.catalogue import EXPERIMENTS
+from dispersed.paper.findings import read_about
 from dispersed.paper.report.page import write_page
 
 
@@ -59,11 +60,24 @@ def test_ours_stands_beside_the_published(page):
     assert "0.900 [0.896, 0.904] paper 0.995: differs by -0.095" in text
     assert "0.991 [0.987, 0.995] paper 0.991: agrees" in text
     assert text.count(": agrees") == 17
-    assert "denoising, 10 patterns, diffusion, ODE, 300 Euler steps: 0.900 [0.896, 0.904] where the paper has" in text
     assert "Made <up> & safe." in text
     assert "dispersed reproduce table1 --seed 3" in text
     assert "jax.random.key(3)" in text
     assert "67 min" in text
+
+
+def test_claims_are_marked_and_departures_are_listed(results, page):
+    text = " ".join(" ".join(page.words).split())
+    verdicts = read_about(results, "table1").verdicts
+    marks = [span["aria-label"] for span in page.all("span") if span.get("class") == "mark"]
+    assert marks.count("holds:") == sum(verdict.holds for verdict in verdicts)
+    assert marks.count("does not hold:") == sum(not (verdict.holds or verdict.departure) for verdict in verdicts)
+    assert "✓ 17 of 18 published values agree" in text
+    differs = "Denoising, diffusion, ODE, 300 Euler steps, with 10, 20, 30 patterns: 0.900 [0.896, 0.904], 0.991"
+    for verdict in verdicts:
+        # Beside the table, and in the list of what did not come out as printed.
+        assert text.count(verdict.sentence) == 1 + verdict.departure
+        assert verdict.departure == (verdict.sentence.startswith(differs) or verdict.name in ("order", "self_coupling"))
 
 
 def test_what_is_missing_is_named(page):
@@ -90,7 +104,7 @@ def test_every_slip_has_a_derivation(page):
     assert f"with derivations ({headings})" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("damage", ["{", '[{"task": 1}]'])
+@pytest.mark.parametrize("damage", ["{", "[1]", '[{"task": 1}]'])
 def test_damaged_results_are_named(results, damage):
     (results / "table1.json").write_text(damage)
     with pytest.raises(InputError, match=r"^out: '.*table1.*again$"):

@@ -9,8 +9,10 @@ import pytest
 from dispersed import InputError
 from dispersed.cli.reproduce import everything
 from dispersed.paper import catalogue, run
-from dispersed.paper.catalogue import EXPERIMENTS, Experiment
-from dispersed.paper.findings import Findings, read_about, read_rows
+from dispersed.paper.catalogue import EXPERIMENTS
+from dispersed.paper.claim import Claim
+from dispersed.paper.experiment import Experiment, Findings
+from dispersed.paper.findings import read_about, read_rows
 from dispersed.paper.report import page
 
 
@@ -24,7 +26,8 @@ def calls(monkeypatch):
             made.append((name, seed, size))
             if size == 13:
                 raise KeyboardInterrupt
-            return Findings([{"size": size}], plt.subplots()[1], [f"{name} of {size}."])
+            small = Claim("small", lambda tables: (size < 5, tables[name][0]), name + " [of|is not small:] {size}.")
+            return Findings([{"size": size}], plt.subplots()[1], [small])
 
         return Experiment(name, "Sec. 0", f"{name}, {{size}}", "", "", "A dot.", find, {"size": 9}, {"size": 2})
 
@@ -53,9 +56,10 @@ def test_all_ends_with_the_path_of_the_page(calls, reproduce, tmp_path):
     lines = reproduce(seed=4, quick=True)
     assert lines[-1] == str(tmp_path / "report.html")
     assert calls == [("first", 4, 2), ("second", 4, 2)]
-    assert "first of 2." in lines
+    assert "✓ first of 2." in lines
     about = read_about(tmp_path, "second")
     assert about.title == "second, 2"
+    assert [(verdict.name, verdict.holds) for verdict in about.verdicts] == [("small", True)]
     assert about.settings == {"size": 2, "seed": 4}
     assert about.command == "dispersed reproduce second --quick --seed 4"
     assert {"jax", "python", "dispersed"} < set(about.versions)
@@ -74,6 +78,7 @@ def test_what_is_there_is_kept_and_what_is_not_is_made(calls, reproduce, tmp_pat
     assert len(calls) == 5
     reproduce()
     assert calls[5:] == [("first", 0, 9), ("second", 0, 9)]
+    assert "✗ first is not small: 9." in (tmp_path / "first.md").read_text(encoding="utf-8")
     monkeypatch.setattr(run, "code", lambda: "other code")
     reproduce()
     assert len(calls) == 9

@@ -76,17 +76,3 @@ def theories(
     if "diffusion" in known and alpha < 1:
         known["diffusion"]["union bound, nearest pattern (lower)"] = lambda d: nearest_pattern(d, alpha, threshold)
     return known
-
-
-def sentences(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
-    """What the rows say, one sentence a method."""
-    lines = []
-    for name, label in labels.items():
-        found = [row for row in rows if row["method"] == name]
-        said = "; ".join(
-            f"d = {row['dimension']}: {'at least ' if row['beyond'] else ''}{row['capacity']:.1f} "
-            f"[{row['ci_low']:.1f}, {row['ci_high']:.1f}]"
-            for row in found
-        )
-        lines.append(f"Capacity of {label}, with 95 % interval: {said}.")
-    return lines

@@ -1,24 +1,17 @@
 """One continuum: digits recalled from cues that carry less and less, down to pure noise."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, cues: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.continuum.measure import continuum, sentences
+    from dispersed.paper.continuum.claims import CLAIMS
+    from dispersed.paper.continuum.measure import continuum
     from dispersed.paper.continuum.plot import plot_continuum
-    from dispersed.paper.findings import Findings
 
     rows, pictures = continuum(seed, cues)
-    return Findings(rows, plot_continuum(rows, pictures), sentences(rows))
+    return Findings(rows, plot_continuum(rows, pictures), CLAIMS)
 
 
 EXPERIMENT = Experiment(

@@ -31,7 +31,7 @@ def continuum(seed: int = 0, cues: int = 200) -> tuple[list[Row], dict[str, np.n
 
     Returns rows with `memory`, `alpha`, and, over cues,
 
-    - `same_image`, `same_digit`, `other_digit`: the share of recalled states whose nearest stored image is the
+    - `same_image`, `same_digit`, `other_digit`: the fraction of recalled states whose nearest stored image is the
       cue's own, another one of its digit, or one of another digit; they add up to one;
     - `novelty`: median distance to the nearest stored image, over the median distance of stored images to
       their nearest neighbours: 0 is a copy, 1 a digit as new as any;
@@ -85,27 +85,3 @@ def _spacing(images: np.ndarray) -> float:
     squares = norms[:, None] + norms[None] - 2 * images @ images.T
     np.fill_diagonal(squares, np.inf)
     return float(np.median(np.sqrt(np.maximum(squares.min(1), 0))))
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    lines = []
-    for memory, label in MEMORIES.items():
-        mine = {row["alpha"]: row for row in rows if row["memory"] == memory}
-        first, last = mine[max(mine)], mine[min(mine)]
-        middle = max(mine.values(), key=lambda row: row["same_digit"])
-        lines.append(
-            f"{label.capitalize()}: at α = {first['alpha']:g} {first['same_image']:.0%} of the cues bring back the "
-            f"very image; reconstruction peaks at α = {middle['alpha']:g}, where {middle['same_digit']:.0%} bring back "
-            f"another image of the same digit; at α = {last['alpha']:g} {last['other_digit']:.0%} bring back another "
-            f"digit (by chance 90 %), at a novelty of {last['novelty']:.2f}."
-        )
-    exact, smoothed = (
-        next(row for row in rows if row["memory"] == name and row["alpha"] == min(ALPHAS))
-        for name in ("exact", "smoothed")
-    )
-    lines.append(
-        f"Free generation by the exact memory is a copy of something stored (novelty {exact['novelty']:.2f}); by the "
-        f"smoothed memory it is as new as {smoothed['novelty']:.2f} times the distance between stored neighbours."
-    )
-    return lines

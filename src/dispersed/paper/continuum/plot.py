@@ -20,16 +20,16 @@ SHOWN = (0.9, 0.45, 0.27, 0.14, 0.01)
 def plot_continuum(
     rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray], ax: Panels | None = None
 ) -> Panels:
-    """2 × 3 panels: shares of outcomes and novelty against the signal level, and recalled images below."""
+    """2 × 3 panels: fractions of outcomes and novelty against the signal level, and recalled images below."""
     with house_style():
         axes = panels(ax, (2, len(MEMORIES)), figsize=(12.6, 7.6), height_ratios=[1.15, 1])
         for number, (memory, label) in enumerate(MEMORIES.items()):
             panel, images = axes[:, number]
             mine = sorted((row for row in rows if row["memory"] == memory), key=lambda row: -row["alpha"])
             alphas = [row["alpha"] for row in mine]
-            shares = [[row[band] for row in mine] for band in BANDS]
+            fractions = [[row[band] for row in mine] for band in BANDS]
             panel.stackplot(
-                alphas, shares, labels=[name for name, _ in BANDS.values()], colors=[c for _, c in BANDS.values()]
+                alphas, fractions, labels=[name for name, _ in BANDS.values()], colors=[c for _, c in BANDS.values()]
             )
             panel.plot(alphas, [row["novelty"] for row in mine], "k.-", label="novelty (1: as far as a neighbour)")
             panel.set_xlim(1, 0)
@@ -39,6 +39,6 @@ def plot_continuum(
             panel.set_xlabel("signal level α of the cue")
             strips = [pictures["stored"], *(pictures[f"{memory}, {alpha}"] for alpha in SHOWN)]
             draw_strips(images, strips, ["stored", *(f"α = {alpha:g}" for alpha in SHOWN)])
-        axes[0, 0].set_ylabel("share of cues; novelty")
+        axes[0, 0].set_ylabel("fraction of cues; novelty")
         legend_below(axes, ax, axes[0, 0].get_legend_handles_labels(), columns=4)
     return axes

@@ -1,25 +1,17 @@
 """Real handwritten digits recalled from noisy and from half-masked cues."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, cues: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.digits.measure import digits, sentences
+    from dispersed.paper.digits.claims import CLAIMS
+    from dispersed.paper.digits.measure import digits
     from dispersed.paper.digits.plot import plot_digits
-    from dispersed.paper.findings import Findings
 
     rows, pictures = digits(seed, cues)
-    return Findings(rows, plot_digits(pictures), sentences(rows))
+    return Findings(rows, plot_digits(pictures), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -33,5 +25,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"cues": 60},
     quick={"cues": 24},
-    departs=departures.digits,
 )

@@ -28,8 +28,8 @@ DYNAMICS: dict[str, Dynamics] = {name: named(name) for name in ("iteration", "on
 def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarray]]:
     """Recall `cues` damaged digits by every dynamics.
 
-    Returns rows with `task`, `alpha`, `method`, `exact` (share of cues whose very pattern is recalled),
-    `same_digit`, `rms_error`, `probability` and `evaluations`, each the mean over cues, and a dictionary
+    Returns rows with `task`, `alpha`, `method`, `exact` (fraction of cues whose very pattern is recalled),
+    `same_digit`, `rms_error`, `probability` and `evaluations`, each the mean over `cues`, and a dictionary
     of eight-digit picture strips for the figure.
     """
     at_least("seed", seed, 0)
@@ -55,6 +55,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
                 "rms_error": float(jnp.sqrt(jnp.mean((result.x - truth) ** 2))),
                 "probability": float(result.probability.mean()),
                 "evaluations": float(result.evaluations.mean()),
+                "cues": cues,
             }
         )
         pictures[f"{task}, {method}, {alpha}"] = np.asarray(result.x[:8])
@@ -95,18 +96,3 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
     for job in track(jobs, "Digits"):
         measure(*job)
     return rows, pictures
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-
-    def share(task: str, method: str, alpha: float | None = None) -> float:
-        return next(row["exact"] for row in rows if (row["task"], row["method"], row["alpha"]) == (task, method, alpha))
-
-    return [
-        "From noise at α = 0.68, the flow recalls the very image of "
-        f"{share('noise', 'flow', 0.68):.1%} of the cues in 300 Euler steps; the exponential integrator of "
-        f"order 2, of {share('noise', 'exponential', 0.68):.1%} in 20 steps.",
-        f"From the upper half of the image, the paper's zero mask recalls {share('zero_mask', 'flow', 0.68):.1%}; "
-        f"the observed pixels taken as evidence, {share('evidence', 'flow'):.1%}.",
-    ]

@@ -1,25 +1,17 @@
 """Figure 1: energy landscapes of point, extended and semantic memories with their gradient fields."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.figure1.measure import figure1, sentences
+    from dispersed.paper.figure1.claims import CLAIMS
+    from dispersed.paper.figure1.measure import figure1
     from dispersed.paper.figure1.plot import plot_figure1
-    from dispersed.paper.findings import Findings
 
     rows, landscapes = figure1(seed)
-    return Findings(rows, plot_figure1(landscapes), sentences(rows))
+    return Findings(rows, plot_figure1(landscapes), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -33,5 +25,4 @@ EXPERIMENT = Experiment(
     "points, in b) to segments, a circle and a blob, in c) to a closed curve with three lobes. Red dots mark "
     "recalled states.",
     find=find,
-    departs=departures.figure1,
 )

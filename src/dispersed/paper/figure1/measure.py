@@ -53,7 +53,7 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
     """Recall in each landscape from `starts` random states, and the landscapes themselves.
 
     Returns one row per panel: `memory`, `equation`, `sigma`, the mean local dimension of the recalled states
-    at σ = 0.05, their largest distance to the memory, and the number of places (0.1 apart) that they occupy;
+    at σ = 0.05, their largest distance to the memory, and the number of `cells` of side 0.1 that they occupy;
     and for the figure, per panel, `energy` on a grid, `field` on a coarser one, and the recalled states.
     """
     at_least("seed", seed, 0)
@@ -66,7 +66,7 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
     panels: dict[str, dict] = {}
     for name, (equation, memory) in memories().items():
         recalled = recall(memory, cues, ExponentialIntegrator(30, sigma_min=0.03), sigma=SIGMA).x
-        places = np.unique(np.round(np.asarray(recalled) / 0.1), axis=0)
+        cells = np.unique(np.round(np.asarray(recalled) / 0.1), axis=0)
         rows.append(
             {
                 "memory": name,
@@ -74,7 +74,7 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
                 "sigma": SIGMA,
                 "local_dimension": float(local_dimension(memory, recalled, 0.05).mean()),
                 "largest_distance": float(distance_to_memory(memory, recalled).max()),
-                "places": len(places),
+                "cells": len(cells),
             }
         )
         grid = jnp.stack(jnp.meshgrid(axis, axis), axis=-1)
@@ -86,17 +86,3 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
             "recalled": np.asarray(recalled),
         }
     return rows, panels
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    by_name = {row["memory"]: row for row in rows}
-    points, extended, semantic = (by_name[name] for name in ("points", "extended", "semantic"))
-    return [
-        f"Point memories (Eq. 12) leave {points['local_dimension']:.2f} directions open: recall ends in "
-        f"{points['places']} places.",
-        f"Extended memories (Eq. 23) leave {extended['local_dimension']:.2f}: recall ends in {extended['places']} "
-        f"places, none further than {extended['largest_distance']:.3f} from a memory.",
-        f"The semantic memory (Eq. 24), a density on a curve, leaves {semantic['local_dimension']:.2f}: recall ends in "
-        f"{semantic['places']} places all along the curve.",
-    ]

@@ -1,25 +1,17 @@
 """Figure 2: denoising trajectories of exact and learned diffusion beside modern Hopfield updates."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, training_steps: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.figure2.measure import figure2, sentences
+    from dispersed.paper.figure2.claims import CLAIMS
+    from dispersed.paper.figure2.measure import figure2
     from dispersed.paper.figure2.plot import plot_figure2
-    from dispersed.paper.findings import Findings
 
     rows, trajectories = figure2(seed, training_steps)
-    return Findings(rows, plot_figure2(trajectories), sentences(rows), {"figure2_trajectories": trajectories})
+    return Findings(rows, plot_figure2(trajectories), CLAIMS, {"figure2_trajectories": trajectories})
 
 
 EXPERIMENT = Experiment(
@@ -37,5 +29,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"training_steps": 3000},
     quick={"training_steps": 600},
-    departs=departures.figure2,
 )

@@ -38,7 +38,7 @@ METHODS = {
 def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[Row]]:
     """A summary over all cues, and the trajectories of the first cue.
 
-    Summary rows have `method`, `same_as_hopfield` and `same_as_pattern` (share of equal signs) and
+    Summary rows have `method`, `same_as_hopfield` and `same_as_pattern` (fraction of equal signs) and
     `rms_to_hopfield`, the distance of the recalled states per unit. Trajectory rows have `method`, `step`, the time
     `t`, the signal level `alpha` and `unit_1` … `unit_5`, in the coordinates of the process; a Hopfield update has
     no time or level.
@@ -93,7 +93,7 @@ def _trajectory(name: str, path: Recall, process: VP) -> list[Row]:
     states, sigmas = np.asarray(path.trajectory)[0], jnp.asarray(path.sigmas)[0]
     timeless = name == "modern_hopfield"
     times, alphas = np.asarray(process.time(sigmas)), np.asarray(1 / jnp.hypot(1.0, sigmas))
-    kept = range(0, len(states), max(1, (len(states) - 1) // 200))
+    shown = range(0, len(states), max(1, (len(states) - 1) // 200))
     return [
         {
             "method": name,
@@ -102,16 +102,5 @@ def _trajectory(name: str, path: Recall, process: VP) -> list[Row]:
             "alpha": None if timeless else float(alphas[step]),
             **{f"unit_{i + 1}": float(value) for i, value in enumerate(states[step])},
         }
-        for step in kept
-    ]
-
-
-def sentences(summary: list[Row]) -> list[str]:
-    """What the summary says."""
-    by = {row["method"]: row for row in summary}
-    return [
-        f"Of {PATTERNS * CUES} cues at α = {ALPHA}, the exact flow ends with the signs of four modern Hopfield updates "
-        f"in {by['diffusion']['same_as_hopfield']:.1%} of the units, the learned flow in "
-        f"{by['learned']['same_as_hopfield']:.1%}, and one sample of the SDE in "
-        f"{by['diffusion_sde']['same_as_hopfield']:.1%}: it samples the posterior over patterns (Sec. 5.1)."
+        for step in shown
     ]

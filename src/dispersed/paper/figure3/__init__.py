@@ -1,24 +1,16 @@
 """Figure 3: error of exact diffusion and capacity of every memory, learned ones too, over dimensions."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, quick: bool) -> Findings:
-    """The rows, their picture and what they say."""
     from dispersed.capacities import CellFile
     from dispersed.paper.capacity.measure import theories
     from dispersed.paper.capacity.plot import plot_figure3
     from dispersed.paper.figure3 import measure as figure3
-    from dispersed.paper.findings import Findings
+    from dispersed.paper.figure3.claims import CLAIMS
     from dispersed.paper.results import output_folder
 
     cells = CellFile(output_folder(folder / "cells") / "figure3.jsonl")
@@ -34,9 +26,9 @@ def find(folder: Path, seed: int, quick: bool) -> Findings:
     return Findings(
         rows,
         axes,
-        figure3.sentences(rows, agreement),
+        CLAIMS,
         {"figure3_errors": errors, "figure3_trainings": trainings, "figure3_agreement": agreement},
-        f"{before} cells were kept from an earlier run, whose time is not in this one." if before else "",
+        f"{before} cells are those of an earlier run, whose time is not in this one." if before else "",
     )
 
 
@@ -45,7 +37,7 @@ EXPERIMENT = Experiment(
     place="Figure 3, Sec. 7 and Supp. A",
     title="Figure 3: capacity at 3 % mean Hamming error, α = 0.68",
     about="Figure 3: error of exact diffusion and capacity of every memory, learned ones too, over dimensions."
-    "\n\nFinished cells and trainings are kept in OUT/cells/figure3.jsonl: a run that was stopped goes on "
+    "\n\nFinished cells and trainings are written to OUT/cells/figure3.jsonl: a run that was stopped goes on "
     "where it was.",
     paper="a) Median error of exact diffusion over dimensions, one curve a number of patterns; b) capacity in "
     "log scale of exact diffusion, modern and classical Hopfield networks with 95 % bands, and of trained "
@@ -56,5 +48,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"quick": False},
     quick={"quick": True},
-    departs=departures.figure3,
 )

@@ -1,7 +1,7 @@
 """Figure 3: the error of exact diffusion over dimensions, and the capacity of every kind of memory.
 
 Cells of 140 random ±1 pattern sets, noisy cues x = αy + √(1−α²)ε at α = 0.68, mean Hamming error 3 % (Supp. A).
-Cells are kept in a file as they are finished; a killed run finds them again.
+Cells are written to a file as they are finished; a killed run finds them again.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[
     """How often the paper's 300 Euler steps and the 20 evaluations used here recall the same sign.
 
     At every fourth dimension, with as many patterns as the diffusion memory holds: rows with `dimension`,
-    `n_patterns`, `units` compared, `same` (share of equal signs) and the mean Hamming error of both.
+    `n_patterns`, `units` compared, `same` (fraction of equal signs) and the mean Hamming error of both.
     """
     _, family, fast, _ = methods()["diffusion"]
     diffusion = [row for row in rows if row["method"] == "diffusion"]
@@ -101,39 +101,3 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[
         }
 
     return in_parallel(one, jobs, "Figure 3, agreement of integrators")[::-1]
-
-
-def sentences(rows: Sequence[Row], agreement: Sequence[Row]) -> list[str]:
-    """What the rows say."""
-    by = {(row["method"], row["dimension"]): row for row in rows}
-    diffusion = [row for row in rows if row["method"] == "diffusion"]
-    first, last = diffusion[0]["dimension"], diffusion[-1]["dimension"]
-    values = [row["capacity"] for row in diffusion]
-    rate = np.polyfit([row["dimension"] for row in diffusion], np.log(values), 1)[0]
-    ratios = [by["modern_hopfield", row["dimension"]]["capacity"] / row["capacity"] for row in diffusion]
-    top = {method: by[method, last]["capacity"] for method in METHODS}
-    units = sum(row["units"] for row in agreement)
-    different = round(sum(row["units"] * (1 - row["same"]) for row in agreement))
-    lines = [
-        f"From d = {first} to {last} the capacity of exact diffusion grows from {values[0]:.1f} to {values[-1]:.1f} "
-        f"patterns, by a factor of {np.exp(rate):.2f} a unit; at d = {last} the classical network holds "
-        f"{top['classical']:.1f} with its self-coupling, {top['classical_null_diagonal']:.1f} without, the cubic "
-        f"one {top['dense_polynomial_3']:.1f}.",
-        f"The modern Hopfield network (β = 5) holds {min(ratios):.2f} to {max(ratios):.2f} times as many patterns as "
-        "exact diffusion, on the same patterns and cues.",
-        f"Exact diffusion is recalled here by the exponential integrator of order 2 in 20 steps. Of {units} units "
-        f"recalled by the paper's 300 Euler steps too, {different} have another sign.",
-        "The theory curves ask for fixed points at large d, from clean cues and without tolerance, so only their "
-        "growth compares; the nearest-pattern bound holds for this very task.",
-        f"Smoothing over dimensions, as in the paper, flattens the ends: at d = {last} it makes "
-        f"{diffusion[-1]['smoothed']:.1f} of {values[-1]:.1f}.",
-    ]
-    lines += [
-        f"Learned networks of d = {row['dimension']} hold {row['capacity']:.1f} patterns "
-        f"[{row['ci_low']:.1f}, {row['ci_high']:.1f}] over {row['sets']} repeats, exact diffusion "
-        f"{by['diffusion', row['dimension']]['capacity']:.1f} "
-        f"[{by['diffusion', row['dimension']]['ci_low']:.1f}, {by['diffusion', row['dimension']]['ci_high']:.1f}]."
-        for row in rows
-        if row["method"] == "learned"
-    ]
-    return lines

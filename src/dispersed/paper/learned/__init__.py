@@ -1,25 +1,17 @@
 """Score networks against the exact memory: gap by noise level, basins, attractors, recall."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, sets: int, steps: int, width: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.learned.measure import learned, sentences
+    from dispersed.paper.learned.claims import CLAIMS
+    from dispersed.paper.learned.measure import learned
     from dispersed.paper.learned.plot import plot_learned
 
     gaps, ends = learned(sets, steps, width, seed)
-    return Findings(gaps, plot_learned(gaps), sentences(gaps, ends), {"learned_recall": ends})
+    return Findings(gaps, plot_learned(gaps), CLAIMS, {"learned_recall": ends})
 
 
 EXPERIMENT = Experiment(
@@ -30,9 +22,8 @@ EXPERIMENT = Experiment(
     paper="A network that minimises the denoising loss encodes the dynamics of a modern Hopfield network in "
     "its weights; where the loss is minimal it is the exact score.",
     picture="Two panels, one a network, show its distance from the exact denoiser by noise level after three "
-    "lengths of training; a third shows the share of cues led back to their pattern, learned and exact.",
+    "lengths of training; a third shows the fraction of cues led back to their pattern, learned and exact.",
     find=find,
     full={"sets": 8, "steps": 16_000, "width": 800},
     quick={"sets": 2, "steps": 1920, "width": 128},
-    departs=departures.learned,
 )

@@ -44,10 +44,10 @@ def learned(sets: int = 8, steps: int = 16_000, width: int = 800, seed: int = 0)
     The second is what lies behind it after the last step, and says of which `part` each row is:
 
     - `network`: `agreement` of signs with the exact recall with its interval, `stored` (patterns that are
-      attractors), `spurious` (share of recalls from pure noise that end in no pattern) and `mixtures` (share of
+      attractors), `spurious` (fraction of recalls from pure noise that end in no pattern) and `mixtures` (fraction of
       those whose end state is a non-negative combination of patterns, within 0.1 per unit).
     - `pattern`: `gap`, `posterior`, `basin` and `basin_exact` of one pattern of one set at one `sigma`.
-    - `attractor`: the `share` of recalls from pure noise that end there, the `pattern` that it is or None if it is
+    - `attractor`: the `fraction` of recalls from pure noise that end there, the `pattern` that it is or None if it is
       spurious, how many patterns are `mixed` in it (weights above 0.05) and the `residual` of that mixture.
     """
     at_least("sets", sets, 2)
@@ -107,10 +107,10 @@ def _level_rows(name: str, length: int, fields: Fields) -> list[Row]:
     rows = []
     for i, sigma in enumerate(LEVELS):
         mean, low, high = bootstrap_mean(gap[:, i], seed=0)
-        shares = {field: float(fields[field][:, i].mean()) if field in fields else None for field in FIELDS[2:]}
+        means = {field: float(fields[field][:, i].mean()) if field in fields else None for field in FIELDS[2:]}
         spread = float(posterior[:, i].mean())
         row = {"network": name, "steps": length, "sigma": sigma, "gap": mean, "ci_low": low, "ci_high": high}
-        rows.append({**row, "posterior": spread, **shares})
+        rows.append({**row, "posterior": spread, **means})
     return rows
 
 
@@ -157,15 +157,15 @@ def _end_rows(name: str, ensemble: Ensemble, patterns: Float[Array, "m n d"], ke
                 "network": name,
                 "set": r,
                 "pattern": None if pattern[k] < 0 else int(pattern[k]),
-                "share": float(found.share[k]),
+                "fraction": float(found.share[k]),
                 "mixed": int((mixture[k] > 0.05).sum()),
                 "residual": float(found.residual[k]),
             }
             for k in range(len(pattern))
         ]
     spurious = [row for row in rows if row["pattern"] is None]
-    total = sum(row["share"] for row in spurious)
-    mixed = sum(row["share"] for row in spurious if row["residual"] < 0.1)
+    total = sum(row["fraction"] for row in spurious)
+    mixed = sum(row["fraction"] for row in spurious if row["residual"] < 0.1)
     stored = {(row["set"], row["pattern"]) for row in rows if row["pattern"] is not None}
     whole: Row = {
         "part": "network",
@@ -178,28 +178,3 @@ def _end_rows(name: str, ensemble: Ensemble, patterns: Float[Array, "m n d"], ke
         "mixtures": mixed / total if total else None,
     }
     return [whole, *rows]
-
-
-def sentences(gaps: list[Row], ends: list[Row]) -> list[str]:
-    """What the rows say."""
-    lines = []
-    for row in (row for row in ends if row["part"] == "network"):
-        name = row["network"]
-        own = [r for r in gaps if r["network"] == name]
-        lengths = sorted({r["steps"] for r in own})
-        means = [np.sqrt(np.mean([r["gap"] ** 2 for r in own if r["steps"] == s])) for s in lengths]
-        course = ", ".join(f"{mean:.3f} after {s:,} steps" for s, mean in zip(lengths, means, strict=True))
-        worst = max((r for r in own if r["steps"] == lengths[-1]), key=lambda r: r["gap"])
-        lines.append(
-            f"{NETWORKS[name][0].upper()}{NETWORKS[name][1:]}: distance from the exact denoiser per unit {course}; "
-            f"largest at σ = {worst['sigma']:.2f} ({worst['gap']:.3f}, beside a posterior spread of "
-            f"{worst['posterior']:.3f})."
-        )
-        mixed = "" if row["mixtures"] is None else f", {row['mixtures']:.0%} of them mixtures of patterns"
-        lines.append(
-            f"Its recall at α = {ALPHA} agrees with the exact memory's in {row['agreement']:.1%} "
-            f"[{row['ci_low']:.1%}, {row['ci_high']:.1%}] of the signs. From pure noise it reaches "
-            f"{row['stored']:.1f} of {PATTERNS} patterns; {row['spurious']:.1%} of the recalls end in no "
-            f"pattern{mixed}."
-        )
-    return lines

@@ -46,7 +46,7 @@ def plot_learned(gaps: Sequence[dict[str, Any]], ax: Panels | None = None) -> Pa
             x, [row["basin_exact"] for row in rows], color=COLOURS["diffusion"], label="exact memory", lw=4, alpha=0.4
         )
         last.set_ylim(0, 1.03)
-        last.set_ylabel("share of cues y + σε led back to y")
+        last.set_ylabel("fraction of cues y + σε led back to y")
         last.set_title("basins of the stored patterns")
         last.axvline(float(sigma_from_alpha(ALPHA)), color="#999999", lw=0.8, ls=":", label=f"α = {ALPHA}")
         last.legend(fontsize=8, loc="lower left")

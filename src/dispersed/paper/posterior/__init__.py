@@ -1,25 +1,17 @@
 """Probabilistic recall (Sec. 5.1): recalls of one cue against the exact posterior, and calibration."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, repeats: int, cues: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.posterior.measure import posterior, sentences
+    from dispersed.paper.posterior.claims import CLAIMS
+    from dispersed.paper.posterior.measure import posterior
     from dispersed.paper.posterior.plot import plot_posterior
 
     rows = posterior(repeats=repeats, cues=cues, seed=seed)
-    return Findings(rows, plot_posterior(rows), sentences(rows))
+    return Findings(rows, plot_posterior(rows), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -35,5 +27,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"repeats": 50, "cues": 400},
     quick={"repeats": 5, "cues": 150},
-    departs=departures.posterior,
 )

@@ -7,7 +7,7 @@ Three questions, each to ±1 patterns and cues x = αy + √(1−α²)ε:
   same process, and of ancestral sampling of order 1 and 2.
 - The same with few steps and very many recalls, so that the solver's bias shows above the sampling error: does
   the bias vanish as the weak order says?
-- Many cues: of the memories recalled with frequency p, is a share p the truth?
+- Many cues: of the memories recalled with frequency p, is a fraction p the truth?
 """
 
 import jax
@@ -210,38 +210,3 @@ def _calibration(cues: int, key) -> list[Row]:
         }
     )
     return rows
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    enough = {row["method"]: row for row in rows if row["part"] == "recall"}
-    first = enough["sde_ve"]
-    lines = [
-        f"{first['samples']} recalls of one cue by the reverse SDE of {STEPS_ENOUGH} steps reach the exact posterior "
-        f"over {PATTERNS} memories to a total variation of {first['total_variation']:.4f} in VE and "
-        f"{enough['sde_vp']['total_variation']:.4f} in VP time (claim: below 0.05); independent draws of the posterior "
-        f"itself would give {first['sampling_floor']:.4f}."
-    ]
-    for row in rows:
-        if row["part"] == "order":
-            held = row["ci_low"] <= row["declared"] <= row["ci_high"]
-            lines.append(
-                f"{METHODS[row['method']]}: bias falls as step^{row['order']:.2f} "
-                f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}], where the weak order is {row['declared']}"
-                + (" (how slowly Heun's shows is told in `dispersed.dynamics.ancestral`)" * (row["declared"] == 2))
-                + ("." if held else ", outside the interval: its steps are too coarse to show it.")
-            )
-    curves = {row["method"]: row for row in rows if row["part"] == "calibration"}
-    exact, recalled = curves["exact"], curves["recalled"]
-    over = next(row for row in rows if row["part"] == "cues")
-    lines.append(
-        f"Over {over['cues']} cues, with {over['effective_number']:.1f} memories effectively in doubt, the exact "
-        f"posterior's calibration error is {exact['gap']:.3f} (calibrated ones have {exact['expected_gap']:.3f} on "
-        f"average; χ² test p = {exact['p_value']:.2f}); of {over['samples']} recalls a cue it is {recalled['gap']:.3f}."
-    )
-    lines.append(
-        f"The recalls of those cues differ from the exact posterior by a total variation of "
-        f"{over['total_variation']:.4f} on average, exact draws by {over['sampling_floor']:.4f}; "
-        f"χ² = {over['statistic']:.0f} with {over['freedom']} degrees of freedom."
-    )
-    return lines

@@ -40,7 +40,7 @@ def _draw_cue(axis: Axes, rows: list[dict[str, Any]]) -> None:
         axis.errorbar(x, y, spread, fmt="o", markersize=3, capsize=2, color=COLOURS[method], label=METHODS[method])
     axis.set_title(f"one cue (α = {ALPHA}), {rows[0]['samples']} recalls of {rows[0]['steps']} steps")
     axis.set_xlabel("stored pattern j")
-    axis.set_ylabel("share of recalls, with 95 % intervals")
+    axis.set_ylabel("fraction of recalls, with 95 % intervals")
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -77,5 +77,5 @@ def _draw_calibration(axis: Axes, rows: list[dict[str, Any]]) -> None:
         axis.errorbar(x, y, spread, fmt="o", markersize=4, capsize=2, color=colour, label=label)
     axis.set_title(f"calibration over {rows[0]['cues']} cues")
     axis.set_xlabel("stated probability of a memory")
-    axis.set_ylabel("share in which it is the truth")
+    axis.set_ylabel("fraction of which it is the truth")
     axis.legend(loc="upper left")

@@ -1,25 +1,17 @@
 """The theorem of Sec. 3.2: for any conservative noise the energy (Eq. 18) converges to Eq. 21."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, finest: int, paths: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.potential.measure import potential, sentences
+    from dispersed.paper.potential.claims import CLAIMS
+    from dispersed.paper.potential.measure import potential
     from dispersed.paper.potential.plot import plot_potential
 
     rows, pictures = potential(seed, finest, paths)
-    return Findings(rows, plot_potential(rows, pictures), sentences(rows))
+    return Findings(rows, plot_potential(rows, pictures), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -35,5 +27,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"finest": 5, "paths": 20_000},
     quick={"finest": 4, "paths": 5000},
-    departs=departures.potential,
 )

@@ -185,30 +185,3 @@ def _paths(seed: int, count: int, pictures: dict[str, np.ndarray]) -> Row:
         "freedom": len(observed) - 1,
         "p_value": float(test.pvalue),
     }
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    rates = {(row["potential"], row["compared"]): row for row in rows if row["part"] == "rate"}
-
-    def told(name: str, compared: str) -> str:
-        row = rates[name, compared]
-        return f"{LABELS[name]}: {row['exponent']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
-
-    worst = max(row["numerical_error"] for row in rows if row["part"] == "difference")
-    paths = next(row for row in rows if row["part"] == "paths")
-
-    def select(compared: str) -> str:
-        return "; ".join(told(name, compared) for name in PROCESSES if (name, compared) in rates)
-
-    return [
-        "The energy of Eq. 18, times t and up to a constant, converges to Eq. 21 as t^k with exponent k, for "
-        f"{select('eq21')} (expected: 1).",
-        "With the weights exp(−v(y)/σ²) that the potential leaves behind, the exponents are, for "
-        f"{select('eq21_weighted')} (expected: 2 for constant σ, 1 otherwise).",
-        f"The linearised kernel (Eq. 19) converges to the true one, in the same measure, for {select('linearised')}; "
-        "for Ornstein–Uhlenbeck it is the true one.",
-        f"The Fokker–Planck energies are known to {worst:.1e} in t·u.",
-        f"{paths['paths']} simulated paths in two dimensions agree with the Fokker–Planck density: "
-        f"χ² = {paths['statistic']:.0f} with {paths['freedom']} degrees of freedom, p = {paths['p_value']:.2f}.",
-    ]

@@ -1,25 +1,17 @@
 """Reconstructive memory (Eq. 25): digits recalled from a stored core, with the rest made up."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, events: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.reconstruction.measure import reconstruction, sentences
+    from dispersed.paper.reconstruction.claims import CLAIMS
+    from dispersed.paper.reconstruction.measure import reconstruction
     from dispersed.paper.reconstruction.plot import plot_reconstruction
 
     rows, pictures = reconstruction(seed, events)
-    return Findings(rows, plot_reconstruction(rows, pictures), sentences(rows))
+    return Findings(rows, plot_reconstruction(rows, pictures), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -36,5 +28,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"events": 200},
     quick={"events": 24},
-    departs=departures.reconstruction,
 )

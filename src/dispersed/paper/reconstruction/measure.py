@@ -68,7 +68,7 @@ def reconstruction(seed: int = 0, events: int = 100) -> tuple[list[Row], dict[st
 
     - `core_error`: root-mean-square error of the recalled core, relative to the spread of the cores;
     - `rest_error`: of the rest, relative to its spread: 1 is the error of the mean image, √2 of a random one;
-    - `same_digit`: share of recalled images whose nearest learned image shows the event's digit;
+    - `same_digit`: fraction of recalled images whose nearest learned image shows the event's digit;
     - `plausibility`: mean log density of recalled images under the semantic memory at σ = 0.3, less that
       of the events;
     - `ink`: ink in the lower half relative to the complete digits', with a bootstrap interval over events;
@@ -136,8 +136,8 @@ def _broken_glass(semantic: Mixture, truth: np.ndarray, key, rows: list[Row], pi
     for name, memory in memories.items():
         found = _recall_each(memory, cues)
         below = ink(found[:, half:])
-        shares = below.sum(1) / belongs
-        estimate, low, high = bootstrap_mean(shares, 0)
+        amounts = below.sum(1) / belongs
+        estimate, low, high = bootstrap_mean(amounts, 0)
         # One grey for all pixels, up to round-off, matches nothing.
         varied = below.std(1) > 1e-2
         match = np.zeros(len(below))
@@ -165,30 +165,3 @@ def ink(pixels: Float[Array, "..."] | np.ndarray) -> np.ndarray:
 
 def _ratio(error: np.ndarray, spread: np.ndarray) -> float:
     return float(np.sqrt(np.mean(error**2) / np.mean(spread**2)))
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-
-    def row(task: str, memory: str, core: int) -> Row:
-        return next(r for r in rows if (r["task"], r["memory"], r["core"]) == (task, memory, core))
-
-    meant, printed = row("fidelity", "conditioned", 8), row("fidelity", "printed", 8)
-    expected = row("fidelity", "conditional_mean", 8)
-    glass, stored = row("broken_glass", "conditioned", 32), row("broken_glass", "pattern_memory", 32)
-    summed = row("broken_glass", "printed", 32)
-    return [
-        f"With 8 of 64 numbers stored, recall returns the core to {meant['core_error']:.2%} of its spread. The rest is "
-        f"off by {meant['rest_error']:.2f} of its own, where an unrelated digit is off by 1.41 and the best guess "
-        f"from the core by {expected['rest_error']:.2f}; {meant['same_digit']:.0%} of the recalled images show the "
-        "event's digit.",
-        "Recalled images are as plausible as real ones: their log density under semantic memory is "
-        f"{meant['plausibility']:+.1f} nats beside the events'. Eq. 25 as printed gives "
-        f"{printed['plausibility']:+.1f}: it adds core and semantics as alternatives, and recall ends on a core whose "
-        "rest is zero, or forgets the core.",
-        f"Broken glass: of events whose lower half was blank, recall from the upper half brings back "
-        f"{glass['ink']:.0%} [{glass['ink_low']:.0%}, {glass['ink_high']:.0%}] of the ink that a whole digit has "
-        f"there, much of it where it belongs (correlation {glass['ink_match']:.2f} with lower halves never stored); a "
-        f"pattern memory of the same events brings back {stored['ink']:.0%}. The ink that Eq. 25 as printed brings "
-        f"back is {summed['ink']:.0%}, mostly the grey of zero (correlation {summed['ink_match']:.2f}).",
-    ]

@@ -1,25 +1,17 @@
 """Consolidation (Sec. 6.2): memories trained on their own replays, against drift."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, runs: int, networks: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.replay.measure import replays, sentences
+    from dispersed.paper.replay.claims import CLAIMS
+    from dispersed.paper.replay.measure import replays
     from dispersed.paper.replay.plot import plot_replay
 
     rows, pictures = replays(seed, runs, networks)
-    return Findings(rows, plot_replay(rows, pictures), sentences(rows))
+    return Findings(rows, plot_replay(rows, pictures), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -36,5 +28,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"runs": 300, "networks": 6},
     quick={"runs": 40, "networks": 2},
-    departs=departures.replay,
 )

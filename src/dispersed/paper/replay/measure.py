@@ -48,7 +48,7 @@ KINDS = {
 }
 """Replay without a tendency and with two, by name in the results."""
 INTERLEAVED = (0.0, 0.5, 0.9)
-"""The share of replay in the training on a sequence of events."""
+"""The fraction of replay in the training on a sequence of events."""
 NETWORK_REPLAYS, NETWORK_GENERATIONS = 64, 8
 NETWORKS = {
     "drift": "own replays only",
@@ -142,27 +142,27 @@ def _curve(part: str, kind: str, generation: int, value: float, low: float, high
 
 
 def _forgetting(key: Key[Array, ""], runs: int, seed: int) -> list[Row]:
-    """Event g is experienced in generation g; the share of event 0 is followed, which is there from the start."""
+    """Event g is experienced in generation g; the probability of event 0 is followed, which is there from the start."""
     memory = PatternMemory(_events().patterns, jnp.eye(EVENTS)[0])
     sequence = jnp.eye(EVENTS)[1:]
     keys = jax.random.split(key, runs)
     rows: list[Row] = []
-    for share in track(INTERLEAVED, "Replay, forgetting"):
+    for fraction in track(INTERLEAVED, "Replay, forgetting"):
 
-        def run(key, share=share):
+        def run(key, fraction=fraction):
             return replay(
                 memory,
                 generations=EVENTS - 1,
                 replays=REPLAYS,
                 key=key,
                 experiences=sequence,
-                replayed=share,
+                replayed=fraction,
             )
 
         first = np.asarray(jax.vmap(run)(keys))[:, :, 0]
         for generation in range(EVENTS):
             found = bootstrap_mean(first[:, generation], seed)
-            rows.append(_curve("forgetting", f"{share:g}", generation, *found, share**generation))
+            rows.append(_curve("forgetting", f"{fraction:g}", generation, *found, fraction**generation))
     return rows
 
 
@@ -195,14 +195,14 @@ def _core(key: Key[Array, ""], pictures: dict[str, np.ndarray], generations: int
     means = np.mean(measured, axis=0)
     names = ("core_rms", "rest_rms", "core_spread", "rest_spread", "frozen", "same_digit")
     return [
-        {"part": "core", "kind": "upper half kept", "generation": generation}
+        {"part": "core", "kind": "upper half", "generation": generation}
         | {name: float(value) for name, value in zip(names, row, strict=True)}
         for generation, row in enumerate(means, start=1)
     ]
 
 
 def _left_of(event: np.ndarray, states: np.ndarray, semantic: PatternMemory, alike: np.ndarray) -> list[float]:
-    """Error and spread of the core and of the rest, units frozen, share of traces nearest to a digit `alike`."""
+    """Error and spread of the core and of the rest, units frozen, fraction of traces nearest to a digit `alike`."""
     error, spread = (states - event) ** 2, states.std(axis=0)
     nearest = np.argmin(((states[:, None] - np.asarray(semantic.patterns)) ** 2).sum(axis=-1), axis=1)
     rms = [float(np.sqrt(part.mean())) for part in (error[:, :32], error[:, 32:])]
@@ -220,15 +220,15 @@ def _network(key: Key[Array, ""], networks: int, seed: int) -> list[Row]:
     generating = eqx.filter_jit(eqx.filter_vmap(_generate))
     rows: list[Row] = []
     for generation in track(range(NETWORK_GENERATIONS + 1), "Replay, networks"):
-        share, distance = _shares(batch, events)
+        weights, distance = _weights(batch, events)
         for kind in NETWORKS:
             own = np.array([k == kind for k in kinds])
-            found = bootstrap_mean(diversity(share[own]), seed)
+            found = bootstrap_mean(diversity(weights[own]), seed)
             expected = (1 - 1 / EVENTS) * (1 - 1 / NETWORK_REPLAYS) ** generation if kind == "drift" else None
             row = _curve("network", kind, generation, *found, expected)
-            first, first_low, first_high = bootstrap_mean(share[own, 0], seed)
+            first, first_low, first_high = bootstrap_mean(weights[own, 0], seed)
             row |= {"first_event": first, "first_low": first_low, "first_high": first_high}
-            # A share x chosen twice as often becomes 2x/(1 + x): its odds double.
+            # A probability x chosen twice as often becomes 2x/(1 + x): its odds double.
             odds = 2**generation / (EVENTS - 1)
             row["first_expected"] = odds / (1 + odds) if kind == "novelty" else 1 / EVENTS
             rows.append(row | {"distance": float(distance[own].mean())})
@@ -270,50 +270,8 @@ def _selected(kind: str, states: Array, events: Array, experienced: Array, key: 
     return states[jax.random.choice(key, len(states), (NETWORK_REPLAYS,), p=chances / chances.sum())]
 
 
-def _shares(batch: Array, events: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each event among the states of every network, and their mean distance to the nearest event."""
+def _weights(batch: Array, events: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The fraction of each event among the states of every network, and their mean distance to the nearest event."""
     gaps = np.sqrt(np.sum((np.asarray(batch)[:, :, None] - np.asarray(events)) ** 2, axis=-1))
-    shares = (gaps.argmin(axis=-1)[..., None] == np.arange(EVENTS)).mean(axis=1)
-    return shares, gaps.min(axis=-1).mean(axis=1)
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    feedback = {row["kind"]: row for row in rows if row["part"] == "feedback"}
-    neutral, novelty, sharp = (feedback[kind] for kind in KINDS)
-
-    def last(part: str, kind: str) -> Row:
-        return [row for row in rows if (row["part"], row["kind"]) == (part, kind)][-1]
-
-    core, start = last("core", "upper half kept"), next(row for row in rows if row["part"] == "core")
-    forgotten = [last("forgetting", f"{share:g}") for share in INTERLEAVED]
-    nets = {kind: last("network", kind) for kind in NETWORKS}
-    drift = nets["drift"]
-    return [
-        f"Neutral replay is drift: event 0 is the one left in {neutral['wins']:.3f} [{neutral['wins_low']:.3f}, "
-        f"{neutral['wins_high']:.3f}] of {neutral['runs']} runs (theory 1/N = {neutral['wins_expected']:.3f}), after "
-        f"{neutral['fixation_time']:.1f} [{neutral['time_low']:.1f}, {neutral['time_high']:.1f}] generations "
-        f"(theory {neutral['time_expected']:.1f}).",
-        f"Replaying event 0 with an advantage of {NOVELTY:g} makes it the one left in {novelty['wins']:.3f} "
-        f"[{novelty['wins_low']:.3f}, {novelty['wins_high']:.3f}] (theory {novelty['wins_expected']:.3f}).",
-        f"Sharper replay (γ = {SHARPNESS:g}) feeds back on itself: one event is alone after "
-        f"{sharp['fixation_time']:.1f} [{sharp['time_low']:.1f}, {sharp['time_high']:.1f}] generations instead of "
-        f"{neutral['fixation_time']:.1f}; which one is still chance ({sharp['wins']:.3f} for event 0).",
-        "Seven events later the first one's share is "
-        + ", ".join(f"{row['value']:.3f} with {float(row['kind']):.0%} replay" for row in forgotten)
-        + " (theory "
-        + ", ".join(f"{row['expected']:.3f}" for row in forgotten)
-        + ").",
-        f"Replayed by their upper half alone, eight digits keep that core to {core['core_rms']:.3f} rms after "
-        f"{core['generation']} generations (noise 0.05 a generation), while the rest differs from the event by "
-        f"{core['rest_rms']:.2f} ({start['rest_rms']:.2f} after the first): {core['frozen']:.0f} of 64 units are "
-        f"frozen, and {core['same_digit']:.0%} of the reconstructions show the same digit; the others are false "
-        "memories.",
-        f"In score networks, after {NETWORK_GENERATIONS} generations on their own {NETWORK_REPLAYS} replays, "
-        f"diversity is {drift['value']:.3f} [{drift['ci_low']:.3f}, {drift['ci_high']:.3f}] (drift alone: "
-        f"{drift['expected']:.3f}) and replays lie {drift['distance']:.3f} from the nearest event, against "
-        f"{nets['interleaved']['distance']:.3f} when half of each training is the events themselves.",
-        f"A network that trains on replays among which event 0 is chosen twice as often turns it from one of {EVENTS} "
-        f"into a share of {nets['novelty']['first_event']:.3f} [{nets['novelty']['first_low']:.3f}, "
-        f"{nets['novelty']['first_high']:.3f}] (exact sampling: {nets['novelty']['first_expected']:.3f}).",
-    ]
+    weights = (gaps.argmin(axis=-1)[..., None] == np.arange(EVENTS)).mean(axis=1)
+    return weights, gaps.min(axis=-1).mean(axis=1)

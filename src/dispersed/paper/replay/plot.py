@@ -13,7 +13,7 @@ from dispersed.paper.style import house_style
 
 COLOURS = {"neutral": "#555555", "novelty": "#c8422f", "sharp": "#1f6fb4"}
 NETWORK_COLOURS = {"drift": "#555555", "interleaved": "#2a9d5c", "novelty": "#c8422f"}
-SHARES = {"0": "#c8422f", "0.5": "#e0a030", "0.9": "#2a9d5c"}
+FRACTIONS = {"0": "#c8422f", "0.5": "#e0a030", "0.9": "#2a9d5c"}
 
 
 def plot_replay(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarray], ax: Panels | None = None) -> Panels:
@@ -61,13 +61,13 @@ def _draw_diversity(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _draw_forgetting(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    for share, colour in SHARES.items():
-        cells = [row for row in rows if (row["part"], row["kind"]) == ("forgetting", share)]
-        label = "focused: new events only" if share == "0" else f"interleaved: {float(share):.0%} replay"
+    for fraction, colour in FRACTIONS.items():
+        cells = [row for row in rows if (row["part"], row["kind"]) == ("forgetting", fraction)]
+        label = "focused: new events only" if fraction == "0" else f"interleaved: {float(fraction):.0%} replay"
         _curve(axis, cells, colour, label)
     axis.set_title("forgetting the first event (dashed: theory, ρᵍ)")
     axis.set_xlabel("events experienced since, g")
-    axis.set_ylabel("share of the first event, mean and 95 % interval")
+    axis.set_ylabel("probability of the first event, mean and 95 % interval")
     axis.legend()
 
 

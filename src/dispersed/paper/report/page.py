@@ -3,7 +3,7 @@
 import base64
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 import dispersed
 from dispersed.paper.catalogue import EXPERIMENTS, IN_PAPER, Experiment
-from dispersed.paper.findings import About, about_path, cell, read_about, read_rows
+from dispersed.paper.claim import Verdict
+from dispersed.paper.findings import About, cell, damaged, read_about, read_rows
 from dispersed.paper.results import Row, as_csv, columns, write_text
 from dispersed.validation import InputError
 
@@ -53,16 +54,20 @@ class Section:
     about: About | None = None
     picture: Picture | None = None
     tables: Sequence[Rows] = ()
-    departures: Sequence[str] = ()
 
     @property
     def heading(self) -> str:
         return self.about.title if self.about else EXPERIMENTS[self.name].title.split(", {")[0]
 
     @property
-    def sentences(self) -> list[str]:
+    def verdicts(self) -> list[Verdict]:
         """What was found, without what is listed as differing from the paper."""
-        return [line for line in self.about.sentences if line not in self.departures] if self.about else []
+        return [verdict for verdict in self.about.verdicts if not verdict.departure] if self.about else []
+
+    @property
+    def departures(self) -> list[str]:
+        """What differs from the paper, in sentences."""
+        return [verdict.sentence for verdict in self.about.verdicts if verdict.departure] if self.about else []
 
 
 def write_page(folder: Path) -> Path:
@@ -95,7 +100,7 @@ def write_page(folder: Path) -> Path:
         made=made,
         total=len(EXPERIMENTS),
         seconds=sum(section.about.seconds for section in made if section.about),
-        table1=_table1(read_rows(folder, "table1")) if "table1" in [section.name for section in made] else None,
+        table1=_table1(folder) if "table1" in [section.name for section in made] else None,
         machines=_machines([section.about for section in made if section.about]),
         slips=slips,
         slip_count=count,
@@ -114,15 +119,7 @@ def _section(folder: Path, name: str) -> Section:
         about,
         _picture(folder / f"{name}.png"),
         [_rows(table, rows) for table, rows in tables.items()],
-        _departures(about_path(folder, name), experiment, tables),
     )
-
-
-def _departures(path: Path, experiment: Experiment | None, tables: Mapping[str, list[Row]]) -> list[str]:
-    try:
-        return [] if experiment is None else experiment.departs(tables)
-    except (KeyError, IndexError, StopIteration, TypeError, ValueError):
-        raise InputError("out", f"{str(path)!r} goes with rows of another kind", "reproduce it again") from None
 
 
 def _rows(name: str, rows: Sequence[Row]) -> Rows:
@@ -142,13 +139,16 @@ def _data(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _table1(rows: Sequence[Row]) -> dict[str, Any]:
+def _table1(folder: Path) -> dict[str, Any]:
     """Table 1 in the paper's layout, ours beside the published values; and the methods that it does not have."""
     from dispersed.paper.table1.measure import METHODS, agrees
 
+    rows = read_rows(folder, "table1")
+    if not all({"task", "n_patterns", "method", "correlation", "published"} <= row.keys() for row in rows):
+        raise damaged(folder / "table1.json")
     published = list(dict.fromkeys(row["method"] for row in rows if row["published"] is not None))
     by = {(row["task"], row["n_patterns"], row["method"]): row for row in rows}
-    places = list(dict.fromkeys((row["task"], row["n_patterns"]) for row in rows))
+    lines = list(dict.fromkeys((row["task"], row["n_patterns"]) for row in rows))
     beside = [
         {
             **row,
@@ -163,7 +163,7 @@ def _table1(rows: Sequence[Row]) -> dict[str, Any]:
         "published": published,
         "further": [method for method in METHODS if method not in published],
         "labels": METHODS,
-        "places": places,
+        "lines": lines,
         "cells": cells,
         "agreed": sum(compared),
         "compared": len(compared),

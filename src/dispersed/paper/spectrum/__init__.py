@@ -1,24 +1,17 @@
 """From samples seen once to patterns seen repeatedly: episodic or semantic, at every noise level."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, probes: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.spectrum.measure import sentences, spectrum
+    from dispersed.paper.spectrum.claims import CLAIMS
+    from dispersed.paper.spectrum.measure import spectrum
     from dispersed.paper.spectrum.plot import plot_spectrum
 
     rows = spectrum(seed, probes)
-    return Findings(rows, plot_spectrum(rows), sentences(rows))
+    return Findings(rows, plot_spectrum(rows), CLAIMS)
 
 
 EXPERIMENT = Experiment(

@@ -97,29 +97,5 @@ def transition(rows: list[Row], memory: str, repeats: int) -> float:
     at = int(above[0])
     if at == 0:
         return float(np.exp(levels[0]))
-    share = (np.log(EPISODIC) - counts[at - 1]) / (counts[at] - counts[at - 1])
-    return float(np.exp(levels[at - 1] + share * (levels[at] - levels[at - 1])))
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    levels = [transition(rows, "exact", repeats) for repeats in REPEATS]
-
-    def at(memory: str, sigma: float) -> Row:
-        mine = [row for row in rows if (row["memory"], row["repeats"]) == (memory, 1)]
-        return min(mine, key=lambda row: abs(np.log(row["sigma"] / sigma)))
-
-    small = min(SIGMAS)
-    exact, gaussians, smoothed = (at(name, small) for name in ("exact", "gaussians", "smoothed"))
-    middle = at("gaussians", 0.3)
-    return [
-        "A digit is episodic, in that fewer than two stored items answer for it, below σ = "
-        + ", ".join(f"{level:.2f} if seen {repeats}×" for level, repeats in zip(levels, REPEATS, strict=True))
-        + ": what is seen more often is remembered as an episode from more noise.",
-        f"At σ = {small:g} the exact memory leaves {exact['local_dimension']:.1f} of 64 directions open, the mixture "
-        f"of Gaussians {gaussians['local_dimension']:.1f} and the smoothed samples "
-        f"{smoothed['local_dimension']:.1f}; the denoised state is {exact['distance']:.2f}, "
-        f"{gaussians['distance']:.2f} and {smoothed['distance']:.2f} from the nearest stored image.",
-        f"At σ = {middle['sigma']:.2f} the digits of the Gaussian mixture have {middle['local_dimension']:.0f} "
-        "directions: semantic memory is a structure of fewer dimensions than the image has pixels.",
-    ]
+    fraction = (np.log(EPISODIC) - counts[at - 1]) / (counts[at] - counts[at - 1])
+    return float(np.exp(levels[at - 1] + fraction * (levels[at] - levels[at - 1])))

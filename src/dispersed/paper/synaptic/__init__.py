@@ -1,25 +1,17 @@
 """Synaptic learning taken literally (Eq. 22): online, node perturbation, rhythm, two-layer circuit."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, sets: int, samples: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.synaptic.measure import sentences, synaptic
+    from dispersed.paper.synaptic.claims import CLAIMS
+    from dispersed.paper.synaptic.measure import synaptic
     from dispersed.paper.synaptic.plot import plot_synaptic
 
     rows = synaptic(sets, samples, seed)
-    return Findings(rows, plot_synaptic(rows), sentences(rows))
+    return Findings(rows, plot_synaptic(rows), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -35,5 +27,4 @@ EXPERIMENT = Experiment(
     find=find,
     full={"sets": 8, "samples": 512_000},
     quick={"sets": 3, "samples": 128_000},
-    departs=departures.synaptic,
 )

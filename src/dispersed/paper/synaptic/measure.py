@@ -4,7 +4,7 @@ Eight random ±1 patterns of ten units are learned by a small network (one hidde
 ways that a brain might afford, each from single samples that are seen once: the online rule of Eq. 22, node
 perturbation with and without decorrelated inputs, and one network under a rhythm that alternates noise injection
 with recall. A fifth way stores nothing in weights that are learned: the two-layer circuit of visible and hidden
-neurons. All are then asked to recall fresh cues at α = 0.68, and every unit's sign is compared with that of the
+neurons. All then recall fresh cues at α = 0.68, and every unit's sign is compared with that of the
 exact memory's recall.
 """
 
@@ -191,40 +191,3 @@ def synaptic(sets: int = 8, samples: int = 512_000, seed: int = 0) -> list[Row]:
     jobs += [functools.partial(learned_by, bench, part, samples) for part in RULES if part != "rhythm"]
     jobs += [lambda: under_rhythm(bench, samples // 4), lambda: by_circuit(bench)]
     return [row for job in track(jobs, "Synaptic learning") for row in job()]
-
-
-def samples_needed(rows: list[Row], part: str, level: float) -> int | None:
-    """The fewest samples after which the mean agreement was at least `level`; None if it never was."""
-    enough = [r["samples"] for r in rows if r["part"] == part and not r["leak"] and r["agreement"] >= level]
-    return min(enough, default=None)
-
-
-def sentences(rows: list[Row]) -> list[str]:
-    """What the rows say."""
-    cue = next(row for row in rows if row["part"] == "cue")
-    lines = [f"The signs of the noisy cues themselves agree in {cue['agreement']:.1%}: what no learning gives."]
-    for part, name in RULES.items():
-        own = [row for row in rows if row["part"] == part and not row["leak"]]
-        last = max(own, key=lambda row: row["samples"])
-        needed = samples_needed(rows, part, 0.95)
-        reached = "does not reach 95 %" if needed is None else f"reaches 95 % after {needed:,} samples"
-        lines.append(
-            f"{name[0].upper()}{name[1:]}: recall agrees with the exact memory in {last['agreement']:.1%} "
-            f"[{last['ci_low']:.1%}, {last['ci_high']:.1%}] of the signs after {last['samples']:,} samples; "
-            f"it {reached}."
-        )
-    last = max(row["samples"] for row in rows if row["part"] == "rhythm")
-    ends = {row["leak"]: row for row in rows if row["part"] == "rhythm" and row["samples"] == last}
-    lines.append(
-        "Plasticity that leaks into the denoising phase lets the network learn from its own recall; agreement is then "
-        + ", ".join(
-            f"{row['agreement']:.1%} at leak {leak:g}" + (" (diverged)" if row["distance"] is None else "")
-            for leak, row in ends.items()
-        )
-        + "."
-    )
-    for ramp in RAMPS:
-        own = sorted((r for r in rows if r["part"] == "circuit" and r["ramp"] == ramp), key=lambda row: row["hidden"])
-        shown = ", ".join(f"{row['agreement']:.1%} at τ_h = {row['hidden']:g} τ_v" for row in own[:1] + own[3::2])
-        lines.append(f"The two-layer circuit whose σ falls by e in {1 / ramp:g} τ_v agrees with diffusion in {shown}.")
-    return lines

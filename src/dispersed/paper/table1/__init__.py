@@ -1,25 +1,17 @@
 """Table 1: correlation of modern Hopfield recall with diffusion, classical networks and the truth."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dispersed.paper import departures
-from dispersed.paper.experiment import Experiment
-
-if TYPE_CHECKING:
-    from dispersed.paper.findings import Findings
+from dispersed.paper.experiment import Experiment, Findings
 
 
 def find(folder: Path, seed: int, repeats: int) -> Findings:
-    """The rows, their picture and what they say."""
-    from dispersed.paper.findings import Findings
-    from dispersed.paper.table1.measure import table1, verdicts
+    from dispersed.paper.table1.claims import CLAIMS
+    from dispersed.paper.table1.measure import table1
     from dispersed.paper.table1.plot import plot_table1
 
     rows = table1(repeats, seed)
-    return Findings(rows, plot_table1(rows), verdicts(rows))
+    return Findings(rows, plot_table1(rows), CLAIMS)
 
 
 EXPERIMENT = Experiment(
@@ -36,5 +28,4 @@ EXPERIMENT = Experiment(
     "bars.",
     find=find,
     full={"repeats": 100},
-    departs=departures.table1,
 )

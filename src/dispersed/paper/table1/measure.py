@@ -16,7 +16,7 @@ single precision rounds away.
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -173,41 +173,3 @@ def allowance(row: Mapping[str, Any]) -> float:
 def agrees(row: Mapping[str, Any]) -> bool:
     """Whether our correlation and the published one differ by no more than the sampling error of both."""
     return bool(abs(row["correlation"] - row["published"]) <= allowance(row))
-
-
-def verdicts(rows: Sequence[Row]) -> list[str]:
-    """What the rows say: how many published values agree, which do not, and what the other methods give."""
-    compared = [row for row in rows if row["published"] is not None]
-    lines = [
-        f"{sum(map(agrees, compared))} of {len(compared)} published values agree within the sampling error of two "
-        "such experiments, √2 times half of our 95 % interval. Everything is computed in float64.",
-        *differences(rows),
-    ]
-    sde = [row["correlation"] for row in rows if row["method"] == "diffusion_sde"]
-    if sde:
-        lines.append(
-            f"SDE recall correlates less ({min(sde):.2f} to {max(sde):.2f}): it samples the posterior over "
-            "patterns instead of following its mode (Sec. 5.1)."
-        )
-    return lines
-
-
-def differences(rows: Sequence[Row]) -> list[str]:
-    """Where our values and the published ones, or the published text, differ, in words."""
-    lines = [
-        f"{row['task']}, {row['n_patterns']} patterns, {METHODS[row['method']]}: "
-        f"{row['correlation']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}] "
-        f"where the paper has {row['published']:.3f}: a difference of {row['correlation'] - row['published']:+.3f}, "
-        f"where sampling allows ±{allowance(row):.3f}."
-        for row in rows
-        if row["published"] is not None and not agrees(row)
-    ]
-    null = [row["correlation"] for row in rows if row["method"] == "classical_null_diagonal"]
-    coupled = [row["correlation"] for row in rows if row["method"] == "classical"]
-    if null and coupled:
-        lines.append(
-            "The text sets the classical network's self-coupling to zero; that gives "
-            f"{min(null):.2f} to {max(null):.2f}. The published column is reproduced with the self-coupling kept "
-            f"({min(coupled):.2f} to {max(coupled):.2f})."
-        )
-    return lines
