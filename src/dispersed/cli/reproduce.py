@@ -13,6 +13,8 @@ reproduce_app = typer.Typer(
     help="Reproduce the paper's tables and figures, with intervals, beside the published values.",
 )
 
+MOST_REPEATS = 100_000
+
 Out = Annotated[Path, typer.Option(help="Folder for results; made if missing.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random number; the same seed gives the same results.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Fewer repeats, for a first look.")]
@@ -53,9 +55,9 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False,
     from dispersed.paper.results import output_folder
     from dispersed.paper.run import beside, is_done, run, run_quick
     from dispersed.progress import track
-    from dispersed.validation import at_least
+    from dispersed.validation import random_seed
 
-    at_least("seed", seed, 0)
+    random_seed(seed)
     folder = output_folder(out)
     kept = [] if again else [e.name for e in EXPERIMENTS.values() if is_done(e, folder, seed, quick)]
     if kept:
@@ -67,7 +69,7 @@ def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False,
     else:
         found = (run(EXPERIMENTS[name], folder, seed, quick)[0] for name in names)
     for about in found:
-        say("\n".join([about.title, *about.sentences, f"{about.seconds:.0f} s\n"]))
+        say("\n".join([about.title, *(verdict.marked for verdict in about.verdicts), f"{about.seconds:.0f} s\n"]))
     say(str(write_page(folder)))
 
 
@@ -75,9 +77,13 @@ def _reproduce(experiment: Experiment, out: Path, seed: int, quick: bool = False
     from dispersed.cli.terminal import say, show
     from dispersed.paper.results import output_folder
     from dispersed.paper.run import run
+    from dispersed.validation import random_seed, whole_number
 
+    random_seed(seed)
+    if repeats is not None:
+        whole_number("repeats", repeats, 2, MOST_REPEATS)
     folder = output_folder(out)
     about, findings = run(experiment, folder, seed, quick, repeats)
-    show(about.title, findings.rows, about.sentences)
+    show(about.title, findings.rows, [verdict.marked for verdict in about.verdicts])
     files = f"{folder / experiment.name}.json, .csv, .md, .png"
     say(f"Written: {files}; `dispersed report --out {folder}` makes a page of it.\n")
