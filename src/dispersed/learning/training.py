@@ -54,7 +54,8 @@ def train(
     - `check_every`: steps between measurements of the held-out error.
     - `patience`: stop after so many checks without a lower held-out error, and return the best network.
     - `checkpoint`: a file. If it exists the training goes on from it, exactly as if it had never stopped;
-      it is written every `checkpoint_seconds` and at the end.
+      it is written every `checkpoint_seconds` and at the end. It belongs to the network with its first weights, the
+      patterns, the key and the recipe, of which only more steps may be asked for later.
 
     **Returns** the trained memory and its `Curve`.
 
@@ -72,7 +73,7 @@ def train(
         key[None],
         check_every=at_least("check_every", check_every, 1),
         patience=None if patience is None else at_least("patience", patience, 1),
-        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, memory, recipe, data, key[None], check_every),
+        checkpoint=as_checkpoint(checkpoint, checkpoint_seconds, memory, memory, recipe, data, key[None], check_every),
         title="Training",
     )
     result = states.result if best is None else best.memory
@@ -109,14 +110,19 @@ def as_checkpoint(
     path: str | Path | None,
     seconds: float,
     memory: LearnedMemory,
+    first: LearnedMemory,
     recipe: Recipe,
     data: Fixed | Stream,
     keys: Key[Array, " m"],
     check_every: int,
 ) -> Checkpoint | None:
+    """What a training is known by: `memory` is one of its networks, `first` all of them with their first weights."""
     if path is None:
         return None
-    source = "a stream" if isinstance(data, Stream) else fingerprint(data.patterns, data.weights)
+    if isinstance(data, Stream):
+        source = computation(data.sample, jax.random.key(0))
+    else:
+        source = fingerprint(data.patterns, data.weights)
     weights, rest = eqx.partition(memory, eqx.is_inexact_array)
     sigma = jnp.ones(())
     z = jnp.ones(memory.dimension)
@@ -129,6 +135,7 @@ def as_checkpoint(
         "optimiser": computation(recipe.optimiser.update, weights, recipe.optimiser.init(weights), weights),
         "average": recipe.average,
         "network": computation(lambda weights, *at: eqx.combine(weights, rest).estimate(*at), weights, z, sigma),
+        "first weights": fingerprint(*jax.tree.leaves(eqx.filter(first, eqx.is_array))),
         "check_every": check_every,
     }
     return Checkpoint(path, identity, seconds)
