@@ -189,6 +189,11 @@ class Grid:
         values = compute() if self._kept is None else self._kept.get({**self._settings, "n_patterns": n}, compute)
         cues = min(n, self._arguments[3])
         counts = {kind: np.asarray(row) for kind, row in values.items()}
+        sets = self._arguments[2]
+        whole = all(row.shape == (sets,) and row.dtype.kind == "i" for row in counts.values())
+        if counts.keys() != {"half_errors", "wrong_cues"} or not whole:
+            given = f"the cell of {n} patterns in {self._kept!r} holds other numbers than those of {sets} sets"
+            raise InputError("cells", given, "a file written by capacity is accepted")
         self._cells[n] = Cell(self._dimension, n, cues, **counts)
 
     def ascending(self, most: int | None = None) -> list[Cell]:

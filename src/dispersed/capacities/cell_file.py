@@ -3,16 +3,20 @@
 import json
 import os
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dispersed.atomic import flush_folder, open_regular, read_regular
+from dispersed.storage.journal import Record, journal_line, parse_journal
 from dispersed.validation import InputError
 
 Settings = Mapping[str, Any]
-Values = dict[str, list]
+Values = dict[str, list[Any]]
 """Lists of numbers by name; what JSON keeps exactly."""
+
+
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 class CellFile:
@@ -30,19 +34,20 @@ class CellFile:
         self.damaged = 0
         """Lines that were passed over."""
         try:
-            lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
+            content = read_regular(self.path) if self.path.exists() else b""
         except OSError as error:
             raise InputError(
                 "cells", f"{str(path)!r} cannot be read ({error.strerror})", "a file is accepted"
             ) from None
         # After a cut line the next cell must start on a line of its own.
-        self._cut = bool(lines) and lines[-1] != b""
-        for line in filter(None, lines):
-            cell = _parse(line)
-            if cell is None:
+        self._cut = not content.endswith(b"\n") and bool(content)
+        records, end = parse_journal(content)
+        self.damaged += end < len(content)
+        for record in records:
+            if record is None or not _is_cell(record):
                 self.damaged += 1
             else:
-                self._cells[cell[0]] = cell[1]
+                self._cells[_canonical(record["settings"])] = record["values"]
 
     def __repr__(self) -> str:
         return f"CellFile({str(self.path)!r}, {len(self)} cells)"
@@ -55,14 +60,19 @@ class CellFile:
         key = _canonical(settings)
         if key not in self._cells:
             values = compute()
-            body = _canonical({"settings": dict(settings), "values": values})
-            line = f'{{"crc32": {zlib.crc32(body.encode())}, "cell": {body}}}\n'
-            with self._lock, self.path.open("ab") as file:
-                file.write(b"\n" * self._cut + line.encode())
-                file.flush()
-                os.fsync(file.fileno())
-                self._cut = False
-                self._cells[key] = values
+            line = journal_line({"settings": dict(settings), "values": values})
+            try:
+                with self._lock, os.fdopen(open_regular(self.path, APPEND), "ab", buffering=0) as file:
+                    new = file.tell() == 0
+                    file.write(b"\n" * self._cut + line)
+                    os.fsync(file.fileno())
+                    self._cut = False
+                    self._cells[key] = values
+                if new:
+                    flush_folder(self.path.parent)
+            except OSError as error:
+                given = f"{str(self.path)!r} cannot be written ({error.strerror})"
+                raise InputError("cells", given, "a disk with room is needed") from None
         return self._cells[key]
 
 
@@ -70,12 +80,11 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _parse(line: bytes) -> tuple[str, Values] | None:
-    """Settings and values of one line, None if it is damaged."""
-    try:
-        record = json.loads(line)
-        cell = record["cell"]
-        intact = zlib.crc32(_canonical(cell).encode()) == record["crc32"]
-        return (_canonical(cell["settings"]), cell["values"]) if intact else None
-    except (ValueError, KeyError, TypeError):
-        return None
+def _is_cell(record: Record) -> bool:
+    """Whether a record has settings and lists of numbers, as those written here do."""
+    if record.keys() != {"settings", "values"} or not isinstance(record["settings"], dict):
+        return False
+    values = record["values"]
+    return isinstance(values, dict) and all(
+        isinstance(row, list) and all(type(number) in (int, float) for number in row) for row in values.values()
+    )

@@ -63,7 +63,7 @@ class GrowingArray:
                 raise truncated(repr(str(self.path)), self.end(start))
             if start == 0:
                 write_at(file.fileno(), self.header(0), 0)
-            file.truncate(self.end(start))
+            os.ftruncate(file.fileno(), self.end(start))
             write_at(file.fileno(), content, self.end(start))
         return zlib.crc32(content)
 
@@ -76,7 +76,7 @@ class GrowingArray:
         """Drop what lies behind the first `rows` rows."""
         with self._opened(os.O_RDWR) as file:
             if os.fstat(file.fileno()).st_size > self.end(rows):
-                file.truncate(self.end(rows))
+                os.ftruncate(file.fileno(), self.end(rows))
 
     def tell(self, rows: int) -> None:
         """Write the number of rows into the header, for other readers."""

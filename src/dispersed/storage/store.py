@@ -513,7 +513,7 @@ class PatternStore:
     def _settle(self, journal: io.FileIO) -> None:
         """Drop what lies behind the last line of the journal for good, before any data that it speaks of changes."""
         if os.fstat(journal.fileno()).st_size > self._known.end:
-            journal.truncate(self._known.end)
+            os.ftruncate(journal.fileno(), self._known.end)
             os.fsync(journal.fileno())
 
     def _roll_back(self, journal: io.FileIO, arrays: Mapping[str, GrowingArray], held: Mapping[str, int]) -> None:
