@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= results
 
-.PHONY: reproduce reproduce-full test test-slow coverage docs cli-reference bench lint format clean
+.PHONY: reproduce reproduce-full test test-slow fuzz coverage docs cli-reference bench lint format clean
 
 reproduce: .venv/ready ## Every experiment in quick mode, Table 1 in full; ends with the path of $(OUT)/report.html
 	$(BIN)/dispersed reproduce all --quick --out $(OUT)
@@ -24,6 +24,9 @@ test: .venv/ready ## What CI runs
 
 test-slow: .venv/ready ## The tests that are too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow
+
+fuzz: .venv/ready ## Over 10,000 damaged files, beside what other libraries make of them
+	$(BIN)/python -m tests.reading.fuzz
 
 coverage: .venv/ready ## Which lines and branches all tests reach
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow' --cov --cov-report=term

@@ -270,6 +270,9 @@ def _results(folder: Path, shape: tuple[int, int], names: list[str]) -> Iterator
     They are written beside the old ones and put in their place once all of them are complete.
     """
     dtype = np.dtype(jnp.result_type(float))
+    for name in ["recalled.npy", *(f"{name}.{kind}" for name in names for kind in ("csv", "json"))]:
+        if (folder / name).is_dir():  # found after the work is done, it would leave some results old and some new
+            raise InputError("out", f"{str(folder / name)!r} is a folder", "a folder with room for files is accepted")
     try:
         with tempfile.TemporaryDirectory(prefix=".recall-", dir=folder) as temporary, contextlib.ExitStack() as stack:
             new = Path(temporary)
@@ -277,7 +280,9 @@ def _results(folder: Path, shape: tuple[int, int], names: list[str]) -> Iterator
             states.write(npy_header(dtype, shape))
             files: dict[str, Any] = {"recalled.npy": states}
             for name in [f"{name}.{kind}" for name in names for kind in ("csv", "json")]:
-                files[name] = stack.enter_context((new / name).open("w", encoding="utf-8", newline=""))
+                files[name] = stack.enter_context(
+                    (new / name).open("w", encoding="utf-8", errors="backslashreplace", newline="")
+                )
             tables = {name: Table(files[f"{name}.csv"], files[f"{name}.json"]) for name in names}
             yield states, tables
             for table in tables.values():

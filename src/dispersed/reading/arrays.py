@@ -45,6 +45,9 @@ def open_npz(path: Path, argument: str) -> Source:
     accepted = "a .npz file of exactly one array, saved by numpy.savez, is accepted"
     try:
         with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
+            opened.seek(0)
+            if opened.read(4) != b"PK\x03\x04":  # zipfile would look for an archive further down
+                raise ValueError("not a zip archive")
             members = archive.namelist()
             if len(members) != 1:
                 shown = ", ".join(name.removesuffix(".npy") for name in members[:MEMBERS])
@@ -102,7 +105,8 @@ def of_storage(path: Path, storage: Storage) -> Source:
     """Encoded patterns, decoded piece by piece."""
 
     def pieces(start: int, stop: int) -> np.ndarray:
-        rows = storage.rows(np.arange(start, stop))
+        with np.errstate(over="ignore", invalid="ignore"):  # damaged scales, found as infinite entries
+            rows = storage.rows(np.arange(start, stop))
         storage.release()
         return rows
 

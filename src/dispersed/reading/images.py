@@ -1,5 +1,6 @@
 """Images as states: grey levels from −1, black, to +1, white."""
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ def _page_count(file: Path, argument: str, pages: bool) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with open_image(file, argument) as image:
+            with open_image(file, argument) as image, _quiet(file):
                 # The further pictures of a .jpg are previews and the like of the first.
                 count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         except InputError:
@@ -103,13 +104,30 @@ def _page_count(file: Path, argument: str, pages: bool) -> int:
 
 
 @contextmanager
+def _quiet(file: Path) -> Iterator[None]:
+    """Without what libtiff writes to standard error, past Python, about damaged .tif files."""
+    if file.suffix.lower() not in (".tif", ".tiff"):
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
 def open_image(file: Path, argument: str) -> Iterator[Image.Image]:
     """An image whose size is known and accepted, and of which nothing else has been decoded yet."""
     regular_file(file, argument)
     # Given a path, Pillow maps uncompressed TIFF files into memory and then misreads those that are to be turned.
     with file.open("rb") as opened:
         try:
-            image = Image.open(opened, formats=FORMATS)
+            with _quiet(file):
+                image = Image.open(opened, formats=FORMATS)
         except Image.DecompressionBombError:
             raise _too_many_pixels(file, argument, "") from None
         if image.width * image.height > PIXELS:
@@ -141,7 +159,8 @@ class _Reader:
                     raise _damaged(file, self.argument, error) from None
 
     def _levels(self, file: Path, image: Image.Image) -> np.ndarray:
-        image.load()
+        with _quiet(file):
+            image.load()
         if image.width * image.height > PIXELS:  # a frame may be larger than the first one
             raise _too_many_pixels(file, self.argument, f" ({image.width} × {image.height})")
         limits: tuple[int, int] | None = (0, 255)

@@ -56,7 +56,7 @@ class Cells:
     """The lines of a text file as lists of cells; `line` is the number of the one read last.
 
     The separator is a comma, a semicolon or a tab: the one that gives the first lines the same number of cells, more
-    than one. Cells may be quoted; blank lines are passed over.
+    than one. Cells may be quoted; empty lines are passed over.
     """
 
     def __init__(self, path: Path, argument: str, accepted: str = ACCEPTED) -> None:
@@ -78,7 +78,7 @@ class Cells:
                 return
             except csv.Error as error:
                 self.refuse(f"({error})")
-            if len(cells) > 1 or (cells and cells[0].strip()):
+            if cells:
                 yield cells
 
     def refuse(self, given: str, column: int | None = None, accepted: str | None = None) -> NoReturn:
