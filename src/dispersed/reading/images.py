@@ -66,10 +66,8 @@ def _files(folder: Path, argument: str) -> tuple[list[Path], list[str]]:
         inside = sorted({path.suffix.lower() for path in there if path.is_file()})
         folders = sorted(path.name for path in there if path.is_dir())
         held = f"files of {', '.join(map(repr, inside[:5]))}" if inside else f"the folders {', '.join(folders[:5])}"
-        what = f"the folder {str(folder)!r} holds no images" + (f", but {held}" if there else "")
-        raise InputError(
-            argument, what, "a folder of images, a folder made by dispersed store, or one file is accepted"
-        )
+        given = f"the folder {str(folder)!r} holds no images" + (f", but {held}" if there else "")
+        raise InputError(argument, given, "one file, a folder of images or a store is accepted")
     others = [path.name for path in there if path not in set(found)]
     shown = f"{_shown(others[0])!r} passed over" if len(others) == 1 else f"{len(others)} other files passed over"
     return found, [shown] if others else []
