@@ -20,19 +20,20 @@ author = "The dispersed developers"
 copyright = "The dispersed developers, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "examples", "docstrings"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "equations", "examples", "docstrings"]
 exclude_patterns = ["extensions"]
 default_role = "py:obj"  # docstrings are prose with `names`: links where they name something of ours
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 
-autodoc_typehints = "none"  # shapes and domains are in the docstrings
+autodoc_typehints = "none"  # extensions/docstrings.py writes them, in few words
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_default_options = {
     "members": True,
     "inherited-members": "Module,tuple",
     "show-inheritance": True,
+    "no-value": True,
 }
 
 html_theme = "furo"

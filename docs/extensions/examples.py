@@ -29,8 +29,8 @@ class RunExamples(SphinxTransform):
     default_priority = 400
 
     def apply(self, **kwargs: Any) -> None:
-        if self.env.docname.startswith("api/"):
-            return  # doctests of docstrings, which the tests run
+        if self.env.docname.startswith("api/") or not self.config.run_examples:
+            return  # in the reference they are doctests, which the tests run
         namespace: dict[str, Any] = {"__name__": "__main__"}
         for block in list(self.document.findall(nodes.literal_block)):
             if block.get("language") != "python":
@@ -93,5 +93,6 @@ def open_figures() -> Any:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_config_value("run_examples", True, "env", bool)
     app.add_transform(RunExamples)
     return {"parallel_read_safe": True}
