@@ -82,8 +82,6 @@ def host_array(argument: str, value: Any) -> np.ndarray | Array:
 
 def plain_array(argument: str, value: Any) -> np.ndarray:
     """`value` as an array of NumPy, of whatever it holds; rows of different lengths and masked entries are refused."""
-    if isinstance(value, np.ndarray) and type(value) is np.ndarray:
-        return value
     masked = _masked_entries(value)
     if masked:
         accepted = "arrays without a mask are accepted; masked cues are given with known="
@@ -93,10 +91,14 @@ def plain_array(argument: str, value: Any) -> np.ndarray:
             value = value.detach().cpu()
             value = value.float() if "bfloat16" in str(value.dtype) else value
         array = np.asarray(value)
+        if array.dtype == object and array.size and all(isinstance(entry, numbers.Real) for entry in array.flat):
+            array = array.astype(float)  # as pandas gives columns that may have missing entries
     except ValueError as error:  # ragged nested lists
         raise InputError(argument, f"rows of different lengths ({error})", "give a rectangular array") from None
     except Exception as error:  # whatever the conversion of another library raises
         raise InputError(argument, f"got {type(value).__name__} ({error})", "an array of real numbers") from None
+    if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 and the like
+        return array.astype(np.float32)
     return array
 
 
