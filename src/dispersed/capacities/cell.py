@@ -45,12 +45,12 @@ class Cell(eqx.Module):
 
     @property
     def hamming(self) -> Float[np.ndarray, " sets"]:
-        """Mean share of wrong units."""
+        """Mean fraction of wrong units."""
         return self.half_errors / (2 * self.cues * self.dimension)
 
     @property
     def pattern(self) -> Float[np.ndarray, " sets"]:
-        """Share of cues not recalled without error."""
+        """Fraction of cues not recalled without error."""
         return self.wrong_cues / self.cues
 
 

@@ -46,7 +46,7 @@ def capacity_command(
     ] = None,
     threshold: Annotated[float, typer.Option(help="Tolerated error, in (0, 1).")] = 0.03,
     measure: Annotated[
-        Measure, typer.Option(help="hamming: share of wrong units. pattern: share of cues with any wrong unit.")
+        Measure, typer.Option(help="hamming: fraction of wrong units. pattern: fraction of cues with any wrong unit.")
     ] = Measure.hamming,
     statistic: Annotated[Statistic, typer.Option(help="Average over pattern sets.")] = Statistic.mean,
     sets: Annotated[int, typer.Option(help="Random pattern sets per cell.")] = 140,
@@ -59,7 +59,7 @@ def capacity_command(
     """Estimate how many random ±1 patterns a memory holds before its recall error crosses a threshold.
 
     Writes capacity.json/.csv/.md/.png with 95 % intervals and capacity_errors.json/.csv, the error grid: mean and
-    median, Hamming and whole-pattern error. Finished cells are kept in OUT/cells/capacity.jsonl: a run that was
+    median, Hamming and whole-pattern error. Finished cells are stored in OUT/cells/capacity.jsonl: a run that was
     stopped goes on where it was.
     """
     import time

@@ -8,7 +8,7 @@ import typer
 def explore_command(
     port: Annotated[int, typer.Option(help="Where the page is served; 0 takes any free port.")] = 8765,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. Others than this machine can reach 0.0.0.0, and nobody is asked.")
+        str, typer.Option(help="Address to listen at; at 0.0.0.0 other machines can open the page, without a password.")
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="""
     Associative memories and diffusion models as one family.
 
-    A memory is a distribution of states; noise disperses it; recall gathers it again.
+    A memory is a distribution of states; noise disperses it; recall denoises it.
 
     - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.

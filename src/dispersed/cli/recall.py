@@ -69,7 +69,7 @@ def recall_command(
     steps: Annotated[int | None, typer.Option(help="Steps of the dynamics; its own default if not given.")] = None,
     missing: Annotated[
         float | None,
-        typer.Option(help="Value that marks unobserved cue entries, nan too; the others are evidence, kept as given."),
+        typer.Option(help="Value that marks unobserved cue entries, nan too; the others come back as given."),
     ] = None,
     top: Annotated[
         int | None, typer.Option(help="Also write this many alternatives of each cue, with their probabilities.")

@@ -47,8 +47,8 @@ for each in EXPERIMENTS.values():
 def everything(out: Out = Path("results"), seed: Seed = 0, quick: Quick = False, again: Again = False) -> None:
     """Every experiment, and a page that shows them beside the paper.
 
-    What OUT already holds, with the same settings and by the same code, is kept: a run that was stopped goes on where
-    it was. The last line printed is the path of the page.
+    What OUT already holds, with the same settings and by the same code, is not computed again: a run that was stopped
+    goes on where it was. The last line printed is the path of the page.
     """
     from dispersed.cli.terminal import say
     from dispersed.paper.report.page import write_page

@@ -44,7 +44,7 @@ class Circuit(Dynamics):
     - `ramp`: r, how fast log σ falls, in units of 1/τ_v.
     - `sigma_min`: where the ramp ends.
     - `duration`: for a network without noise level, how long it runs, in units of τ_v.
-    - `points`: states kept of a trajectory.
+    - `points`: states stored of a trajectory.
 
     A state counts as a fixed point if one more update would move it by less than 3σ a unit, σ the last noise level
     (at which it still carries noise of that size), or for a network by less than a hundredth.

@@ -6,8 +6,8 @@ The likelihood of σ is log p_σ(x), the log density of the cue x = y + σε und
     log p_σ(x) = Q(β) + (d/2) log β + const,    Q(β) = log E_y[e^{−βr²/2}],    Q'(β) = −R²/2,    R² = E[r² | x].
 
 Q is a cumulant generating function, hence convex: between two levels it lies below its chord and above its tangents.
-The chord bounds the likelihood everywhere from a few evaluations, so that the highest of several maxima is found, and
-levels that cannot matter are never evaluated. At every maximum σ² = R²/d, and R² increases with σ up to E r² under the
+The chord bounds the likelihood at all levels from a few evaluations: the highest of several maxima is found, and levels
+that cannot matter are never evaluated. At every maximum σ² = R²/d, and R² increases with σ up to E r² under the
 prior: no maximum lies beyond σ = √(E r²/d), where a cue far outside the memory has its only one.
 
 The interval holds all σ that a likelihood ratio test does not reject, 2(max log p − log p_σ(x)) ≤ χ²₁(.95) (Wilks).
@@ -151,7 +151,7 @@ class _Cells(NamedTuple):
     d: np.ndarray
 
     def beta(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Relative precisions β(s)/β(a), and the shares of [β(a), β(b)] on either side of it."""
+        """Relative precisions β(s)/β(a), and the fractions of [β(a), β(b)] on either side of it."""
         beta, last = np.exp(-2 * (s - self.a)), -np.expm1(-2 * np.maximum(self.b - self.a, 1e-12))
         before = np.clip(-np.expm1(-2 * (s - self.a)) / last, 0, 1)
         after = np.clip(beta * -np.expm1(-2 * (self.b - s)) / last, 0, 1)

@@ -119,7 +119,7 @@ class Solver(Dynamics):
     ) -> Outcome:
         """The outcome of a recall that reached z at the last of its levels: the step to σ = 0 and how it ended.
 
-        `states` are those at all levels, if a trajectory is kept.
+        `states` are those at all levels, if a trajectory was requested.
         """
         last, key = sigmas[-1], jax.random.fold_in(key, self.steps)
         if self.random:

@@ -3,7 +3,7 @@ r"""Candidate screening: one cheap pass finds every pattern that can matter, and
 Logits are computed in single precision. Each pattern whose logit comes within some nats of the best so far is selected,
 one bit a pattern; of all others only the weight is summed, which costs one matrix product where a sum costs two. The
 best is known only at the end, so too many are selected at first: the largest logit of every tile tells which of them
-to exclude after all, from the lowest on, as long as together they weigh no more than was asked for. This holds whatever
+to exclude after all, from the lowest on, as long as together they weigh no more than was requested. This holds whatever
 the patterns are and in whatever order they lie; only the number of candidates depends on that.
 
 For few states a pass takes as long as it takes to read the patterns. Those in memory are then read in one byte a unit:

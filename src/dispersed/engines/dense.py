@@ -48,7 +48,7 @@ TOLERANCE = 1e-3
 """The most by which round-off may change a weight in the worst case; a typical one is smaller by √d and more."""
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
-centred copy of the patterns is kept."""
+centred copy of the patterns is stored."""
 ALIKE = 16.0
 """The range of log weights up to which a probability of 1 to single precision says that a pattern is the nearest."""
 SMALL = 1 << 17

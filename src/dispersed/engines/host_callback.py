@@ -1,4 +1,4 @@
-"""Every pattern asked by NumPy alone, block after block in double precision: what a compiled program calls on its host.
+"""Every pattern by NumPy alone, block after block in double precision: what a compiled program calls on its host.
 
 A program that is running must not start another one, so the scans of this package cannot serve it. Measurements that
 were made inside of a program are weighed with the patterns, in the same pass.

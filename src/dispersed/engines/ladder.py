@@ -100,7 +100,7 @@ def climb(
     sample: list[LogitSample] = []
 
     def guess(some: np.ndarray) -> LogitSample:
-        """The logits of a few patterns for some of the states, evaluated when they are first asked for."""
+        """The logits of a few patterns for some of the states, evaluated when they are first needed."""
         if not sample:
             sample.append(sample_logits(placed, states))
         return sample[0].only(some)

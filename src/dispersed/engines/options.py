@@ -64,7 +64,7 @@ class ScanOptions:
     small_set: int = 1 << 13
     """The number of patterns up to which sums in double precision take hardly longer than in single precision."""
     spare_tiles: int = 8
-    """The number of tiles that are examined for the leading patterns beyond those that are asked for."""
+    """The number of tiles that are examined for the leading patterns beyond those that are requested."""
     product_units: int = 1 << 19
     """The number of units of patterns that are multiplied at once on the host: as many as stay in the caches."""
     difference_units: int = 1 << 18

@@ -66,7 +66,7 @@ class DistinctPatterns(NamedTuple):
 class PlacedPatterns:
     """Patterns of a storage with their log weights, ready to be scanned in blocks.
 
-    Patterns in memory are handed to the devices once, in equal shares; those on a disk block after block, each time.
+    Patterns in memory are handed to the devices once, in equal parts; those on a disk block after block, each time.
     States, noise levels and results of scans are in *internal units*: those of the patterns times a power of two,
     `statistics.factor`, which makes the largest entry an ordinary number and is 1 if it is one already.
 

@@ -27,12 +27,12 @@ class Sharded(Engine):
     """Patterns in equal parts on the devices of a mesh, for every dynamics, under `jax.jit`.
 
     Every device sums its own part in blocks, and the sums are merged; what travels is one state and a few numbers a
-    device and cue. The mesh may reach over several hosts.
+    device and cue. The mesh may span several hosts.
 
     **Arguments**
 
     - `mesh`: a `jax.sharding.Mesh` of one axis; all devices by default.
-    - `encoding`: how the patterns are kept on the devices (`dispersed.storage`).
+    - `encoding`: how the patterns are stored on the devices (`dispersed.storage`).
 
     Logits are expanded products in the precision of x about the mean of the patterns, off by up to γ_{d+8}‖x‖‖y‖/σ²:
     for levels that resolve less than that, `Scanned()` serves.
@@ -128,7 +128,7 @@ class ShardedPatterns(PatternSet):
         return self.patterns[:count], self.log_weights[:count]
 
     def _over_shards(self, local: Any, x: State, sigma: Scalar) -> Any:
-        """`local(rows, first, x, beta)` of every device, gathered along a new leading axis."""
+        """`local(rows, first, x, beta)` of every device, stacked along a new leading axis."""
         axis = self.mesh.axis_names[0]
 
         def part(codes: Array, scale: Any, log_w: Any, z: State, beta: Scalar, centre: State) -> Any:

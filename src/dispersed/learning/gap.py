@@ -72,7 +72,7 @@ def _gap(memory: Denoiser, exact: PatternMemory, sigma: Array, key: Key[Array, "
 def basins(
     memory: Denoiser, patterns: ArrayLike, sigma: ArrayLike, *, key: Key[Array, ""], draws: int = 64
 ) -> Float[Array, "levels n"]:
-    """The share of cues y_j + σε that the flow leads back to y_j, for every level and pattern: its basin.
+    """The fraction of cues y_j + σε that the flow leads back to y_j, for every level and pattern: its basin.
 
     A cue is led back if the recalled state is nearer to y_j than to any other pattern, and within half the
     distance to its nearest neighbour. The exact memory has basins too: noise can carry a cue past the border.
@@ -98,7 +98,7 @@ class Attractors(eqx.Module):
 
     states: Float[Array, "k d"]
     share: Float[Array, " k"]
-    """The share of starts that ended there."""
+    """The fraction of starts that ended there."""
     pattern: Int[Array, " k"]
     """The stored pattern that it is, or −1: a spurious state."""
     mixture: Float[Array, "k n"]
@@ -108,7 +108,7 @@ class Attractors(eqx.Module):
 
     @property
     def spurious(self) -> Float[Array, ""]:
-        """The share of starts that ended in no stored pattern."""
+        """The fraction of starts that ended in no stored pattern."""
         return jnp.sum(jnp.where(self.pattern < 0, self.share, 0))
 
 

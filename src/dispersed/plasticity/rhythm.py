@@ -83,7 +83,7 @@ def live(
 ) -> tuple[LearnedMemory, Float[Array, " cycles"]]:
     """The network after as many cycles as there are `rates`, each begun by a pattern drawn at random.
 
-    Also, of every cycle, the share of units whose sign at its end is that of the pattern it began with.
+    Also, of every cycle, the fraction of units whose sign at its end is that of the pattern it began with.
     """
     for_choice, for_noise = jax.random.split(key)
     chosen = jax.random.randint(for_choice, rates.shape, 0, len(patterns))
