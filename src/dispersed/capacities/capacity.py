@@ -8,7 +8,7 @@ from dispersed.capacities.cell_file import CellFile, Values
 from dispersed.capacities.corruption import Corruption, Mask, Noise
 from dispersed.capacities.estimate import bootstrap_crossings, estimate
 from dispersed.dynamics import Dynamics
-from dispersed.validation import InputError, at_least, probability
+from dispersed.validation import InputError, at_least, probability, random_seed
 
 
 class Capacity(eqx.Module):
@@ -90,7 +90,7 @@ def capacity(
     - `alpha`: signal level in (0, 1] of the noisy cues x = αy + √(1−α²) ε. With `mask_rate`, cues are instead
       clean patterns with each entry set to zero at that rate, and a memory is told to recall them from `alpha`.
     - `threshold`: tolerated error, in (0, 1); the paper's is 0.03.
-    - `measure`: `"hamming"`, the share of wrong units, or `"pattern"`, the share of cues with any wrong unit.
+    - `measure`: `"hamming"`, the fraction of wrong units, or `"pattern"`, the fraction of cues with any wrong unit.
     - `statistic`: `"mean"` or `"median"` over pattern sets. The other three errors are in the grid all the same.
     - `max_patterns`: where to stop. A capacity beyond it is reported as a lower bound, `beyond=True`.
     - `max_cues`: of larger sets only that many patterns are cues.
@@ -107,11 +107,11 @@ def capacity(
     >>> 1 < held.ci_low < held.capacity < held.ci_high < 3
     True
     """
-    at_least("dimension", dimension, 1)
-    at_least("sets", sets, 2)
-    at_least("max_patterns", max_patterns, 1)
-    at_least("max_cues", max_cues, 1)
-    at_least("seed", seed, 0)
+    dimension = at_least("dimension", dimension, 1)
+    sets = at_least("sets", sets, 2)
+    max_patterns = at_least("max_patterns", max_patterns, 1)
+    max_cues = at_least("max_cues", max_cues, 1)
+    seed = random_seed(seed)
     probability("threshold", threshold)
     if measure not in ("hamming", "pattern"):
         raise InputError("measure", f"got {measure!r}", '"hamming" and "pattern" are accepted')

@@ -1,7 +1,7 @@
 r"""What replay does by chance alone: the neutral baseline, exactly.
 
 A memory that is trained on its own M replays draws its next weights as w' = K/M with K ~ Multinomial(M, w). This
-is the Wright–Fisher model of population genetics: shares drift without any tendency until one memory is left.
+is the Wright–Fisher model of population genetics: weights drift without any tendency until one memory is left.
 
 - The expected diversity 1 − Σ_j w_j² shrinks by 1 − 1/M in every generation.
 - Each memory is the last one with the probability of its first weight: 1/N of N equal ones.
@@ -24,7 +24,11 @@ def diversity(weights: np.ndarray) -> np.ndarray:
 
 def fixed_by(replays: int, memories: int, generations: int) -> Float[np.ndarray, " times"]:
     """The probability that one of N equal memories is alone after 0, 1, …, `generations` generations."""
-    at_least("replays", replays, 1), at_least("memories", memories, 2), at_least("generations", generations, 1)
+    replays, memories, generations = (
+        at_least("replays", replays, 1),
+        at_least("memories", memories, 2),
+        at_least("generations", generations, 1),
+    )
     # Row k: the distribution of the boxes that k balls fill, one ball after the other.
     boxes = np.arange(replays + 1) / replays
     filled = np.zeros((replays + 1, replays + 1))
@@ -49,16 +53,16 @@ def mean_fixation_time(replays: int, memories: int) -> float:
 
 
 def fixation_probability(replays: int, weight: float, advantage: float = 0.0) -> float:
-    """The probability that a memory of first share `weight` is the last one.
+    """The probability that a memory of initial weight `weight` is the last one.
 
-    `advantage` s: its replays are e^s times as likely as its share says. Exact, by the chain of its number of
+    `advantage` s: its replays are e^s times as likely as its weight says. Exact, by the chain of its number of
     traces; `weight` alone if s = 0. Kimura's (1 − e^{−2Msw})/(1 − e^{−2Ms}) is the limit of many replays.
     """
     from scipy.stats import binom  # half a second to import
 
-    at_least("replays", replays, 1)
+    replays = at_least("replays", replays, 1)
     if not 0 < weight < 1:
-        raise InputError("weight", f"got {weight!r}", "a share in (0, 1) is accepted")
+        raise InputError("weight", f"got {weight!r}", "a weight in (0, 1) is accepted")
 
     def step(share: np.ndarray) -> np.ndarray:
         favoured = share * np.exp(advantage)

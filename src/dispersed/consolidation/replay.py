@@ -6,7 +6,7 @@ replays and e_j what is experienced anew,
 
     w'_j = ρ K_j/M + (1 − ρ) e_j,    K ~ replays of the memory with weights ∝ w_j^γ e^{b_j}.
 
-- γ = 1, b = 0, ρ = 1 is the neutral baseline: shares drift, and by chance alone one memory is left in the end.
+- γ = 1, b = 0, ρ = 1 is the neutral baseline: weights drift, and by chance alone one memory is left in the end.
 - γ > 1, sharper (colder) replay, is the positive feedback of Sec. 6.2: what is replayed often is replayed more.
 - b, a bias such as novelty, gives one memory an advantage.
 - ρ < 1 interleaves replay with new experience; ρ = 0 is training on the new alone.
@@ -59,8 +59,8 @@ def replay(
     - `generations`, `replays`: how often it is trained, on how many of its own states (M).
     - `sharpness`: γ > 0; 1 replays memories as often as they weigh.
     - `bias`: b, (n,), or (generations, n) to have it change; 0 by default.
-    - `experiences`: e, (generations, n), shares that sum to one in each generation; needed if `replayed` < 1.
-    - `replayed`: ρ in [0, 1], the share of each training that is replay.
+    - `experiences`: e, (generations, n), weights that sum to one in each generation; needed if `replayed` < 1.
+    - `replayed`: ρ in [0, 1], the fraction of each training that is replay.
     - `dynamics`: a random one that generates; by default `AncestralSampling`, fine enough to be unbiased.
 
     **Returns** weights (generations + 1, n), the first those of `memory`.
@@ -68,10 +68,10 @@ def replay(
     **Raises** `InputError` for numbers outside their domain, and a ρ < 1 without experiences.
     """
     n = memory.patterns.shape[0]
-    at_least("generations", generations, 1), at_least("replays", replays, 1)
+    generations, replays = at_least("generations", generations, 1), at_least("replays", replays, 1)
     positive("sharpness", sharpness)
     if not 0 <= replayed <= 1:
-        raise InputError("replayed", f"got {replayed!r}", "a share in [0, 1] is accepted")
+        raise InputError("replayed", f"got {replayed!r}", "a fraction in [0, 1] is accepted")
     if experiences is None and replayed < 1:
         raise InputError("experiences", "got None", f"with replayed = {replayed:g} the rest must be given")
     tables = []
@@ -148,7 +148,7 @@ def partial_replay(
     if x.ndim != 1 or mask.shape != x.shape or mask.dtype != bool:
         given = f"got shape {mask.shape} of {mask.dtype} for an event of shape {x.shape}"
         raise InputError("core", given, "one event (d,) and one boolean per unit, True in the core, are accepted")
-    at_least("generations", generations, 1), at_least("replays", replays, 1)
+    generations, replays = at_least("generations", generations, 1), at_least("replays", replays, 1)
     dynamics = AncestralSampling() if dynamics is None else dynamics
     keys = jax.random.split(key, generations)
     levels = positive("noise", noise).astype(x.dtype), positive("tolerance", tolerance).astype(x.dtype)

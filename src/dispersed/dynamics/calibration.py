@@ -1,7 +1,7 @@
-r"""Calibration: of the memories given probability p, does a share p turn out to be the right one?
+r"""Calibration: of the memories given probability p, does a fraction p turn out to be the right one?
 
 Cues are made from known patterns, so the truth behind each is known. All pairs (cue, pattern) are sorted by
-their stated probability p(j | cue) into bins; in every bin the share of pairs in which j is the truth is set
+their stated probability p(j | cue) into bins; in every bin the fraction of pairs in which j is the truth is set
 beside the mean stated probability. On the diagonal the memory knows how much it knows.
 """
 
@@ -21,9 +21,9 @@ class Reliability(NamedTuple):
     stated: Float[np.ndarray, " bins"]
     """Mean stated probability of the pairs in each bin."""
     observed: Float[np.ndarray, " bins"]
-    """Share of them in which the pattern is the truth."""
+    """Fraction of them in which the pattern is the truth."""
     low: Float[np.ndarray, " bins"]
-    """Wilson interval of that share, lower end."""
+    """Wilson interval of that fraction, lower end."""
     high: Float[np.ndarray, " bins"]
     """Upper end."""
     pairs: Int[np.ndarray, " bins"]
@@ -53,7 +53,7 @@ def reliability(probabilities: ArrayLike, truth: ArrayLike, bins: int = 10, leve
     from scipy import stats  # half a second to import
 
     p, right = double_array("probabilities", probabilities), plain_array("truth", truth)
-    at_least("bins", bins, 2)
+    bins = at_least("bins", bins, 2)
     if p.ndim != 2 or 0 in p.shape:
         raise InputError("probabilities", f"got shape {p.shape}", "one row per cue, shape (cues, n), is accepted")
     if right.shape != (len(p),) or right.dtype.kind not in "iu" or not ((right >= 0) & (right < p.shape[1])).all():

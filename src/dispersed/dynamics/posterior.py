@@ -42,7 +42,7 @@ class Alternatives(eqx.Module):
     exact: Float[Array, "... k"]
     """p(j | cue)."""
     frequency: Float[Array, "... k"]
-    """The share of recalls that ended there."""
+    """The fraction of recalls that ended there."""
     low: Float[Array, "... k"]
     """Wilson interval of the frequency, lower end."""
     high: Float[Array, "... k"]
@@ -67,7 +67,7 @@ class Posterior(eqx.Module):
     exact: Float[Array, "... n"]
     """p(j | cue) (Eq. 29)."""
     converged: Float[Array, "..."]
-    """The share of recalls that ended in a fixed point."""
+    """The fraction of recalls that ended in a fixed point."""
     estimate: NoiseLevel | None = None
     """The noise level of each cue, estimated; None where it was given."""
 
@@ -85,7 +85,7 @@ class Posterior(eqx.Module):
 
     @property
     def frequencies(self) -> Float[Array, "... n"]:
-        """The recalled distribution: the share of recalls that ended at each stored pattern."""
+        """The recalled distribution: the fraction of recalls that ended at each stored pattern."""
         return self.counts / self.samples
 
     @property
@@ -125,7 +125,7 @@ class Posterior(eqx.Module):
         return wilson(self.counts, self.samples, level)
 
     def rows(self, level: float = 0.95) -> list[dict[str, int | float]]:
-        """One row a cue and stored pattern: exact probability, share of recalls, and its Wilson interval."""
+        """One row a cue and stored pattern: exact probability, fraction of recalls, and its Wilson interval."""
         n = self.exact.shape[-1]
         values = (self.exact, self.frequencies, *self.intervals(level))
         names = ("exact", "frequency", "ci_low", "ci_high")
@@ -210,7 +210,7 @@ def recall_many(
     if isinstance(dynamics, Dynamics) and not dynamics.random:
         random = "a random dynamics such as ReverseSDE() is accepted"
         raise InputError("dynamics", f"{type(dynamics).__name__} recalls a cue the same way every time", random)
-    at_least("samples", samples, 1)
+    samples = at_least("samples", samples, 1)
     random_key(key)
     x, masks = cues_and_masks(memory, cue, known)
     batch, d = x.shape[:-1], memory.dimension

@@ -43,7 +43,7 @@ class Outcome(eqx.Module):
     evaluations: Int[Array, ""]
     """The number of denoiser evaluations, or network updates; −1 for solvers that do not tell."""
     states: Float[Array, "times d"] | None = None
-    """The states passed through, cue and recalled state included, if a trajectory is kept."""
+    """The states passed through, cue and recalled state included, if a trajectory was requested."""
     sigmas: Float[Array, " times"] | None = None
     """The noise level of each of them; 0 for the recalled state."""
     index: Int[Array, ""] | None = None
@@ -123,7 +123,7 @@ class Recall(eqx.Module):
         Raises `InputError` for memories without a list of patterns, and where the recall has left the program, or the
         tree operation, that made it: `memory.posterior(cue, sigma, leading=k)` says the same there.
         """
-        at_least("k", k, 1)
+        k = at_least("k", k, 1)
         evidence = getattr(self, "_evidence", None)
         if evidence is None:
             given = "this recall knows its cues no more, as after jax.jit and jax.tree.map"

@@ -1,7 +1,7 @@
 r"""Score networks, ready-made: the paper's perceptron and a preconditioned one.
 
 Both are told the noise level at every layer. Concatenating a number a to a layer's input, W[x; a] + b, adds
-a·w to its output with w the last column of W; the column is kept apart here, which spares a copy of the state.
+a·w to its output with w the last column of W; the column is a field of its own here, which spares a copy of the state.
 """
 
 import equinox as eqx
@@ -37,7 +37,11 @@ class Perceptron(eqx.Module):
     layers: tuple[LevelLinear, ...]
 
     def __init__(self, dimension: int, width: int, depth: int, *, key: Key[Array, ""]) -> None:
-        at_least("dimension", dimension, 1), at_least("width", width, 1), at_least("depth", depth, 0)
+        dimension, width, depth = (
+            at_least("dimension", dimension, 1),
+            at_least("width", width, 1),
+            at_least("depth", depth, 0),
+        )
         sizes = [dimension, *[width] * depth, dimension]
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(LevelLinear(*pair, key=k) for *pair, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
@@ -49,7 +53,7 @@ class Perceptron(eqx.Module):
 
 
 class Preconditioned(eqx.Module):
-    r"""D_σ(z) = c_skip z + c_out F(c_in z, c_noise): whatever σ, F is fed and asked for numbers of order one.
+    r"""D_σ(z) = c_skip z + c_out F(c_in z, c_noise): whatever σ, inputs and outputs of F are numbers of order one.
 
     c_skip = s²/(σ²+s²), c_out = σs/√(σ²+s²), c_in = 1/√(σ²+s²), c_noise = ¼ ln σ, with s the root-mean-square
     of the patterns' entries. Then a zero F is already the best linear denoiser, and σ → 0 returns z.

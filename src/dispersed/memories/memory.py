@@ -299,8 +299,7 @@ class Memory(Denoiser):
             given = f"a {type(self).__name__} that is no normalised distribution"
             raise InputError("memory", given, "memories that are can be drawn from")
         shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-        for length in shape:
-            at_least("shape", length, 0)
+        shape = tuple(at_least("shape", length, 0) for length in shape)
         level = host_array("sigma", sigma)
         if is_known(level) and not (np.isfinite(level).all() and (np.asarray(level) >= 0).all()):
             raise InputError("sigma", f"got {float(np.min(np.asarray(level))):g}", "finite numbers from 0 are accepted")

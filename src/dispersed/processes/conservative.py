@@ -106,7 +106,7 @@ class PotentialProcess(eqx.Module):
         if y.ndim == 0:
             raise InputError("patterns", "got a single number", "states of shape (..., d) are accepted")
         end = one_number("t", positive("t", t)).astype(y.dtype)
-        at_least("steps", steps, 1)
+        steps = at_least("steps", steps, 1)
         self._check(y.reshape(-1, y.shape[-1])[0], end)
         keys = state_keys(key, y.size // y.shape[-1])
         x = self._simulate(y.reshape(-1, y.shape[-1]), end, keys, steps).reshape(y.shape)

@@ -54,7 +54,7 @@ class FokkerPlanck:
             raise InputError("low, high", shapes, "corners of a box in one or two dimensions are accepted")
         if not np.isfinite(corners).all() or not (corners[0] < corners[1]).all():
             raise InputError("low, high", f"got {corners[0]} and {corners[1]}", "finite, low < high, is accepted")
-        at_least("cells", cells, 4)
+        cells = at_least("cells", cells, 4)
         self.process = process
         self.low, self.width = corners[0], (corners[1] - corners[0]) / cells
         self.cells = cells

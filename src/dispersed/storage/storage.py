@@ -51,7 +51,7 @@ class Storage(abc.ABC):
 
     def blocks(self, size: int) -> Iterator[tuple[int, Codes, Scale]]:
         """(index of the first row, codes, scale) of at most `size` rows at a time, views that never cross a part."""
-        at_least("size", size, 1)
+        size = at_least("size", size, 1)
         row_bytes = self.encoding.row_bytes(self.shape[1])
         first = 0
         for codes, scale in self.parts():
