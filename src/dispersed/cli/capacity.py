@@ -59,8 +59,9 @@ def capacity_command(
     """Estimate how many random ±1 patterns a memory holds before its recall error crosses a threshold.
 
     Writes capacity.json/.csv/.md/.png with 95 % intervals and capacity_errors.json/.csv, the error grid: mean and
-    median, Hamming and whole-pattern error. Finished cells are stored in OUT/cells/capacity.jsonl: a run that was
-    stopped goes on where it was.
+    median, Hamming and whole-pattern error. Columns `smoothed` average over neighbouring dimensions by a
+    Gaussian kernel of σ = 1.5, as in the paper's Figure 3. Finished cells are stored in OUT/cells/capacity.jsonl: a run
+    that was stopped goes on where it was.
     """
     import time
 

@@ -1,4 +1,4 @@
-r"""A sphere felt through unequal noise: the Fisher–Bingham integral of any dimension, by one contour.
+r"""A sphere observed under unequal noise: the Fisher–Bingham integral of any dimension, by one contour.
 
 For e uniform on the unit sphere of m dimensions, θ_i ≥ 0 and any β_i,
 

@@ -1,6 +1,6 @@
 r"""One Gaussian seen through one interval: the integral behind segments, boxes and subspaces.
 
-A coordinate u is felt through noise σ, and the memory is uniform on [low, high]. In units of σ the interval is
+A coordinate u is observed under noise σ, and the memory is uniform on [low, high]. In units of σ the interval is
 [a, b] = ([low, high] − u)/σ of width w, and everything follows from
 
     (1/w) ∫_a^b e^{−t²/2} dt = e^{−m²/2} · e^{excess},     m = the distance from 0 to [a, b].

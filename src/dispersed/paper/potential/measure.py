@@ -70,7 +70,7 @@ COMPARED = {
 def potential(seed: int = 0, finest: int = len(TIMES), paths: int = 20_000) -> tuple[list[Row], dict[str, np.ndarray]]:
     """The differences and their exponents, for the `finest` first of the times; a check of simulated paths.
 
-    Returns rows of three kinds, told apart by `part`:
+    Returns rows of three kinds, named in the column `part`:
 
     - "difference": `potential`, `compared`, `t`, `difference` (in t·u), `numerical_error` of the Fokker–Planck
       energy, by halving its cells (for Ornstein–Uhlenbeck, against the closed form).
