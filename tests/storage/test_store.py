@@ -1,8 +1,13 @@
 """The durable store: what was added is there, whatever happens to writers, and damage is named."""
 
+import json
 import os
+import pickle
+import shutil
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -132,23 +137,46 @@ def test_an_interrupt_right_after_the_journal_leaves_the_batch(tmp_path, monkeyp
     np.testing.assert_array_equal(rows_of(PatternStore.open(store.path))[:, 0], [1, 1, 1, 0, 0, 2])
 
 
-def test_killed_stopped_and_out_of_room(tmp_path):
-    script = Path(__file__).with_name("crash.py")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
-    run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "2.5"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    kills, rows, stops, refusals, limited = map(int, run.stdout.split())
-    assert kills > 5
-    assert rows > kills // 2
-    assert stops == 9 + 1  # the lock, five files, two folders, the journal; and once not stopped at all
-    assert refusals == 7 + 1  # the second one ends with a batch, and then the folders are flushed already
-    assert limited == 20
+def crashes(*arguments, broken="", status=0):
+    """The rows of the table of benchmarks.crashes by what they count: cases, and failures among them."""
+    script = f"{broken}\nfrom benchmarks import crashes; crashes.main()"
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", script, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+    assert run.returncode == status, run.stdout + run.stderr
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run.stdout.splitlines() if "│" in line]
+    return {what: (int(cases.replace(",", "")), int(failed)) for what, cases, failed, _ in cells}
+
+
+def test_what_happens_to_writers_and_disks_loses_nothing():
+    found = crashes("--quick")
+    assert {failed for _, failed in found.values()} == {0}
+    assert {what.split(" of ")[0]: cases for what, (cases, _) in found.items()} == {
+        "flipped bits": pytest.approx(300, rel=0.3),
+        "truncated files, deleted and doubled lines": pytest.approx(300, rel=0.3),
+        "kills": 20,
+        "writers stopped, or without room, at each flush": 23,  # each flush twice, once without any, and a full disk
+        "states": pytest.approx(400, rel=0.5),
+        "runs": 3,
+        "overlapping runs": 3,
+    }
+
+
+@pytest.mark.slow
+def test_a_store_that_does_not_flush_is_found_out():
+    for broken in ("GrowingArray.flush = lambda self: None", "store.flush_folder = lambda path: None"):
+        imported = "from dispersed.storage import store; from dispersed.storage.growing import GrowingArray; "
+        ((cases, failed),) = crashes("--quick", "power_cuts", broken=imported + broken, status=1).values()
+        assert failed > cases / 10
+
+
+@pytest.mark.slow
+def test_crashes_in_full():
+    found = crashes()
+    assert {failed for _, failed in found.values()} == {0}
+    assert found["flipped bits of stores"][0] >= 15_000
+    assert found["kills of writers"][0] >= 300
 
 
 def test_an_append_that_was_cut_short_counts_as_never_made(tmp_path, monkeypatch):
@@ -233,14 +261,207 @@ def test_a_damaged_record_loses_its_checksum_but_no_pattern(tmp_path):
     assert [(found.start, found.stop) for found in after[0]] == [(0, 0), (0, 3)]
 
 
+def contents_of(path):
+    return {file: file.read_bytes() for file in path.rglob("*.*") if file.is_file()}
+
+
+def test_a_journal_that_has_lost_lines_is_damage_and_data_stay(tmp_path):
+    path = filled(tmp_path / "s").path
+    journal, before = path / "batches.jsonl", everything(path)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    open_already = PatternStore.open(path)
+    cases = [lines[:i] + lines[i + 1 :] for i in range(3)] + [[], lines[:1], [*lines[:2], lines[2][:40]]]
+    cases += [[lines[1], lines[0], lines[2]], [lines[0], *lines]]
+    for kept in cases:
+        journal.write_bytes(b"".join(kept))
+        held = contents_of(path)
+        with pytest.raises(InputError, match=r"batches\.jsonl' (has (fewer|lost)|record \d is damaged)"):
+            PatternStore.open(path)
+        found, n, rows, _ = everything(path, salvage=True)
+        assert found
+        assert (n, rows) == before[1:3]  # by the headers, all patterns are still there
+        for store in (PatternStore.open(path, salvage=True), open_already):
+            if len(b"".join(kept)) < len(b"".join(lines)) or store is not open_already:
+                with pytest.raises(InputError, match=r"only an undamaged store can be added to"):
+                    store.append(np.ones((1, D)), {"label": [1], "weight": [1], **texts(1)})
+        open_already.damage.clear()
+        assert contents_of(path) == held
+    journal.write_bytes(b"".join(lines[:1]))
+    with pytest.raises(InputError, match=r"has become shorter since it was opened; only an undamaged"):
+        open_already.refresh()
+
+
+def batch_record(**changed):
+    record = {"start": 0, "stop": 2, "columns": {"a": "int64"}, "origin": None}
+    record["arrays"] = {name: [0, 2, 0] for name in ("patterns.npy", "scale.npy", "columns/a.npy")}
+    return {name: record[name] for name in ("start", "stop", "columns", "arrays", "origin")} | changed
+
+
+def crafted_records():
+    """Records with right checksums that describe no batch of two patterns behind none."""
+    right = batch_record()["arrays"]
+    for wrong in (None, True, -1, 0.0, "0", [], 10**30, {}):
+        yield batch_record(start=wrong)
+        yield batch_record(columns=wrong) if wrong != {} else {}
+        yield batch_record(arrays=wrong)
+        yield batch_record(origin=wrong) if wrong is not None else {"start": 0}
+    for wrong in (None, True, 0, 1, -1, 2.0, "2", [], 10**30):
+        yield batch_record(stop=wrong)
+        yield batch_record(columns={"a": wrong})
+        yield batch_record(arrays={**right, "patterns.npy": wrong})
+        yield batch_record(arrays={**right, "scale.npy": [0, wrong, 0]})
+        yield batch_record(arrays={**right, "columns/a.npy": [1, 3, wrong]})
+    yield batch_record(columns={"": "int64"})
+    yield batch_record(columns={"\ud800": "int64"})
+    yield batch_record(arrays={**right, "../victim.npy": [0, 2, 0]})
+    yield batch_record(arrays={"patterns.npy": [0, 2, 0]})
+    yield batch_record(arrays={**right, "patterns.npy": [0, 2, 2**32]})
+    yield batch_record(arrays={**right, "patterns.npy": [0, 2, -1]})
+    yield batch_record(more=1)
+    yield batch_record(origin={"name": "x"})
+    origin = {"name": "x", "patterns": 2, "start": 0, "sha256": "", "labels": ""}
+    for name, wrong in (
+        ("name", 1),
+        ("patterns", 1),
+        ("patterns", "2"),
+        ("start", -1),
+        ("sha256", None),
+        ("labels", 0),
+    ):
+        yield batch_record(origin={**origin, name: wrong})
+
+
+def test_crafted_journals_are_one_line(tmp_path):
+    path = PatternStore.create(tmp_path / "s", 3, Int8()).path
+    with PatternStore.open(path) as store:
+        store.append(np.ones((2, 3)), {"a": [1, 2]})
+    right = (path / "batches.jsonl").read_bytes()
+    later = journal_line(batch_record(start=2, stop=4, arrays={file: [2, 4, 0] for file in batch_record()["arrays"]}))
+    lines = [journal_line(record) for record in crafted_records()]
+    lines += [b"[" * 100_000 + b"\n", b"\xff\n", b"\n", right.replace(b": ", b":"), right.replace(b"2", b"2.0")]
+    lines.append(right.replace(b'{"start": 0,', b'{"start": 1, "start": 0,'))
+    for line in lines:
+        for content in (line, line + later):
+            (path / "batches.jsonl").write_bytes(content)
+            with pytest.raises(InputError) as refused:
+                PatternStore.open(path)
+            assert len(str(refused.value)) < 1000
+            assert "batches.jsonl" in str(refused.value)
+            assert "\n" not in str(refused.value)
+    (path / "batches.jsonl").write_bytes(right)
+    assert PatternStore.open(path).verify() == []
+
+
+def test_crafted_settings_are_one_line(tmp_path):
+    path = PatternStore.create(tmp_path / "s", 3, Int8()).path
+    right = {"format": "dispersed pattern store", "version": 1, "dimension": 3, "encoding": "int8"}
+    wrong = [{}, {**right, "more": 1}, {name: right[name] for name in list(right)[:3]}]
+    for value in (None, True, -1, 0, 1.0, "3", [], {}, 10**30, 2**31, float("inf")):
+        wrong += [{**right, "dimension": value}, {**right, "encoding": value}, {**right, "format": value}]
+        wrong += [{**right, "version": value}]
+    for each in wrong:
+        try:
+            line = journal_line(each)
+        except ValueError:  # JSON has no infinity
+            line = json.dumps(each).encode()
+        (path / "store.json").write_bytes(line)
+        with pytest.raises(InputError, match=r"store\.json") as refused:
+            PatternStore.open(path)
+        assert len(str(refused.value)) < 500
+    (path / "store.json").write_bytes(journal_line(right))
+    assert PatternStore.open(path).verify() == []
+
+
+def test_nothing_is_written_through_links(tmp_path):
+    """A file of the store that is a link to another, by name or by inode, or a pipe, is refused and nothing changes."""
+    victim, elsewhere = tmp_path / "victim", tmp_path / "elsewhere"
+    more = {"label": [1], "weight": [1], **texts(1)}
+    names = ["batches.jsonl", "patterns.npy", "columns/label.npy", "columns/name%2Eof it%2F.utf8.npy", "columns"]
+    for number, (name, kind) in enumerate((name, kind) for name in names for kind in ("symbolic", "hard", "pipe")):
+        if name == "columns" and kind != "symbolic":
+            continue
+        path = filled(tmp_path / f"s{number}").path
+        store = PatternStore.open(path)
+        target = path / name
+        shutil.rmtree(elsewhere, ignore_errors=True)
+        if name == "columns":
+            target.rename(elsewhere)
+            target.symlink_to(elsewhere)
+        else:
+            victim.unlink(missing_ok=True)
+            target.rename(victim)
+            link = {"symbolic": os.symlink, "hard": os.link, "pipe": lambda _, target: os.mkfifo(target)}[kind]
+            link(victim, target)
+        before = contents_of(tmp_path)
+        with pytest.raises(InputError, match=r"a symbolic link|a hard link|not a regular file|is truncated or missing"):
+            store.append(np.ones((1, D)), more)
+        store.close()
+        assert contents_of(tmp_path) == before
+        with pytest.raises(InputError, match=r"symbolic|hard|regular|truncated or missing"):  # noqa: SIM117
+            with PatternStore.open(path) as opened:
+                opened.append(np.ones((1, D)), more)
+        assert contents_of(tmp_path) == before
+    (tmp_path / "linked").symlink_to(filled(tmp_path / "s").path)  # the folder itself may be one
+    with PatternStore.open(tmp_path / "linked") as store:
+        assert store.append(np.ones((1, D)), more) == range(8, 9)
+
+
+def test_a_file_that_another_process_truncates_is_refused(tmp_path):
+    path = filled(tmp_path / "s").path
+    store = PatternStore.open(path)
+    storage = store.storage
+    for name in ("columns/label.npy", "patterns.npy"):
+        os.truncate(path / name, 130)
+    for read in (storage.parts, lambda: storage.rows([0]), lambda: next(storage.blocks(4))):
+        with pytest.raises(InputError, match=r"store '.*' is truncated; \d+ bytes of it are needed"):
+            read()
+    with pytest.raises(InputError, match=r"label\.npy' is truncated"):
+        store.metadata([0])
+    with pytest.raises(InputError, match=r"patterns\.npy' is truncated or missing"):
+        store.append(np.ones((1, D)), {"label": [1], "weight": [1], **texts(1)})
+    assert {damage.path.name for damage in store.verify()} >= {"label.npy", "patterns.npy"}
+
+
+def test_threads_share_a_store(tmp_path):
+    store = PatternStore.create(tmp_path / "s", 2)
+    with store, ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(lambda i: (i, store.append(np.full((i, 2), i), {"label": [i] * i})), range(1, 40)))
+    again = PatternStore.open(store.path)
+    assert (len(again), len(again.batches), again.verify()) == (sum(range(40)), 39, [])
+    for i, place in places:
+        np.testing.assert_array_equal(again.storage.rows(place), np.full((i, 2), i))
+        assert again.metadata(place) == [{"label": i}] * i
+
+
+def test_a_pickled_store_is_opened_again(tmp_path):
+    with PatternStore.open(filled(tmp_path / "s").path) as store:
+        store.lock()
+        again = pickle.loads(pickle.dumps(store))
+        assert (len(again), again.path) == (8, store.path)
+        with pytest.raises(InputError, match="is being added to by another process or another object"):
+            again.lock()
+
+
+def test_the_umask_decides_who_may_read(tmp_path):
+    for umask, file, folder in ((0o077, 0o600, 0o700), (0o022, 0o644, 0o755), (0o002, 0o664, 0o775)):
+        before = os.umask(umask)
+        try:
+            path = filled(tmp_path / f"{umask}").path
+        finally:
+            os.umask(before)
+        assert {stat.S_IMODE(each.stat().st_mode) for each in [path, *path.rglob("*")] if each.is_dir()} == {folder}
+        assert {stat.S_IMODE(each.stat().st_mode) for each in path.rglob("*") if each.is_file()} == {file}
+
+
 def test_unusable_stores_are_named(tmp_path):
     with pytest.raises(InputError, match=r"'.*none' holds no store"):
         PatternStore.open(tmp_path / "none")
     path = PatternStore.create(tmp_path / "s", 3).path
     with pytest.raises(InputError, match="is there already"):
         PatternStore.create(path, 3)
-    with pytest.raises(InputError, match="dimension: got 0"):
-        PatternStore.create(tmp_path / "t", 0)
+    for dimension in (0, 2**31, 10**30):
+        with pytest.raises(InputError, match=f"dimension: got {dimension}"):
+            PatternStore.create(tmp_path / "t", dimension)
     with pytest.raises(InputError, match="cannot be made"):
         PatternStore.create(tmp_path / "no" / "t", 3)
     newer = {"format": "dispersed pattern store", "version": VERSION + 1, "dimension": 3, "encoding": "float32"}

@@ -24,13 +24,14 @@ def parse_line(line: bytes) -> Record | None:
 
 
 def parse_journal(content: bytes) -> tuple[list[Record | None], int]:
-    """The records of all complete lines, None for a damaged one, and where the last line ends.
+    """The records of all complete lines, None for a damaged one, and where the last whole line ends.
 
-    What follows the last line end was cut short while it was written, so it counts as never written; unless it is a
-    whole record and one byte, whose line end must have been damaged.
+    What follows was being written when a process or the power ended, so it counts as never written: a line without an
+    end, or one of which the disk has only some sectors.
     """
-    end = content.rfind(b"\n") + 1
-    records = [parse_line(line) for line in content[:end].split(b"\n")[:-1]]
-    if end < len(content) and parse_line(content[end:-1]) is not None:
-        return [*records, None], len(content)
-    return records, end
+    *lines, _ = content.split(b"\n")
+    records = [parse_line(line) for line in lines]
+    if records and records[-1] is None:
+        *records, _ = records
+        *lines, _ = lines
+    return records, sum(map(len, lines)) + len(lines)

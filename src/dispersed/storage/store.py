@@ -121,6 +121,7 @@ class PatternStore:
         self.path, self.dimension, self.encoding = path, dimension, encoding
         self.damage: list[Damage] = []
         """What was passed over to open a damaged store."""
+        self._codes = encoding.dtype, encoding.width(dimension)
         # Assigned as a whole, so that neither an interrupt nor another thread sees half of an append.
         self._known = Known()
         self._storage: Mapped | None = None
@@ -356,8 +357,7 @@ class PatternStore:
         raise InputError("store", given, "dispersed store info --verify finds the batch") from None
 
     def _arrays(self, kinds: Kinds) -> dict[str, GrowingArray]:
-        width = self.encoding.width(self.dimension)
-        arrays = {PATTERNS: GrowingArray(self.path, PATTERNS, self.encoding.dtype, width)}
+        arrays = {PATTERNS: GrowingArray(self.path, PATTERNS, *self._codes)}
         if self.encoding.scaled:
             arrays[SCALE] = GrowingArray(self.path, SCALE, np.dtype("<f4"))
         for name, kind in kinds.items():
