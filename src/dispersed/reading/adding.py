@@ -45,7 +45,7 @@ def add_files(
 
     Raises `InputError`, naming the file and the pattern, for what does not fit the store.
     """
-    at_least("batch", batch, 1)
+    batch = at_least("batch", batch, 1)
     if resume and again:
         raise InputError("--resume, --again", "got both", "one of them is accepted")
     names = [str(source.path.resolve()) for source in sources]

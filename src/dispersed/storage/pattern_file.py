@@ -12,7 +12,7 @@ from dispersed.storage.mapped import Mapped, map_array
 from dispersed.storage.npy import npy_header, read_npy_header
 from dispersed.storage.safetensors import open_safetensors, write_safetensors
 from dispersed.storage.storage import Storage
-from dispersed.validation import InputError
+from dispersed.validation import InputError, plain_array
 
 ACCEPTED = ".npy (float32, float16) and .safetensors files are accepted"
 BATCH = 1 << 16
@@ -29,10 +29,10 @@ def open_patterns(path: str | Path) -> Storage:
     """
     path = Path(path)
     openers = {".npy": _open_npy, ".safetensors": open_safetensors}
-    if path.suffix not in openers:
+    if path.suffix.lower() not in openers:
         raise InputError("patterns", f"{str(path)!r} has an unknown suffix", ACCEPTED)
     try:
-        return openers[path.suffix](path)
+        return openers[path.suffix.lower()](path)
     except OSError as error:
         raise InputError("patterns", f"{str(path)!r} cannot be read ({error.strerror})", ACCEPTED) from None
 
@@ -91,13 +91,13 @@ def _write_npy(path: Path, batches: Iterable[np.ndarray], encoding: Encoding) ->
 
 def _batches(patterns: Any) -> Iterator[np.ndarray]:
     if hasattr(patterns, "shape") or isinstance(patterns, list | tuple):
-        array = patterns if isinstance(patterns, np.ndarray) else np.asarray(patterns)
+        array = patterns if isinstance(patterns, np.ndarray) else plain_array("patterns", patterns)
         if array.ndim != 2:
             raise InputError("patterns", f"got shape {array.shape}", "shape (n, d) is accepted")
         for start in range(0, len(array), BATCH):
             yield array[start : start + BATCH]
     else:
-        yield from map(np.asarray, patterns)
+        yield from (plain_array("patterns", batch) for batch in patterns)
 
 
 def _of_one_width(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
