@@ -1,5 +1,6 @@
 """Images as states: grey levels from −1, black, to +1, white."""
 
+import math
 import os
 import re
 import warnings
@@ -41,11 +42,11 @@ def open_images(
     files, notes = _files(path, argument) if path.is_dir() else ([path], [])
     where = [(file, page) for file in files for page in range(_page_count(file, argument, pages))]
     reader = _Reader(argument, scale, background, notes)
-    (first,) = reader.read(where[:1])
-    size, kind = first.shape, reader.kind
+    size = next(reader.read(where[:1])).shape
+    width = math.prod(size)
 
     def pieces(start: int, stop: int) -> np.ndarray:
-        states = np.empty((stop - start, first.size), np.float32)
+        states = np.empty((stop - start, width), np.float32)
         for k, image in enumerate(reader.read(where[start:stop])):
             if image.shape != size:
                 shown = " and ".join(f"{width} × {height}" for height, width in (size, image.shape))
@@ -55,7 +56,7 @@ def open_images(
         return states
 
     names = [_shown(file.name) + (f" page {page + 1}" if pages else "") for file, page in where]
-    return Source(path, (len(where), first.size), kind, pieces, size, names, notes)
+    return Source(path, (len(where), width), reader.kind, pieces, size, names, notes)
 
 
 def _files(folder: Path, argument: str) -> tuple[list[Path], list[str]]:
@@ -200,7 +201,7 @@ class _Reader:
             accepted = "--scale 0:1 says which become −1 and 1, --scale none leaves them"
             raise InputError(self.argument, given, accepted)
         self.kind = f"{kind}, {chosen[0]:g} and {chosen[1]:g} made −1 and 1"
-        return scaled(levels, *chosen).astype(np.float32)
+        return scaled(levels, *chosen).astype(np.float32, copy=False)
 
 
 def _damaged(file: Path, argument: str, error: Exception) -> InputError:

@@ -93,8 +93,11 @@ def scaled(array: np.ndarray, low: float | int, high: float | int) -> np.ndarray
     """Numbers of which `low` becomes −1 and `high` +1: float64 stays that, small whole numbers become float32."""
     small = array.dtype.itemsize <= 2 or array.dtype == np.float32
     floats: Any = array.astype(np.float32 if small else np.float64)
-    # Numbers of Python leave the precision as it is.
-    return (floats - float(low)) / (float(high - low) / 2) - 1.0
+    # In place, for images may be large; numbers of Python leave the precision as it is.
+    floats -= float(low)
+    floats /= float(high - low) / 2
+    floats -= 1.0
+    return floats
 
 
 def check_scale(scale: Scale) -> Scale:
