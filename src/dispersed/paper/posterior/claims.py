@@ -29,7 +29,9 @@ def one_cue(tables: Tables) -> Decision:
 def orders(tables: Tables) -> Decision:
     rows = select(tables["posterior"], part="order")
     found = {f"{METHODS[row['method']]}, declared {row['declared']}": Interval.of(row, "order") for row in rows}
-    return all(row["declared"] in order for row, order in zip(rows, found.values(), strict=True)), {"orders": found}
+    fall = all(order.low > 0 for order in found.values())
+    declared = all(row["declared"] in order for row, order in zip(rows, found.values(), strict=True))
+    return fall and declared, {"orders": found}
 
 
 def _calibrated(method: str, what: str, published: bool) -> Claim:

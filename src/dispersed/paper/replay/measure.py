@@ -66,7 +66,7 @@ SHOWN = 5
 
 
 def replays(seed: int = 0, runs: int = 300, networks: int = 6) -> tuple[list[Row], dict[str, np.ndarray]]:
-    """The four experiments as rows told apart by `part`, and arrays for the figure.
+    """The four experiments as rows, their kind in the column `part`, and arrays for the figure.
 
     `runs` repeats of every condition with the exact memory, `networks` repeats with score networks.
     """
@@ -205,8 +205,9 @@ def _left_of(event: np.ndarray, states: np.ndarray, semantic: PatternMemory, ali
     """Error and spread of the core and of the rest, units frozen, fraction of traces nearest to a digit `alike`."""
     error, spread = (states - event) ** 2, states.std(axis=0)
     nearest = np.argmin(((states[:, None] - np.asarray(semantic.patterns)) ** 2).sum(axis=-1), axis=1)
-    rms = [float(np.sqrt(part.mean())) for part in (error[:, :32], error[:, 32:])]
-    return [*rms, spread[:32].mean(), spread[32:].mean(), (spread < 0.25).sum(), alike[nearest].mean()]
+    rms = [np.sqrt(part.mean()) for part in (error[:, :32], error[:, 32:])]
+    found = [*rms, spread[:32].mean(), spread[32:].mean(), (spread < 0.25).sum(), alike[nearest].mean()]
+    return list(map(float, found))
 
 
 def _network(key: Key[Array, ""], networks: int, seed: int) -> list[Row]:
