@@ -1,6 +1,7 @@
 """Every class that is a memory, built small, each with its oracle and with what it cannot do."""
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -17,7 +18,11 @@ from dispersed import (
     Box,
     ClassicalHopfield,
     DenseHopfield,
+    EnergyNetwork,
+    Entmax,
+    EpanechnikovHopfield,
     Exponential,
+    FenchelYoungHopfield,
     GaussianMemory,
     LearnedMemory,
     Mixture,
@@ -25,12 +30,16 @@ from dispersed import (
     Observation,
     PatternMemory,
     Polynomial,
+    PseudoInverse,
+    RandomFeatureHopfield,
     ReconstructiveMemory,
     Segment,
     Smoothed,
+    SparseHopfield,
     Sphere,
     Subspace,
     SumOfCores,
+    UniversalHopfield,
     condition,
     engines,
     manifold,
@@ -240,6 +249,16 @@ def _corners() -> Gaussians:
     return Gaussians(np.stack(np.meshgrid(*[[-1.0, 1.0]] * D), axis=-1).reshape(-1, D))
 
 
+def wells(centre, x):
+    """An energy with two minima a unit."""
+    return jnp.sum((x**2 - 1) ** 2) / 8 + jnp.sum((x - centre) ** 2) / 2
+
+
+FREQUENCIES, FEATURES = jax.random.key(1), 500
+ACTIVE = (SIGNS + 1) / 2
+"""The ±1 patterns as units that are active or not."""
+
+
 def turned(offset: float) -> np.ndarray:
     """The ±1 patterns, or other ones."""
     return np.array([[1.0, 1, 1], [-1, 1, 1], [1, -1, -1]]) if offset else SIGNS
@@ -401,6 +420,56 @@ NETWORKS: dict[str, Case] = {
         lambda offset=0.0: ModernHopfield(Y + offset, 1.5),
         lambda: oracle.ContinuousNetwork(Y, 1.5),
         NETWORK | {"responsibilities"},
+    ),
+    "pseudo-inverse": Case(
+        lambda offset=0.0: ClassicalHopfield(turned(offset)[:2], rule=PseudoInverse()),
+        lambda: oracle.PairwiseNetwork(SIGNS[:2]),
+        NETWORK | {"responsibilities"},
+    ),
+    "sparse": Case(
+        lambda offset=0.0: SparseHopfield((turned(offset) + 1) / 2),
+        lambda: oracle.SparseNetwork(ACTIVE),
+        NETWORK | {"responsibilities"},
+    ),
+    "entmax": Case(
+        lambda offset=0.0: FenchelYoungHopfield(Y + offset, 0.75),
+        lambda: oracle.EntmaxNetwork(Y, 0.75),
+        NETWORK | {"responsibilities"},
+    ),
+    "universal": Case(
+        lambda offset=0.0: UniversalHopfield(Y + offset, "euclidean", Exponential(1.5)),
+        lambda: oracle.EuclideanNetwork(Y, 1.5),
+        NETWORK | {"responsibilities"},
+    ),
+    "universal without energy": Case(
+        lambda offset=0.0: UniversalHopfield(Y + offset, "manhattan", Entmax(2.0, 0.75)),
+        lambda: oracle.ManhattanNetwork(Y, 0.75),
+        NETWORK - {"energy"} | {"responsibilities"},
+    ),
+    "epanechnikov": Case(
+        lambda offset=0.0: EpanechnikovHopfield(Y + offset, 0.25),
+        lambda: oracle.EpanechnikovNetwork(Y, 0.25),
+        NETWORK | {"responsibilities"},
+    ),
+    "energy": Case(
+        lambda offset=0.0: EnergyNetwork(functools.partial(wells, MIDDLE + offset), D),
+        lambda: oracle.DescentNetwork(
+            lambda x: np.sum((x**2 - 1) ** 2) / 8 + np.sum((x - MIDDLE) ** 2) / 2,
+            lambda x: x * (x**2 - 1) / 2 + x - MIDDLE,
+            lambda x: np.diag((3 * x**2 - 1) / 2 + 1),
+            np.asarray(jax.random.normal(jax.random.key(0), (D,))),
+        ),
+        NETWORK,
+    ),
+    "random features": Case(
+        lambda offset=0.0: RandomFeatureHopfield(Y + offset, 0.25, FEATURES, FREQUENCIES),
+        lambda: oracle.random_features(
+            Y,
+            0.25,
+            np.sqrt(0.25) * np.asarray(jax.random.normal(FREQUENCIES, (FEATURES, D))),
+            np.asarray(jax.random.normal(jax.random.key(0), (D,))),
+        ),
+        NETWORK,
     ),
     "held patterns": Case(
         lambda offset=0.0: PatternMemory(Y + offset).at(LEVEL), lambda: oracle.HeldNetwork(points(), LEVEL), NETWORK

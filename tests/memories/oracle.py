@@ -277,3 +277,172 @@ class ClampedNetwork:
 
     def nearest(self, x):
         return self.network.nearest(x)
+
+
+class PairwiseNetwork:
+    """x ← sign(W x) by the projection onto the patterns, without self-coupling."""
+
+    def __init__(self, patterns):
+        self.patterns = np.asarray(patterns, float)
+        w = np.linalg.pinv(self.patterns) @ self.patterns
+        self.w = w - np.diag(np.diag(w))
+
+    def energy(self, x):
+        return -x @ self.w @ x / 2
+
+    def update(self, x):
+        field = self.w @ x
+        return np.where(np.abs(field) < 1e-12, np.where(x < 0, -1.0, 1.0), np.sign(field))
+
+    def responsibilities(self, x):
+        return (self.patterns @ x) ** 2 / np.sum((self.patterns @ x) ** 2)
+
+    def nearest(self, x):
+        p = self.responsibilities(x)
+        index = np.flatnonzero(p > p.max() - 1e-12)
+        index = index[np.argmax((self.patterns @ x)[index])]
+        return index, p[index]
+
+
+class SparseNetwork:
+    """0/1 units by the covariance rule, unit by unit."""
+
+    def __init__(self, patterns):
+        self.patterns, d = np.asarray(patterns, float), patterns.shape[1]
+        f = self.patterns.mean()
+        self.theta, self.v = 0.5 - f, np.zeros((d, d))
+        for i in range(d):
+            for j in range(d):
+                if i != j:
+                    self.v[i, j] = np.sum((patterns[:, i] - f) * (patterns[:, j] - f)) / (d * f * (1 - f))
+
+    def energy(self, x):
+        return -x @ self.v @ x / 2 + self.theta * x.sum()
+
+    def update(self, x):
+        return (self.v @ x > self.theta).astype(float)
+
+    def responsibilities(self, x):
+        overlaps = np.maximum(self.patterns @ x, 0)
+        return overlaps / overlaps.sum() if overlaps.any() else np.full(len(overlaps), 1 / len(overlaps))
+
+    def nearest(self, x):
+        index = np.argmin(np.abs(self.patterns - x).sum(axis=1))
+        return index, self.responsibilities(x)[index]
+
+
+def entmax(scores, alpha, steps=200):
+    """α-entmax by bisection, α > 1."""
+    z, k = (alpha - 1) * (scores - scores.max()), 1 / (alpha - 1)
+    low, high = -1.0, 0.0
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.sum(np.maximum(z - middle, 0) ** k) > 1 else (low, middle)
+    p = np.maximum(z - low, 0) ** k
+    return p / p.sum()
+
+
+class WeightedNetwork:
+    """x ← Σ_j p_j y_j with weights from scores."""
+
+    def __init__(self, patterns, beta):
+        self.patterns, self.beta = np.asarray(patterns, float), beta
+
+    def update(self, x):
+        return self.responsibilities(x) @ self.patterns
+
+    def nearest(self, x):
+        p = self.responsibilities(x)
+        return p.argmax(), p.max()
+
+
+class EntmaxNetwork(WeightedNetwork):
+    """E(x) = ‖x‖²/2 − max_p (pᵀYx − Ω(p)/β) with Ω of entmax-1.5."""
+
+    def responsibilities(self, x):
+        return entmax(self.beta * self.patterns @ x, 1.5)
+
+    def energy(self, x):
+        p = self.responsibilities(x)
+        return x @ x / 2 - p @ self.patterns @ x + (np.sum(p**1.5) - 1) / 0.75 / self.beta
+
+
+class EuclideanNetwork(WeightedNetwork):
+    """Softmax of −β‖x − y_j‖²/2."""
+
+    def responsibilities(self, x):
+        p = np.exp(-self.beta * np.sum((x - self.patterns) ** 2, axis=1) / 2)
+        return p / p.sum()
+
+    def energy(self, x):
+        return -np.log(np.sum(np.exp(-self.beta * np.sum((x - self.patterns) ** 2, axis=1) / 2))) / self.beta
+
+
+class ManhattanNetwork(WeightedNetwork):
+    """Sparsemax of −βΣ|x − y_j|."""
+
+    def responsibilities(self, x):
+        return entmax(-self.beta * np.sum(np.abs(x - self.patterns), axis=1), 2.0)
+
+
+class EpanechnikovNetwork(WeightedNetwork):
+    """E(x) = −log(Σ_j ReLU(1 − β‖x − y_j‖²/2))/β."""
+
+    def heights(self, x):
+        return np.maximum(1 - self.beta * np.sum((x - self.patterns) ** 2, axis=1) / 2, 0)
+
+    def responsibilities(self, x):
+        return self.heights(x) / self.heights(x).sum()
+
+    def energy(self, x):
+        return -np.log(self.heights(x).sum()) / self.beta
+
+    def update(self, x):
+        return self.patterns[self.heights(x) > 0].mean(axis=0)
+
+
+class DescentNetwork:
+    """x ← x − η∇E(x) with η from six products with the Hessian for its norm and its largest eigenvalue, or less."""
+
+    def __init__(self, energy, gradient, hessian, start):
+        self.energy, self.gradient, self.hessian, self.start = energy, gradient, hessian, start
+
+    def power(self, matrix):
+        v = self.start
+        for _ in range(6):
+            v = matrix @ v / np.linalg.norm(v)
+        return np.linalg.norm(v)
+
+    def update(self, x):
+        h = self.hessian(x)
+        whole = self.power(h)
+        step, slope = 1 / max(self.power(h + whole * np.eye(len(x))) - whole, whole / 16), self.gradient(x)
+        while self.energy(x - step * slope) > self.energy(x) - step * slope @ slope / 10:
+            step /= 2
+        return x - step * slope
+
+    def nearest(self, x):
+        return None, None
+
+
+def random_features(patterns, beta, frequencies, start):
+    """E(x) = −log(mean_ω Σ_j cos ω·(x − y_j))/β, differentiated by hand."""
+
+    def phases(x):
+        return (x - patterns) @ frequencies.T
+
+    def kernel(x):
+        return np.cos(phases(x)).sum(axis=0).mean()
+
+    def slope(x):
+        return -np.mean(np.sin(phases(x)).sum(axis=0)[:, None] * frequencies, axis=0)
+
+    def curvature(x):
+        return -np.einsum("m,mi,mj->ij", np.cos(phases(x)).sum(axis=0), frequencies, frequencies) / len(frequencies)
+
+    return DescentNetwork(
+        lambda x: -np.log(kernel(x)) / beta,
+        lambda x: -slope(x) / kernel(x) / beta,
+        lambda x: (np.outer(slope(x), slope(x)) / kernel(x) - curvature(x)) / kernel(x) / beta,
+        start,
+    )

@@ -1,6 +1,7 @@
 """The memories whose capacity is known in theory or was measured by the paper, by name."""
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,23 @@ import numpy as np
 from dispersed.capacities import theory
 from dispersed.capacities.cell import Family
 from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration
-from dispersed.memories import ClassicalHopfield, DenseHopfield, Exponential, ModernHopfield, PatternMemory, Polynomial
+from dispersed.memories import (
+    ClassicalHopfield,
+    DenseHopfield,
+    Entmax,
+    EpanechnikovHopfield,
+    Exponential,
+    FenchelYoungHopfield,
+    ModernHopfield,
+    Palimpsest,
+    PatternMemory,
+    Perceptron,
+    Polynomial,
+    PseudoInverse,
+    Storkey,
+    UniversalHopfield,
+    Unlearning,
+)
 from dispersed.validation import at_least, positive_number
 
 
@@ -18,7 +35,7 @@ class Method(NamedTuple):
     label: str
     family: Family
     dynamics: Dynamics
-    theories: dict[str, Callable[[np.ndarray], np.ndarray]]
+    theories: dict[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType({})  # type: ignore[assignment]
     """Closed forms of the capacity over dimensions, by what they are called."""
 
 
@@ -31,7 +48,8 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
     of the paper's 300 Euler steps, which `paper/figure3` measures.
     """
     positive_number("beta", beta)
-    at_least("degree", degree, 2)
+    degree = at_least("degree", degree, 2)
+    soft = Entmax(1.0, beta)
     return {
         "diffusion": Method("exact diffusion", PatternMemory, ExponentialIntegrator(20), {}),
         "modern_hopfield": Method(
@@ -68,6 +86,14 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             Iteration(),
             {"2^(d/2)": theory.exponential},
         ),
+        "storkey": Method("Storkey's rule", lambda y: ClassicalHopfield(y, rule=Storkey()), Iteration()),
+        "pseudo_inverse": Method("pseudo-inverse", lambda y: ClassicalHopfield(y, rule=PseudoInverse()), Iteration()),
+        "perceptron": Method("perceptron", lambda y: ClassicalHopfield(y, rule=Perceptron(sweeps=100)), Iteration()),
+        "unlearning": Method("unlearning", lambda y: ClassicalHopfield(y, rule=Unlearning(50)), Iteration()),
+        "palimpsest": Method("palimpsest", lambda y: ClassicalHopfield(y, rule=Palimpsest(0.01)), Iteration()),
+        "entmax": Method(f"entmax-1.5, β = {beta:g}", lambda y: FenchelYoungHopfield(y, beta), Iteration()),
+        "manhattan": Method(f"Manhattan, β = {beta:g}", lambda y: UniversalHopfield(y, "manhattan", soft), Iteration()),
+        "epanechnikov": Method("Epanechnikov, r² = d", lambda y: EpanechnikovHopfield(y, 2 / y.shape[1]), Iteration()),
     }
 
 

@@ -1,11 +1,13 @@
 r"""Closed forms for the capacity of associative memories of d units with random ±1 patterns.
 
 The asymptotic ones ask whether a stored pattern is a *fixed point*, for large d, without noise in the cue and
-without tolerance. A measured capacity asks for recall from a noisy cue with a few per cent of the units wrong, at
+without tolerance. A measured capacity requires recall from a noisy cue with a few per cent of the units wrong, at
 small d. They show the law with which capacity grows; their height is another matter.
 
 **Sources**: McEliece, Posner, Rodemich & Venkatesh (1987), The capacity of the Hopfield associative memory;
-Krotov & Hopfield (2016), Dense associative memory for pattern recognition; Demircigil et al. (2017), On a model
+Amit, Gutfreund & Sompolinsky (1985), Storing infinite numbers of patterns in a spin-glass model of neural networks;
+Gardner (1988), The space of interactions in neural network models; Krotov & Hopfield (2016), Dense associative memory
+for pattern recognition; Demircigil et al. (2017), On a model
 of associative memory with huge storage capacity.
 """
 
@@ -13,7 +15,8 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import comb, ndtr
+from scipy.optimize import minimize_scalar
+from scipy.special import comb, erf, ndtr
 
 
 def classical_all(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
@@ -57,6 +60,26 @@ def nearest_pattern(dimension: np.ndarray, alpha: float, threshold: float) -> Fl
     share = comb(d, k) / 2.0**d  # zero for k > d
     with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
         return 1 + threshold / np.sum(share * ndtr(-np.sqrt(k) / sigma) * k / d, axis=-1)
+
+
+def amit_gutfreund_sompolinsky() -> tuple[float, float]:
+    """α_c and the overlap m of Hebb's rule without noise, in the limit of many units (Amit et al. 1985).
+
+    With y = m/√(2αr) the replica-symmetric equations are √(2α) = erf(y)/y − (2/√π) e^{−y²}: the largest α at which they
+    have a solution, 0.1379, and m = erf(y) there, 0.967.
+    """
+
+    def root(y: float) -> float:
+        return erf(y) / y - 2 / math.sqrt(math.pi) * math.exp(-(y**2))
+
+    best = minimize_scalar(lambda y: -root(y), bounds=(0.5, 4), method="bounded", options={"xatol": 1e-10}).x
+    return root(best) ** 2 / 2, float(erf(best))
+
+
+def gardner(kappa: float) -> float:
+    """α_c of couplings with margin κ, 1/∫_{−κ}^∞ Dz (z + κ)² = 1/((1 + κ²)Φ(κ) + κφ(κ)) (Gardner 1988)."""
+    density = math.exp(-(kappa**2) / 2) / math.sqrt(2 * math.pi)
+    return 1 / ((1 + kappa**2) * float(ndtr(kappa)) + kappa * density)
 
 
 def double_factorial(n: int) -> int:

@@ -60,11 +60,15 @@ class Network(AssociativeMemory):
     def _conditioned(self, observation: Observation) -> tuple["Clamped", None]:
         if observation.mask is None:
             raise InputError("observation", f"got an operator for a {type(self).__name__}", "a mask clamps its units")
-        return Clamped(self, observation.value, observation.mask), None
+        return self._clamped(observation.value, observation.mask), None
+
+    def _clamped(self, x: State, known: Bool[Array, " d"]) -> "Clamped":
+        """The network with the units `known` held at those of x."""
+        return Clamped(self, x, known)
 
     def observing(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> tuple["Network", State, Scalar]:
         """The network with the units `known` clamped to those of one state x, the others at rest, 0."""
-        return Clamped(self, x, known), jnp.where(known, x, 0), sigma
+        return self._clamped(x, known), jnp.where(known, x, 0), sigma
 
     def at(self, sigma: ArrayLike | None) -> "Network":
         """The network itself: it holds its own temperature."""

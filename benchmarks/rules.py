@@ -1,0 +1,122 @@
+"""Capacity of learning rules beside theory, at a thousand units and more: `python -m benchmarks.rules`.
+
+Hebb: the overlap after recall from a stored pattern falls from nearly 1 through 0.967 at α_c (Amit et al. 1985); the
+crossing is a finite-size one, taken at several d and extrapolated in 1/d^{1/2}. Pseudo-inverse: the largest number of
+patterns that are all fixed points, over d. Perceptron: passes T until some units have learned all patterns grow as
+(α_c − α)^{−2} (Opper 1988), so T^{−1/2} over α is a line that ends at α_c. Storkey, palimpsest, unlearning: as for Hebb.
+"""
+
+import argparse
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import show
+from dispersed import ClassicalHopfield, Hebb, Palimpsest, Perceptron, PseudoInverse, Storkey, Unlearning, recall
+from dispersed.capacities.theory import amit_gutfreund_sompolinsky, gardner
+from dispersed.dynamics import Asynchronous
+
+
+def patterns_of(seed, n, d):
+    return jax.random.rademacher(jax.random.key(seed), (n, d), jnp.float32)
+
+
+def overlap(rule, alpha, d, seed, cues=64, last=False):
+    """The mean overlap of stored patterns with what they relax to under asynchronous updates."""
+    y = patterns_of(seed, round(alpha * d), d)
+    network = ClassicalHopfield(y, rule=rule)
+    x = y[-cues:] if last else y[:cues]
+    end = recall(network, x, Asynchronous(200), key=jax.random.key(seed)).x
+    return float(jnp.mean(end * x))
+
+
+def crossing(rule, d, alphas, level, seeds):
+    """α at which the overlap falls through a level, by interpolation."""
+    means = [np.mean([overlap(rule, alpha, d, seed) for seed in range(seeds)]) for alpha in alphas]
+    below = int(np.argmax(np.array(means) < level))
+    if below == 0:
+        return float("nan")
+    high, low = means[below - 1], means[below]
+    return float(alphas[below - 1] + (high - level) / (high - low) * (alphas[below] - alphas[below - 1]))
+
+
+def pseudo_inverse(d, seed):
+    """The largest n/d at which all patterns are fixed points, by bisection."""
+    low, high = d // 2, 2 * d
+    y = patterns_of(seed, high, d)
+    while high - low > 1:
+        n = (low + high) // 2
+        network = ClassicalHopfield(y[:n], rule=PseudoInverse())
+        low, high = (n, high) if bool(jnp.all(network.update(y[:n]) == y[:n])) else (low, n)
+    return low / d
+
+
+def perceptron(d, alphas, units, seeds):
+    """α at which T^{−1/2} would be zero, from the line through the last three α."""
+    learn = jax.jit(
+        lambda y: jax.vmap(lambda unit: Perceptron(0.0, 5000).of_units(y, unit[None])[1])(jnp.arange(units))
+    )
+    rates = []
+    for alpha in alphas:
+        sweeps = np.concatenate([learn(patterns_of(seed, round(alpha * d), d)) for seed in range(seeds)])
+        rates.append(np.mean(sweeps) ** -0.5)
+    slope, rate = np.polyfit(alphas[-3:], rates[-3:], 1)
+    return -rate / slope, rates
+
+
+def recalled_last(d, decay, seeds):
+    """How many of the last patterns, over d, are recalled with an overlap above 0.9, after 10/decay of them."""
+    held = []
+    for seed in range(seeds):
+        y = patterns_of(seed, round(6 / decay), d)
+        x = y[-d // 4 :]
+        end = recall(ClassicalHopfield(y, rule=Palimpsest(decay)), x, Asynchronous(200), key=jax.random.key(seed)).x
+        good = np.mean(np.asarray(end * x), axis=1)[::-1] > 0.9
+        held.append(np.argmax(np.convolve(~good, np.ones(8), "valid") > 4) / d)
+    return float(np.mean(held))
+
+
+def measured(quick=False):
+    d, seeds = (500, 2) if quick else (2000, 6)
+    lines = []
+    critical, level = amit_gutfreund_sompolinsky()
+    alphas = np.arange(0.125, 0.171, 0.005)
+    sizes = (250, 500) if quick else (500, 1000, 2000, 4000)
+    found = [crossing(Hebb(), size, alphas, level, seeds) for size in sizes]
+    for size, alpha in zip(sizes, found, strict=True):
+        lines.append(("Hebb", size, alpha, critical, f"at the overlap {level:.3f}"))
+    limit = np.polyfit(np.array(sizes) ** -0.5, found, 1)[1]
+    lines.append(("Hebb", "→ ∞", float(limit), critical, "extrapolated in d^(−1/2)"))
+    lines.append(("pseudo-inverse", d // 2, pseudo_inverse(d // 2, 0), 1.0, "all are fixed points"))
+    alpha, _ = perceptron(d // 2, [0.9, 1.1, 1.3, 1.5], 8 if quick else 16, seeds=1 if quick else 2)
+    lines.append(("perceptron, κ = 0", d // 2, float(alpha), gardner(0.0), "extrapolated in α"))
+    lines.append(("palimpsest, λ = 8.44/d", d // 2, recalled_last(d // 2, 8.44 / (d // 2), seeds), 0.049, "last ones"))
+    wide = np.arange(0.13, 0.60, 0.03)
+    lines.append(("Storkey", d // 4, crossing(Storkey(), d // 4, wide, level, 1), float("nan"), "at the same overlap"))
+    unlearned = Unlearning(d // 2, 0.01)
+    lines.append(("unlearning", d // 4, crossing(unlearned, d // 4, wide, level, 1), float("nan"), f"{d // 2} × 0.01"))
+    return lines
+
+
+def main(quick=False, path=None):
+    lines = measured(quick)
+    columns = ["rule", "units", "α", "theory", "α/theory − 1", "how"]
+    rows = [
+        (rule, size, f"{alpha:.4f}", f"{theory:.4f}", f"{alpha / theory - 1:+.1%}", how)
+        for rule, size, alpha, theory, how in lines
+    ]
+    show("Patterns per unit at which recall fails", columns, rows)
+    if path:
+        names = ("rule", "units", "alpha", "theory", "how")
+        with open(path, "w") as file:
+            json.dump([dict(zip(names, line, strict=True)) for line in lines], file)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json")
+    given = parser.parse_args()
+    main(given.quick, given.json)

@@ -1,0 +1,226 @@
+r"""Learning rules of pairwise networks: the couplings W that a list of ±1 patterns leaves.
+
+`ClassicalHopfield` recalls by the sign of W x, with W_ii = 0 unless self-coupling is asked for; a positive factor of W
+does not matter. Capacities are numbers of random patterns per unit, α = n/d, at which recall fails in large networks:
+
+| rule | α_c | |
+| --- | --- | --- |
+| `Hebb` | 0.138 | Amit, Gutfreund & Sompolinsky (1985), at an overlap of 0.967 |
+| `Palimpsest` | 0.05 | the last patterns, whatever came before; Mézard, Nadal & Toulouse (1986) |
+| `Unlearning` | up to about 0.6 | van Hemmen et al. (1990) |
+| `PseudoInverse` | 1 | Kanter & Sompolinsky (1987) |
+| `Perceptron` | 1/∫_{−κ}^∞ Dz (z + κ)², 2 for κ = 0 | Gardner (1988) |
+"""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dispersed.display import one_line
+from dispersed.memories.hopfield_binary import double, product
+from dispersed.types import Array, Bool, Float, Int, Patterns, State
+from dispersed.validation import InputError, at_least, is_known, one_number, positive, real_array
+
+
+class Rule(eqx.Module):
+    """How patterns become couplings."""
+
+    __repr__ = one_line
+
+    symmetric: ClassVar[bool] = True
+    """Whether W_ij = W_ji, so that recall has the energy −½ xᵀWx."""
+
+    @abc.abstractmethod
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        """W of ±1 patterns (n, d), (d, d); its diagonal is used with self-coupling only."""
+
+
+class Hebb(Rule):
+    """W = Σ_j y_j y_jᵀ (Eq. 3). Hopfield (1982)."""
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        return product(patterns.T, patterns)
+
+
+class Palimpsest(Rule):
+    """Hebb's rule with decay, W ← (1 − λ) W + y yᵀ for one pattern after the other: the last ones are recalled.
+
+    In large networks a decay of 8.44/d holds the most of them, 0.049 d. Mézard, Nadal & Toulouse (1986).
+
+    **Arguments**: `decay`, λ in [0, 1).
+    """
+
+    decay: Float[Array, ""]
+
+    def __init__(self, decay: float) -> None:
+        rate = one_number("decay", real_array("decay", decay))
+        if is_known(rate) and not 0 <= float(rate) < 1:
+            raise InputError("decay", f"got {float(rate):g}", "numbers from 0 and below 1 are accepted")
+        self.decay = rate
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        age = jnp.arange(len(patterns))[::-1]
+        weight = jnp.exp(age * jnp.log1p(-self.decay.astype(patterns.dtype)))
+        return product(patterns.T * weight, patterns)
+
+
+class Storkey(Rule):
+    """Storkey's local rule: Hebb's, less what the couplings so far predict, one pattern after the other,
+
+        W_ij ← W_ij + (y_i y_j − y_i h_ji − h_ij y_j)/d,    h_ij = Σ_{k ≠ i,j} W_ik y_k.
+
+    Storkey & Valabregue (1999). O(n d²).
+    """
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        d = patterns.shape[1]
+        others = 1 - jnp.eye(d, dtype=patterns.dtype)
+
+        def learn(w: Float[Array, "d d"], y: State) -> tuple[Float[Array, "d d"], None]:
+            h = product(w, y)
+            # Σ_{k ≠ i,j} W_ik y_k = h_i − W_ij y_j
+            change = jnp.outer(y, y) - jnp.outer(y, h) - jnp.outer(h, y) + 2 * w
+            return w + others * change / d, None
+
+        return jax.lax.scan(learn, jnp.zeros((d, d), patterns.dtype), patterns)[0]
+
+
+class PseudoInverse(Rule):
+    """W = Yᵀ(YYᵀ)⁺Y, the projection onto the patterns, of which each is a fixed point while they span no whole space.
+
+    Also called the projection rule. Personnaz, Guyon & Dreyfus (1985). In double precision, O(min(n, d)³).
+    """
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        n, d = patterns.shape
+        with jax.enable_x64(True):
+            y = double(patterns)
+            values, vectors = jnp.linalg.eigh(y @ y.T if n <= d else y.T @ y)
+            # Repeated and dependent patterns span no more than the others do.
+            spans = values > values[-1] * (max(n, d) * float(np.finfo(float).eps))
+            if n <= d:
+                vectors = (y.T @ vectors) / jnp.sqrt(jnp.where(spans, values, 1))
+            vectors = jnp.where(spans, vectors, 0)
+            return jax.lax.convert_element_type(vectors @ vectors.T, patterns.dtype)
+
+
+class Perceptron(Rule):
+    """Each unit learns as a perceptron until all patterns are stable with a margin, y_i h_i ≥ κ‖W_i‖,
+
+        W_i ← W_i + y_i y/d    wherever that does not hold yet, for one pattern after the other.
+
+    It converges if couplings with the margin exist, which in large networks they do for
+    n/d < 1/∫_{−κ}^∞ Dz (z + κ)² (Gardner 1988). Couplings are not symmetric: there is no energy.
+
+    **Arguments**: `margin`, κ ≥ 0, for patterns of ±1 and ‖W_i‖ the Euclidean norm; `sweeps`, the most passes over the
+    patterns.
+    """
+
+    margin: Float[Array, ""]
+    sweeps: int = eqx.field(static=True)
+    symmetric = False
+
+    def __init__(self, margin: float = 0.0, sweeps: int = 1000) -> None:
+        self.margin = one_number("margin", real_array("margin", margin))
+        if is_known(self.margin) and not 0 <= float(self.margin) < np.inf:
+            raise InputError("margin", f"got {float(self.margin):g}", "finite numbers from 0 are accepted")
+        self.sweeps = at_least("sweeps", sweeps, 1)
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        return self.of_units(patterns, jnp.arange(patterns.shape[1]))[0]
+
+    def of_units(self, patterns: Patterns, units: Int[Array, " k"]) -> tuple[Float[Array, "k d"], Int[Array, ""]]:
+        """The couplings of some units, (k, d), and the number of passes made; fewer than `sweeps` if all converged."""
+        d, each = patterns.shape[1], jnp.arange(len(units))
+        margin = self.margin.astype(patterns.dtype)
+
+        def learn(carry: tuple[Array, Array], y: State) -> tuple[tuple[Array, Array], Bool[Array, ""]]:
+            w, squares = carry
+            field = y[units] * product(w, y)
+            wrong = (field <= 0) | (field < margin * jnp.sqrt(squares))
+            step = jnp.where(wrong, y[units] / d, 0)
+            w = (w + jnp.outer(step, y)).at[each, units].set(0)
+            return (w, squares + jnp.where(wrong, 2 * field / d + (d - 1) / d**2, 0)), jnp.any(wrong)
+
+        def unfinished(carry: tuple[Array, Array, Array, Int[Array, ""]]) -> Bool[Array, ""]:
+            return carry[2] & (carry[3] < self.sweeps)
+
+        def sweep(carry: tuple[Array, Array, Array, Int[Array, ""]]) -> tuple[Array, Array, Array, Int[Array, ""]]:
+            (w, squares), wrong = jax.lax.scan(learn, carry[:2], patterns)
+            return w, squares, jnp.any(wrong), carry[3] + 1
+
+        zero = jnp.zeros((len(units), d), patterns.dtype)
+        start = (zero, zero[:, 0], jnp.ones((), bool), jnp.zeros((), jnp.int32))
+        w, _, _, sweeps = jax.lax.while_loop(unfinished, sweep, start)
+        return w, sweeps
+
+
+class Unlearning(Rule):
+    """Hebb's rule, after which the network forgets what random states relax to: W ← W − ε s sᵀ, again and again.
+
+    s is where a random state ends under asynchronous updates, mostly a mixture of patterns. Some unlearning widens the
+    basins of the patterns, too much destroys them. Hopfield, Feinstein & Palmer (1983).
+
+    **Arguments**: `steps` ≥ 1; `rate`, ε > 0, relative to the couplings of one pattern; `seed`, of the random states.
+    """
+
+    rate: Float[Array, ""]
+    steps: int = eqx.field(static=True)
+    seed: int = eqx.field(static=True)
+
+    def __init__(self, steps: int, rate: float = 0.01, seed: int = 0) -> None:
+        self.steps, self.seed = at_least("steps", steps, 1), at_least("seed", seed, 0)
+        self.rate = one_number("rate", positive("rate", rate))
+
+    def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
+        d, rate = patterns.shape[1], self.rate.astype(patterns.dtype)
+        others = 1 - jnp.eye(d, dtype=patterns.dtype)
+
+        def dream(step: Int[Array, ""], w: Float[Array, "d d"]) -> Float[Array, "d d"]:
+            key = jax.random.fold_in(jax.random.key(self.seed), step)
+            s = relaxed(w, jax.random.rademacher(key, (d,), patterns.dtype))
+            return w - rate * others * jnp.outer(s, s)
+
+        return jax.lax.fori_loop(0, self.steps, dream, others * product(patterns.T, patterns))
+
+
+def relaxed(w: Float[Array, "d d"], x: State, sweeps: int = 100) -> State:
+    """Where a ±1 state ends under updates of one unit after the other, in their order."""
+
+    def unfinished(carry: tuple[State, Bool[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
+        return carry[1] & (carry[2] < sweeps)
+
+    def sweep(carry: tuple[State, Bool[Array, ""], Int[Array, ""]]) -> tuple[State, Bool[Array, ""], Int[Array, ""]]:
+        x, _, count = carry
+        new = one_by_one(w, x, jnp.arange(x.size))
+        return new, jnp.any(new != x), count + 1
+
+    return jax.lax.while_loop(unfinished, sweep, (x, jnp.ones((), bool), jnp.zeros((), jnp.int32)))[0]
+
+
+def one_by_one(w: Float[Array, "d d"], x: State, order: Int[Array, " d"]) -> State:
+    """One update of every unit in the given order: the sign of its field, or what it was without one."""
+
+    def visit(step: Int[Array, ""], x: State) -> State:
+        i = order[step]
+        field = w[i] @ x
+        return x.at[i].set(jnp.where(field == 0, jnp.where(x[i] < 0, -1, 1), jnp.sign(field)).astype(x.dtype))
+
+    return jax.lax.fori_loop(0, x.size, visit, x)
+
+
+__all__ = [
+    "Hebb",
+    "Palimpsest",
+    "Perceptron",
+    "PseudoInverse",
+    "Rule",
+    "Storkey",
+    "Unlearning",
+    "one_by_one",
+    "relaxed",
+]
