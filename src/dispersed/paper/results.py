@@ -67,16 +67,3 @@ def write_figure(folder: Path, name: str, axes: Any) -> Path:
     path = write_atomically(folder / f"{name}.png", lambda path: figure.savefig(path, dpi=160, bbox_inches="tight"))
     plt.close(figure)
     return path
-
-
-__all__ = [
-    "Row",
-    "as_csv",
-    "columns",
-    "output_folder",
-    "write_atomically",
-    "write_figure",
-    "write_json",
-    "write_rows",
-    "write_text",
-]

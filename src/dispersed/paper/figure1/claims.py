@@ -14,12 +14,11 @@ def _landscape(memory: str) -> Claim:
     def decide(tables: Tables) -> Decision:
         row = only(tables["figure1"], memory=memory)
         near = abs(row["local_dimension"] - OPEN[memory][0]) < 0.2 and row["largest_distance"] < 0.05
-        return near, row | {"dimension": OPEN[memory][0]}
+        return near, row
 
     text = (
-        f"{OPEN[memory][1]} {{local_dimension:.2f}} directions open[|, not {{dimension}}, or recall misses them]: "
-        f"recalled "
-        "states, in {cells} cells of side 0.1, are at most {largest_distance:.3f} from a memory."
+        f"{OPEN[memory][1]} {{local_dimension:.2f}} directions open[|, not {OPEN[memory][0]}, or recall misses them]: "
+        "recalled states, in {cells} cells of side 0.1, are at most {largest_distance:.3f} from a memory."
     )
     return Claim(memory, decide, text, published=True)
 

@@ -18,9 +18,9 @@ def _gap(network: str, label: str) -> Claim:
         return all(after < before for before, after in itertools.pairwise(means)), worst | {"course": course}
 
     text = (
-        f"{label} [approaches|does not approach] the exact denoiser with training: the distance per unit is, after "
-        f"{{course:.3f}}; "
-        "it is largest at σ = {sigma:.2f}: {gap:.3f}, beside a posterior standard deviation of {posterior:.3f}."
+        f"{label} [approaches|does not approach] the exact denoiser with training: the distance per unit is, "
+        "after {course:.3f}; it is largest at σ = {sigma:.2f}: {gap:.3f}, beside a posterior standard deviation of "
+        "{posterior:.3f}."
     )
     return Claim(f"{network}_gap", decide, text, published=True)
 

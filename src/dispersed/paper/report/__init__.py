@@ -1,1 +1,1 @@
-"""Every experiment beside the paper: the catalogue of them, what a run leaves on disk, and the page that shows it."""
+"""The report: one page of every result in a folder, beside the paper."""
