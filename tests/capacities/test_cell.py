@@ -15,6 +15,7 @@ from dispersed import (
 )
 from dispersed.capacities.cell import measure_cell, random_sets, recall_cell
 from dispersed.capacities.corruption import Mask, Noise
+from dispersed.dynamics import uniform_time
 
 ALPHA, SETS, SEED = 0.68, 6, 5
 
@@ -72,8 +73,8 @@ def classical(patterns, cue):
 @pytest.mark.parametrize(
     ("family", "dynamics", "oracle", "corruption"),
     [
-        (PatternMemory, ProbabilityFlow(), exact_flow, Noise(ALPHA)),
-        (PatternMemory, ProbabilityFlow(), exact_flow, Mask(0.5, ALPHA)),
+        (PatternMemory, ProbabilityFlow(sigma_min=None, grid=uniform_time), exact_flow, Noise(ALPHA)),
+        (PatternMemory, ProbabilityFlow(sigma_min=None, grid=uniform_time), exact_flow, Mask(0.5, ALPHA)),
         (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Noise(ALPHA)),
         (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Mask(0.5, ALPHA)),
         (ClassicalHopfield, Iteration(), classical, Noise(ALPHA)),
@@ -124,6 +125,6 @@ def test_fast_and_euler_recall_have_the_same_signs():
     for d, n in ((6, 8), (12, 24)):
         signs = [
             recall_cell(PatternMemory, d, n, dynamics, Noise(ALPHA), 30, 256, 0)[0]
-            for dynamics in (ExponentialIntegrator(20), ProbabilityFlow())
+            for dynamics in (ExponentialIntegrator(20), ProbabilityFlow(sigma_min=None, grid=uniform_time))
         ]
         assert np.mean(signs[0] != signs[1]) < 2e-3

@@ -116,7 +116,6 @@ def test_reverse_sde_has_the_moments_of_a_gaussian_posterior(x64, key):
     variance = 0.49 * sigma**2 / (0.49 + sigma**2)
     mean = z * 0.49 / (0.49 + sigma**2)
     np.testing.assert_allclose(result.x.mean(0), mean, atol=5 * np.sqrt(variance / n) + 0.01)
-    # The last Tweedie step keeps the mean but not the spread left at σ_min; 300 steps leave little.
     np.testing.assert_allclose(result.x.var(0), variance, rtol=5 * np.sqrt(2 / n) + 0.03)
 
 

@@ -30,6 +30,7 @@ from dispersed.dynamics import (
     ProbabilityFlow,
     Result,
     ReverseSDE,
+    uniform_time,
 )
 
 ANNEALING = {
@@ -178,12 +179,13 @@ def test_the_trajectory_runs_from_the_cue_to_the_recalled_state(stored, key, nam
     assert without.trajectory is None
 
 
-def test_the_default_flow_is_the_papers_grid(stored, key):
+def test_the_papers_flow_is_on_its_grid(stored, key):
     """300 Euler steps of equal length in t from −(2/γ) ln α, written out by hand."""
     memory, patterns = stored
     process = VP(rate=0.8)
     cue = process.corrupt(patterns[0], alpha=0.68, key=key)
-    result = recall(memory, cue, ProbabilityFlow(), alpha=0.68, process=process, trajectory=True)
+    papers = ProbabilityFlow(sigma_min=None, grid=uniform_time)
+    result = recall(memory, cue, papers, alpha=0.68, process=process, trajectory=True)
     start = -2 / 0.8 * np.log(0.68)
     x = np.asarray(cue, np.float64)
     for k in range(299):

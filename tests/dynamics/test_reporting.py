@@ -50,4 +50,3 @@ def test_derivatives_pass_through(memory):
 def test_steps_that_are_chosen_on_the_way_are_refused(memory, dynamics):
     with pytest.raises(InputError, match=r"callback: got one for .*; solvers whose steps are those of a grid"):
         recall(memory, np.zeros(4), dynamics, sigma=1.0, callback=print)
-

@@ -7,7 +7,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
 
-from dispersed.dynamics.grids import Grid, uniform_time
+from dispersed.dynamics.grids import Grid
 from dispersed.dynamics.solver import Solver
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
@@ -41,18 +41,13 @@ class Interval(eqx.Module):
 
 
 class DiffraxSolver(Solver):
-    """Steps of a diffrax solver in the time t of the process, in whose coordinates the state is x = s(t) z.
-
-    Without `sigma_min` the last level is that of the time t/`steps`, so that the default grid is uniform down to 0.
-    """
+    """Steps of a diffrax solver in the time t of the process, in whose coordinates the state is x = s(t) z."""
 
     solver: dfx.AbstractSolver[Any]
     process: Process | None
     """The process in whose time it steps; `recall` sets it."""
 
-    def __init__(
-        self, solver: dfx.AbstractSolver[Any] | None, steps: int, sigma_min: float | None, grid: Grid = uniform_time
-    ) -> None:
+    def __init__(self, solver: dfx.AbstractSolver[Any] | None, steps: int, sigma_min: float | None, grid: Grid) -> None:
         super().__init__(steps, sigma_min, grid)
         if not isinstance(solver, dfx.AbstractSolver | None):
             raise InputError("solver", f"got {solver!r}", "a diffrax solver such as diffrax.Heun() is accepted")
@@ -61,11 +56,11 @@ class DiffraxSolver(Solver):
 
     @abc.abstractmethod
     def terms(self, memory: Denoiser, carry: Carry, x: State) -> dfx.AbstractTerm[Any, Any]:
-        """The terms that diffrax solves; their variable is the number of steps, their arguments an `Interval`.
+        """The terms that diffrax solves, in the variable of `ends`; their arguments are an `Interval`."""
 
-        Whole numbers are free of round-off. diffrax draws noise by the times at which it is evaluated, so that it does
-        not change with how a compiler rounds the times of another batch.
-        """
+    @abc.abstractmethod
+    def ends(self, interval: Interval) -> tuple[Scalar, Scalar]:
+        """The variable of the terms at both ends of an interval, rising."""
 
     def within(self, process: Process) -> "DiffraxSolver":
         return eqx.tree_at(lambda solver: solver.process, self, process, is_leaf=lambda part: part is None)
@@ -74,9 +69,7 @@ class DiffraxSolver(Solver):
         t, following = (process.time(level) for level in self.levels(process, sigma)[:2])
         carry = Carry(key, jnp.zeros((), z.dtype), None, jnp.array(True))
         x, interval = process.scale(t) * z, Interval(t, following, carry.count)
-        state = differentiable(self.solver).init(
-            self.terms(memory, carry, x), carry.count, carry.count + 1, x, interval
-        )
+        state = differentiable(self.solver).init(self.terms(memory, carry, x), *self.ends(interval), x, interval)
         return eqx.tree_at(lambda carry: carry.state, carry, state, is_leaf=lambda part: part is None)
 
     def step(
@@ -87,7 +80,12 @@ class DiffraxSolver(Solver):
         interval = Interval(process.time(sigma), process.time(following), count)
         x = process.scale(interval.start) * z
         x, _, _, state, result = differentiable(self.solver).step(
-            self.terms(memory, carry, x), count, count + 1, x, interval, carry.state, made_jump=jnp.array(False)
+            self.terms(memory, carry, x),
+            *self.ends(interval),
+            x,
+            interval,
+            carry.state,
+            made_jump=jnp.array(False),
         )
         successful = carry.successful & (result == dfx.RESULTS.successful)
         return x / process.scale(interval.end), Carry(carry.key, count + 1, state, successful)

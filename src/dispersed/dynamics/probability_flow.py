@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from dispersed.dynamics.diffrax_solver import Carry, DiffraxSolver, Interval, explicit_evaluations
-from dispersed.dynamics.grids import Grid, uniform_time
+from dispersed.dynamics.grids import Grid, log_sigma
 from dispersed.dynamics.result import Outcome
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
@@ -20,16 +20,14 @@ class ProbabilityFlow(DiffraxSolver):
 
         dx/dt = (ṡ/s) x + (σ̇/σ) (x − s D_σ(x/s))
 
-    The default is the paper's: Euler on the uniform grid of 300 steps from the cue's t to 0.
-
     **Arguments**
 
-    - `solver`: any diffrax ODE solver; explicit ones report their evaluations, others −1.
-    - `steps`: intervals of the grid from the cue's t to 0. The last of them, in which the slope is singular, is the
-      step to σ = 0 (Tweedie's formula).
+    - `solver`: any diffrax ODE solver, Euler's method by default; explicit ones report their evaluations, others −1.
+    - `steps`, `sigma_min`, `grid`: as of every `Solver`.
     - `tol`: adapt the step to this relative and absolute tolerance instead (not for Euler).
-    - `sigma_min`: the last noise level, instead of that at t/`steps`.
-    - `grid`: where the levels are; uniform in t by default.
+
+    The paper's grid, even in t down to 0, is `ProbabilityFlow(sigma_min=None, grid=uniform_time)`; from wide noise that
+    of `VE()` is coarse.
 
     With `tol` derivatives are in reverse mode only, by diffrax's recursive checkpoints.
     """
@@ -41,8 +39,8 @@ class ProbabilityFlow(DiffraxSolver):
         solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
         tol: float | None = None,
-        sigma_min: float | None = None,
-        grid: Grid = uniform_time,
+        sigma_min: float | None = 0.05,
+        grid: Grid = log_sigma,
     ) -> None:
         super().__init__(solver, steps, sigma_min, grid)
         if tol is not None and not isinstance(self.solver, dfx.AbstractAdaptiveSolver):
@@ -57,12 +55,16 @@ class ProbabilityFlow(DiffraxSolver):
         process = self.process
         assert process is not None
 
-        def slope(count: Any, x: State, interval: Interval) -> State:
-            t = interval.time(count)
+        def slope(minus_t: Any, x: State, interval: Interval) -> State:
+            t = jnp.asarray(-minus_t)
             d = memory._denoise(x / process.scale(t), process.sigma(t))
-            return (interval.end - interval.start) * process.velocity(x, t, d)
+            return -process.velocity(x, t, d)
 
         return dfx.ODETerm(slope)
+
+    def ends(self, interval: Interval) -> tuple[Scalar, Scalar]:
+        # Solvers that reuse their last slope need one variable for all steps.
+        return -interval.start, -interval.end
 
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
@@ -76,12 +78,12 @@ class ProbabilityFlow(DiffraxSolver):
         solution = dfx.diffeqsolve(
             self.within(process).terms(memory, carry, z),
             self.solver,
-            t0=0.0,
-            t1=1.0,
+            t0=-times[0],
+            t1=-times[-1],
             dt0=None,
             y0=process.scale(times[0]) * z,
             args=whole,
-            saveat=dfx.SaveAt(ts=(times - times[0]) / (times[-1] - times[0])) if trajectory else dfx.SaveAt(t1=True),
+            saveat=dfx.SaveAt(ts=-times) if trajectory else dfx.SaveAt(t1=True),
             stepsize_controller=dfx.PIDController(rtol=self.tol, atol=self.tol),
             max_steps=16**4,
             throw=False,

@@ -1,4 +1,4 @@
-"""A solver that tells a callback of every step, for progress, records or a look at what it does."""
+"""A solver that tells a callback of every step, for progress bars and records."""
 
 import functools
 from collections.abc import Callable

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import lineax as lx
 
 from dispersed.dynamics.diffrax_solver import Carry, DiffraxSolver, Interval
-from dispersed.dynamics.grids import Grid, uniform_time
+from dispersed.dynamics.grids import Grid, log_sigma
 from dispersed.memories import Denoiser
-from dispersed.types import State
+from dispersed.types import Scalar, State
 
 
 class ReverseSDE(DiffraxSolver):
@@ -21,10 +21,11 @@ class ReverseSDE(DiffraxSolver):
     **Arguments**
 
     - `solver`: any diffrax SDE solver for additive noise; Euler–Maruyama by default.
-    - `steps`: intervals of the grid from the cue's t to 0. The last of them is a draw from the posterior behind the
-      state, where the memory can be drawn from.
-    - `sigma_min`: the last noise level, instead of that at t/`steps`.
-    - `grid`: where the levels are; uniform in t by default.
+    - `steps`, `sigma_min`, `grid`: as of every `Solver`. The last step is a draw from the posterior behind the state,
+      where the memory can be drawn from.
+
+    The paper's grid, even in t down to 0, is `ReverseSDE(sigma_min=None, grid=uniform_time)`; from wide noise that of
+    `VE()` is coarse.
     """
 
     random = True
@@ -33,8 +34,8 @@ class ReverseSDE(DiffraxSolver):
         self,
         solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
-        sigma_min: float | None = None,
-        grid: Grid = uniform_time,
+        sigma_min: float | None = 0.05,
+        grid: Grid = log_sigma,
     ) -> None:
         super().__init__(solver, steps, sigma_min, grid)
 
@@ -42,6 +43,8 @@ class ReverseSDE(DiffraxSolver):
         process = self.process
         assert process is not None
 
+        # diffrax draws noise by the variable. Whole numbers are free of round-off, so that the noise does not change with
+        # how a compiler rounds the times of another batch.
         def drift(count: Any, x: State, interval: Interval) -> State:
             t = interval.time(count)
             d = memory._denoise(x / process.scale(t), process.sigma(t))
@@ -54,6 +57,9 @@ class ReverseSDE(DiffraxSolver):
         shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
         path = dfx.UnsafeBrownianPath(shape, carry.key, levy_area=_levy_area(self.solver))
         return dfx.MultiTerm(dfx.ODETerm(drift), dfx.ControlTerm(noise, path))
+
+    def ends(self, interval: Interval) -> tuple[Scalar, Scalar]:
+        return interval.count, interval.count + 1
 
 
 def _levy_area(solver: dfx.AbstractSolver[Any]) -> type:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.dynamics import Dynamics, Iteration, ProbabilityFlow, Recall, ReverseSDE, recall
+from dispersed.dynamics.grids import uniform_time
 from dispersed.learning import Recipe, UniformTime, noise_network, train
 from dispersed.memories import Denoiser, ModernHopfield, Network, PatternMemory
 from dispersed.paper.results import Row
@@ -58,10 +59,10 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
 
     exact = PatternMemory(patterns)
     pairs: dict[str, tuple[Denoiser | Network, Dynamics]] = {
-        "diffusion": (exact, ProbabilityFlow(steps=STEPS)),
-        "diffusion_sde": (exact, ReverseSDE(steps=STEPS)),
+        "diffusion": (exact, ProbabilityFlow(steps=STEPS, sigma_min=None, grid=uniform_time)),
+        "diffusion_sde": (exact, ReverseSDE(steps=STEPS, sigma_min=None, grid=uniform_time)),
         "modern_hopfield": (ModernHopfield(patterns, BETA), Iteration(4, tol=0.0)),
-        "learned": (learned, ProbabilityFlow(steps=STEPS)),
+        "learned": (learned, ProbabilityFlow(steps=STEPS, sigma_min=None, grid=uniform_time)),
     }
     recalls = {
         name: recall(

@@ -14,6 +14,7 @@ from dispersed.capacities.cell import recall_cell
 from dispersed.capacities.corruption import Noise
 from dispersed.capacities.methods import Method, methods
 from dispersed.dynamics import ProbabilityFlow
+from dispersed.dynamics.grids import uniform_time
 from dispersed.paper.capacity.measure import capacities
 from dispersed.paper.figure3.learned import learned_capacities
 from dispersed.paper.parallel import in_parallel
@@ -87,8 +88,9 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[
 
     def one(job: tuple[int, int]) -> Row:
         d, n = job
+        papers_flow = ProbabilityFlow(sigma_min=None, grid=uniform_time)
         recalls = [
-            recall_cell(family, d, n, dynamics, Noise(ALPHA), sets, 256, seed) for dynamics in (fast, ProbabilityFlow())
+            recall_cell(family, d, n, dynamics, Noise(ALPHA), sets, 256, seed) for dynamics in (fast, papers_flow)
         ]
         (ours, truth), (papers, _) = recalls
         return {

@@ -17,6 +17,7 @@ from scipy import stats
 from scipy.optimize import curve_fit
 
 from dispersed.dynamics import AncestralSampling, Dynamics, ReverseSDE, recall_many, reliability
+from dispersed.dynamics.grids import uniform_time
 from dispersed.memories import PatternMemory
 from dispersed.noise import sigma_from_alpha
 from dispersed.paper.results import Row
@@ -47,15 +48,15 @@ SIGMA_MIN = 0.25
 
 def _sampler(method: str, intervals: int) -> tuple[Dynamics, Process]:
     if method == "sde_ve":
-        return ReverseSDE(steps=intervals), VE()
+        return ReverseSDE(steps=intervals, sigma_min=None, grid=uniform_time), VE()
     if method == "sde_vp":
-        return ReverseSDE(steps=intervals), VP()
+        return ReverseSDE(steps=intervals, sigma_min=None, grid=uniform_time), VP()
     # One step more: the last, to σ = 0, is not on the grid in log σ.
     return AncestralSampling(intervals + 1, DECLARED[method], SIGMA_MIN), VE()
 
 
 def posterior(samples: int = 4000, repeats: int = 50, cues: int = 400, seed: int = 0) -> list[Row]:
-    """The three questions, as rows of four kinds, told apart by `part`.
+    """The three questions, as rows of four kinds, named in the column `part`.
 
     - "recall": `method`, `pattern`, `exact`, `frequency`, `ci_low`, `ci_high`, one row per stored pattern.
     - "steps": `method`, `steps`, `samples`, `total_variation` (the mean over `repeats` such recalls of the cue),

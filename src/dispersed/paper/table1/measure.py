@@ -31,6 +31,7 @@ from dispersed.dynamics import (
     ReverseSDE,
     recall,
 )
+from dispersed.dynamics.grids import uniform_time
 from dispersed.machine import compiled_soon, cores, on_cores
 from dispersed.memories import ClassicalHopfield, ModernHopfield, PatternMemory
 from dispersed.paper.results import Row
@@ -100,9 +101,9 @@ def recall_all(
 
     recalled = {
         "modern_hopfield": recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0.0)).x,
-        "diffusion": diffusion(ProbabilityFlow()),
+        "diffusion": diffusion(ProbabilityFlow(sigma_min=None, grid=uniform_time)),
         "diffusion_2m": diffusion(ExponentialIntegrator(10)),
-        "diffusion_sde": diffusion(ReverseSDE()),
+        "diffusion_sde": diffusion(ReverseSDE(sigma_min=None, grid=uniform_time)),
         "classical": recall(ClassicalHopfield(patterns, self_coupling=True), cues).x,
         "classical_null_diagonal": recall(ClassicalHopfield(patterns), cues).x,
         "true_patterns": jnp.broadcast_to(patterns, cues.shape),
