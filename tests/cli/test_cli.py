@@ -72,6 +72,70 @@ def test_a_misspelt_word_is_answered_with_the_nearest(arguments, nearest):
     assert nearest in run.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recal"],
+        ["recall"],
+        ["recall", "a", "b", "--seed", "9" * 5000],
+        ["recall", "a", "b", "--alpha", "x" * 5000],
+        ["recall", "a", "b", "--out", "a\0b"],
+        ["capacity"],
+        ["--\x1b[31m\n"],
+        ["store", "create", "s", "--dimension", "-"],
+    ],
+    ids=range(8),
+)
+def test_misspelt_commands_are_one_line_of_bounded_length(arguments):
+    run = dispersed(*arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("dispersed: ")
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.rstrip("\n").isprintable()
+    assert len(run.stderr) < 1200
+
+
+def test_memory_that_is_not_there_is_one_line(monkeypatch):
+    def full(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("dispersed.cli.recalling.recall_files", full)
+    run = dispersed("recall", "a", "b")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "dispersed: there is not enough memory for this; smaller sizes are needed\n"
+
+
+RANGES = {
+    "dimensions": ["1:99999999999", "9" * 5000, "0", "-3:4", "", "1:2:3", "1e3", "1001"],
+    "degree": [1, 65, 100_000, 10**20],
+    "seed": [-1, 2**32, 10**20],
+    "sets": [1, 10**20],
+    "max-patterns": [0, 10**20],
+    "beta": [0, -1, "nan", "inf"],
+    "alpha": [0, 1.1, "nan", "inf", "1e-300"],
+    "threshold": [0, 1, "nan"],
+    "mask-rate": [0, 1, "nan"],
+}
+
+
+@pytest.mark.parametrize("option", RANGES)
+def test_numbers_of_capacity_have_their_ranges(tmp_path, option):
+    for value in RANGES[option]:
+        run = dispersed("capacity", "--method", "diffusion", f"--{option}={value}", cwd=tmp_path)
+        assert (run.returncode, run.stdout) == (1, ""), value
+        assert run.stderr.startswith(f"dispersed: {option.replace('-r', '_r')}: "), (value, run.stderr)
+        assert run.stderr.count("\n") == 1
+        assert len(run.stderr) < 1200
+
+
+@pytest.mark.parametrize("command", [["table1"], ["figure1"], ["all"]], ids=" ".join)
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20])
+def test_seeds_that_equal_others_are_refused(tmp_path, command, seed):
+    run = dispersed("reproduce", *command, "--seed", seed, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("dispersed: seed: ")
+
+
 def spoilt(data):
     p, c = data / "patterns.npy", data / "cues.npy"
     (data / "blocked").write_text("")

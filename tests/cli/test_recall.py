@@ -1,7 +1,9 @@
 """`dispersed recall` on files, stores and images, against float64 NumPy and against the library's own call."""
 
 import csv
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -34,6 +36,9 @@ def data(tmp_path_factory):
     np.save(folder / "narrow.npy", np.zeros((2, 3)))
     (folder / "words.csv").write_text("a,b\nc,d\n")
     (folder / "blocked").write_text("")
+    os.mkfifo(folder / "pipe.npy")
+    pages = [Image.fromarray(np.full((6, 8), level, np.uint8)) for level in (0, 200)]
+    pages[0].save(folder / "two.gif", save_all=True, append_images=pages[1:])
     with PatternStore.create(folder / "store", D) as store:
         store.append(
             patterns, {"label": np.arange(N) + 100, "name": [f"n{j}" for j in range(N)], "index": np.arange(N)}
@@ -215,6 +220,42 @@ def test_random_recalls_of_one_cue_differ_from_batch_to_batch(run, data, tmp_pat
     assert run("patterns.npy", "same.npy", *options, "--seed", 1)[0] != rows
 
 
+def test_what_was_read_is_said(run, data):
+    _, shown = run("patterns.npy", "holes.npy", "--missing", "nan", "--sigma", 0.1)
+    assert f"Patterns {str(data / 'patterns.npy')!r}: 30 × 48, float64, from -1 to 1" in shown
+    assert f"Cues {str(data / 'holes.npy')!r}: 30 × 48, float32, from -1 to 1, 480 NaN" in shown
+    _, shown = run("images", "damaged", "--sigma", 0.2)
+    assert f"Patterns {str(data / 'images')!r}: 5 × 48 (6 × 8), 8-bit grey levels, 0 and 255 made −1 and 1, " in shown
+    _, shown = run("store", "cues.npy", "--sigma", 0.5)
+    assert f"Patterns {str(data / 'store')!r}: 30 × 48, float32, memory-mapped" in shown
+
+
+def test_options_say_how_files_are_read(run, data, tmp_path):
+    patterns = np.load(data / "patterns.npy")
+    named = ",".join(map(str, range(D)))
+    for name, states in (("p.csv", patterns), ("c.csv", patterns[::-1])):
+        lines = [",".join(f"{value:.0f}" for value in 127.5 * (row + 1)) for row in states]
+        (data / name).write_text("\n".join([named, *lines]))
+    done = command("recall", data / "p.csv", data / "c.csv", "--sigma", 0.5, "--out", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "line 1: 0, 1, 2, … may be column names or numbers; --header" in done.stderr
+    rows, shown = run("p.csv", "c.csv", "--sigma", 0.5, "--header", "--scale", "0:255")
+    assert [row["index"] for row in rows] == list(range(N - 1, -1, -1))
+    assert shown.count("0 and 255 made −1 and 1, under the column names of line 1, from -1 to 1") == 2
+    np.testing.assert_allclose(np.load(tmp_path / "recalled.npy"), patterns[::-1], atol=1e-3)
+
+
+def test_pages_of_one_image_are_named(run, data):
+    pages = [Image.open(path) for path in sorted((data / "images").iterdir())]
+    pages[0].save(data / "pages.tif", save_all=True, append_images=pages[1:])
+    rows, _ = run("images", "pages.tif", "--sigma", 0.2, "--pages")
+    assert [(row["cue_file"], row["file"]) for row in rows] == [
+        (f"pages.tif page {i + 1}", f"stored{i}.png") for i in range(5)
+    ]
+    rows, _ = run("images", "images/stored3.png", "--sigma", 0.2)
+    assert [(row["cue_file"], row["file"]) for row in rows] == [("stored3.png", "stored3.png")]
+
+
 BAD = {
     "no such file": (["none.npy", "cues.npy"], "patterns: "),
     "no such cues": (["patterns.npy", "none.safetensors"], "cues: "),
@@ -235,6 +276,14 @@ BAD = {
     "too many steps": (["patterns.npy", "cues.npy", "--steps", 10**20], "steps: "),
     "steps of one step": (["patterns.npy", "cues.npy", "--steps", 3, "--dynamics", "one-step"], "steps: "),
     "a dynamics of networks": (["patterns.npy", "cues.npy", "--dynamics", "asynchronous"], "dynamics: Asynchronous"),
+    "pages": (["patterns.npy", "two.gif"], "cues: "),
+    "a pipe": (["pipe.npy", "cues.npy"], "patterns: "),
+    "no scale": (["patterns.npy", "cues.npy", "--scale", "0-255"], "scale: "),
+    "no range": (["patterns.npy", "cues.npy", "--scale", "1:1"], "scale: "),
+    "an infinite scale": (["patterns.npy", "cues.npy", "--scale", "0:inf"], "scale: "),
+    "far too many alternatives": (["patterns.npy", "cues.npy", "--top", 10**20], "top: "),
+    "an infinite level": (["patterns.npy", "cues.npy", "--sigma", "inf"], "sigma: "),
+    "a level beyond single precision": (["patterns.npy", "cues.npy", "--sigma", "1e300"], "sigma: "),
     "no alternatives": (["patterns.npy", "cues.npy", "--top", 0], "top: "),
     "a negative seed": (["patterns.npy", "cues.npy", "--seed", -1], "seed: "),
     "a seed that equals 0": (["patterns.npy", "cues.npy", "--seed", 2**32], "seed: "),
@@ -261,6 +310,48 @@ def test_a_bad_cue_far_down_leaves_the_old_results(run, data, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith(f"dispersed: cues: cue {BATCH + 3} has NaN or infinite entries;")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_in_the_place_of_a_result_leaves_the_old_results(run, data, tmp_path):
+    run("patterns.npy", "cues.npy", "--sigma", 0.5)
+    (tmp_path / "recall.json").unlink()
+    (tmp_path / "recall.json").mkdir()
+    before = (tmp_path / "recalled.npy").read_bytes()
+    done = command("recall", data / "patterns.npy", data / "patterns.npy", "--sigma", 0.5, "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("dispersed: out: ")
+    assert (tmp_path / "recalled.npy").read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_old_results(run, data, tmp_path, monkeypatch):
+    run("patterns.npy", "cues.npy", "--sigma", 0.5)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = command("recall", data / "patterns.npy", data / "patterns.npy", "--sigma", 0.5, "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("dispersed: out: ")
+    assert "No space left" in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_names_that_steer_a_terminal_are_escaped(data, tmp_path):
+    out = tmp_path / "a\x1b[31m"
+    done = command("recall", data / "patterns.npy", data / "cues.npy", "--sigma", 0.5, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert (out / "recall.json").exists()
+
+
+def test_labels_that_are_no_text_are_written(run, data):
+    if not (data / "odd").exists():
+        with PatternStore.create(data / "odd", D) as store:
+            store.append(np.load(data / "patterns.npy"), {"name": ["\ud800"] * N})
+    rows, _ = run("odd", "cues.npy", "--sigma", 0.5)
+    assert rows[0]["name"] == "\ud800"
 
 
 def test_folders_may_have_brackets_in_their_names(data, tmp_path):

@@ -40,7 +40,13 @@ def open_images(
     and of several pages unless `pages` are asked for, each of which then is a state.
     """
     files, notes = _files(path, argument) if path.is_dir() else ([path], [])
-    where = [(file, page) for file in files for page in range(_page_count(file, argument, pages))]
+    counts = [_page_count(file, argument, pages) for file in files]
+    where = [(file, page) for file, count in zip(files, counts, strict=True) for page in range(count)]
+    names = [
+        _shown(file.name) + (f" page {page + 1}" if count > 1 else "")
+        for file, count in zip(files, counts, strict=True)
+        for page in range(count)
+    ]
     reader = _Reader(argument, scale, background, notes)
     size = next(reader.read(where[:1])).shape
     width = math.prod(size)
@@ -55,7 +61,6 @@ def open_images(
             states[k] = image.reshape(-1)
         return states
 
-    names = [_shown(file.name) + (f" page {page + 1}" if pages else "") for file, page in where]
     return Source(path, (len(where), width), reader.kind, pieces, size, names, notes)
 
 
