@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dispersed.cli.reading import BackgroundName, BackgroundOption, Header, Pages, ScaleOption, reading_options
+
 store_app = typer.Typer(
     no_args_is_help=True,
     help="Keep patterns with their labels on the disk: added in batches, safe against crashes, opened without loading.",
@@ -45,7 +47,12 @@ def create(
 @store_app.command("add")
 def add(
     store: Store,
-    files: Annotated[list[Path], typer.Argument(help=".npy, .npz, .csv, .safetensors, or folders of images.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help=".npy, .npz, .csv, .tsv, .safetensors, .parquet, .arrow, images, folders of images, or other stores."
+        ),
+    ],
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -58,15 +65,22 @@ def add(
         bool, typer.Option("--resume", help="Go on where a run was stopped; what the store has already is passed over.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Add files that the store has already once more.")] = False,
+    header: Header = None,
+    scale: ScaleOption = None,
+    pages: Pages = False,
+    background: BackgroundOption = BackgroundName.white,
 ) -> None:
     """Add patterns to a store, batch after batch; all files are checked before anything is added."""
     from dispersed.progress import track
     from dispersed.reading import add_files, open_source
     from dispersed.storage import PatternStore
 
+    reading = reading_options(header, scale, pages, background)
     with PatternStore.open(store) as opened:
-        sources = [open_source(path, "files") for path in files]
+        sources = [open_source(path, "files", **reading) for path in files]
         added = add_files(opened, sources, labels, batch=batch, resume=resume, again=again, track=track)
+        for source in sources:
+            _say(source.about())
         _say(f"Added {added} patterns; {str(store)!r} now has {len(opened)}.")
 
 
