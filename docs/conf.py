@@ -33,7 +33,6 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": "Module,tuple",
     "show-inheritance": True,
-    "no-value": True,
 }
 
 html_theme = "furo"

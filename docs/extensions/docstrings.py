@@ -188,7 +188,14 @@ def setup(app: Sphinx) -> dict[str, bool]:
             ):
                 link.replace_self(link.children)
 
+    def hide_values(app, document):
+        """The value of a constant is shown where it is short Python, and not as `<class ...>`."""
+        for value in list(document.findall(addnodes.desc_annotation)):
+            if value.astext().lstrip().startswith("=") and "<" in value.astext():
+                value.parent.remove(value)
+
     app.connect("doctree-read", unlink_axes)
+    app.connect("doctree-read", hide_values)
     app.connect("autodoc-process-docstring", process)
     app.connect("autodoc-process-signature", types_in_signature)
     return {"parallel_read_safe": True}

@@ -5,9 +5,7 @@ understood is what mathematicians type: subscripts p_σ, m_{k−1}, x₀, supers
 a/(b + c) and dots ṡ. The numerator and the denominator are what stands on both sides of the slash without a space, so that
 /2σ² divides by all of 2σ². Words are text. Every browser of today shows MathML, without a script and without the network.
 
-    {paper-equations}
-
-is a directive: the table of the paper's equations, with the symbol of each and the file that has it.
+The directive `paper-equations` is the table of the paper's equations, with the symbol of each and the file that has it.
 """
 
 import re
@@ -341,21 +339,14 @@ class PaperEquations(SphinxDirective):
         from dispersed import equations
 
         lines = [
-            ".. list-table::",
-            "   :header-rows: 1",
-            "",
-            "   * - equation",
-            "     - what it says",
-            "     - symbol",
+            "| equation | what it says | symbol | file |",
+            "| --- | --- | --- | --- |",
         ]
-        lines += ["     - file"]
         for equation in equations.values():
-            module, _, name = equation.symbol.partition(":")
-            lines += [f"   * - {equation.name}", f"     - {equation.about}"]
-            lines += [
-                f"     - {self.link(module, name)}",
-                f"     - ``{equation.file}:{equation.line}``",
-            ]
+            link = self.link(*equation.symbol.split(":"))
+            lines.append(
+                f"| {equation.name} | {equation.about} | {link} | `{equation.file}:{equation.line}` |"
+            )
         box = nodes.Element()
         self.state.nested_parse(
             StringList(lines, source="dispersed.equations"), self.content_offset, box
@@ -371,7 +362,7 @@ class PaperEquations(SphinxDirective):
         home = "dispersed" if owner in dispersed.__all__ else module.rpartition(".")[0]
         public = method and not method.startswith("_")
         target = f"{home}.{name if public or not method else owner}"
-        return f":py:obj:`{name} <{target}>`"
+        return f"{{py:obj}}`{name} <{target}>`"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

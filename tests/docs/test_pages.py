@@ -4,8 +4,12 @@ import ast
 import importlib
 import pkgutil
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -91,3 +95,21 @@ def test_the_words_are_those_of_the_field():
         if (words := {match[0].lower() for match in DIALECT.finditer(text)} - LEGITIMATE.get(name, set()))
     }
     assert found == {}
+
+
+def test_the_script_for_several_hosts_gives_what_one_host_gives(tmp_path):
+    (script,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs/guides/hosts.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "script.py").write_text(script)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    commands = [[sys.executable, str(tmp_path / "script.py"), address, number] for number in "01"]
+    hosts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
+    said = [host.communicate(timeout=240) for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], said
+    parts = [np.random.default_rng(number).standard_normal((5_000, 16)).astype(np.float32) for number in (0, 1)]
+    cues = np.random.default_rng(1).standard_normal((5_000, 16)).astype(np.float32)[:3]
+    squares = ((np.concatenate(parts)[None] - cues[:, None]) ** 2).sum(axis=-1)
+    assert [out.decode().splitlines()[-1].split("] ")[0] for out, _ in said] == [
+        str(squares.argmin(axis=1)).rstrip("]")
+    ] * 2

@@ -1,4 +1,4 @@
-"""Whoever types a term of the field into the site's search finds the page that serves it."""
+"""The site as it is built: its search finds the terms of the field, its tables link, its equations are set."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import snowballstemmer
+
+import dispersed
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -53,11 +55,17 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    """The search index of the site, built without running its examples."""
+def site(tmp_path_factory):
+    """The site, built without running its examples."""
     site = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-D", "run_examples=0", str(DOCS), str(site)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return site
+
+
+@pytest.fixture(scope="module")
+def index(site):
+    """Its search index."""
     text = (site / "searchindex.js").read_text()
     return json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", text, re.DOTALL)[1])
 
@@ -92,3 +100,30 @@ def test_a_term_of_the_field_finds_its_page(index, query, page):
 def test_a_term_that_is_nowhere_finds_nothing(index):
     assert found(index, "zeugma") == []
     assert found(index, "denoiser zeugma") == []
+
+
+def test_every_equation_is_in_the_table_of_the_theory_and_most_are_linked(site):
+    page = (site / "theory.html").read_text()
+    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    for equation in dispersed.equations.values():
+        (row,) = [row for row in rows if f"<p>{equation.name}</p>" in row]
+        assert f"{equation.file}:{equation.line}" in row
+        assert 'class="reference internal" href="api/' in row, equation
+
+
+def test_equations_are_mathml_and_need_no_network(site):
+    theory = (site / "theory.html").read_text()
+    assert theory.count("<math ") > 8
+    assert (site / "api" / "memories.html").read_text().count("<math ") > 10
+    loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?:[^\"]+)", theory)
+    assert loaded == []
+
+
+def test_signatures_have_types_and_defaults_that_can_be_read(site):
+    text = "".join(path.read_text() for path in (site / "api").glob("*.html"))
+    signatures = [re.sub("<[^>]+>", "", s) for s in re.findall(r'<dt class="sig.*?</dt>', text, re.DOTALL)]
+    assert len(signatures) > 300
+    assert [s for s in signatures if "&lt;" in s or " object at 0x" in s] == []
+    (recall,) = [s for s in signatures if re.match(r"\s*dispersed\.recall\(", s)]
+    assert "cue: ArrayLike" in recall
+    assert "→ Recall" in recall
