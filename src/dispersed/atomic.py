@@ -22,6 +22,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], folder: bool =
     file is on the disk when this returns. What a killed process left beside `path` is removed by the next call. The new
     file has the permissions of the one that it replaces, or those that the umask grants; a folder replaces nothing.
     """
+    _check_name(path)
     for left in _left_behind(path):
         with contextlib.suppress(OSError), _locked(left):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -56,6 +57,7 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY, folder: int | None 
     With a folder, or to write, a symbolic link and a file that has a second name are refused: what is written through
     them would change a file elsewhere. Nothing is waited for, as opening a pipe would be.
     """
+    _check_name(path)
     guarded = folder is not None or flags & (os.O_WRONLY | os.O_RDWR)
     flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     handle = os.open(path, flags | (getattr(os, "O_NOFOLLOW", 0) if guarded else 0), 0o666, dir_fd=folder)
@@ -85,6 +87,11 @@ def lock(handle: int) -> bool:
             raise
         return False
     return True
+
+
+def _check_name(path: str | Path) -> None:
+    if "\0" in str(path):  # for which Python raises no `OSError`
+        raise OSError(errno.EINVAL, "a NUL in its name", str(path))
 
 
 @contextlib.contextmanager

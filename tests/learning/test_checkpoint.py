@@ -290,9 +290,13 @@ def test_crafted_headers_are_one_line(tmp_path):
 
 def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"), tmp_path / "a\0b", tmp_path / ("a" * 300)):
         with pytest.raises(InputError, match="cannot be read"):
             load(path, network())
+    for path in (tmp_path / "a\0b", tmp_path / ("a" * 300), tmp_path):
+        with pytest.raises(InputError, match="cannot be written"):
+            save(path, network())
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_settings_are_those_of_the_file(tmp_path):

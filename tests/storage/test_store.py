@@ -462,8 +462,11 @@ def test_unusable_stores_are_named(tmp_path):
     for dimension in (0, 2**31, 10**30):
         with pytest.raises(InputError, match=f"dimension: got {dimension}"):
             PatternStore.create(tmp_path / "t", dimension)
-    with pytest.raises(InputError, match="cannot be made"):
-        PatternStore.create(tmp_path / "no" / "t", 3)
+    for name in ("no/t", "a\0b", "a" * 300):
+        with pytest.raises(InputError, match="cannot be made"):
+            PatternStore.create(tmp_path / name, 3)
+        with pytest.raises(InputError, match="holds no store"):
+            PatternStore.open(tmp_path / name)
     newer = {"format": "dispersed pattern store", "version": VERSION + 1, "dimension": 3, "encoding": "float32"}
     (path / "store.json").write_bytes(journal_line(newer))
     with pytest.raises(InputError, match=r"store.json' says format 2; this version of dispersed reads format 1"):

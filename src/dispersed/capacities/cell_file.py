@@ -34,7 +34,7 @@ class CellFile:
         self.damaged = 0
         """Lines that were passed over."""
         try:
-            content = read_regular(self.path) if self.path.exists() else b""
+            content = read_regular(self.path) if os.path.lexists(self.path) else b""
         except OSError as error:
             raise InputError(
                 "cells", f"{str(path)!r} cannot be read ({error.strerror})", "a file is accepted"

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -36,7 +37,8 @@ HEADERS["training"] = HEADERS["memory"] | {"step", "identity", "checks"}
 def save(path: str | Path, memory: AssociativeMemory) -> Path:
     """Write the arrays of a memory or network, trained or not, and its settings to a file that is complete or absent.
 
-    Raises `InputError` for patterns that are scanned, which are no arrays of the memory.
+    Raises `InputError` for patterns that are scanned, which are no arrays of the memory, and for a file that cannot be
+    written.
     """
     for part in jax.tree.leaves(memory, is_leaf=lambda node: isinstance(node, ScannedPatterns)):
         if isinstance(part, ScannedPatterns):
@@ -71,11 +73,11 @@ class Checkpoint:
         self.last: int | None = None
         """The step of the last checkpoint written or read."""
         self._written = time.monotonic()
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise InputError("checkpoint", f"got {str(self.path)!r}", "a path in a folder that exists")
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return os.path.lexists(self.path)
 
     def save_if_due(self, states: Any, best: Any, losses: np.ndarray, checks: list[dict[str, Any]]) -> None:
         if time.monotonic() - self._written >= self.seconds:
@@ -206,9 +208,13 @@ def _write(path: Path, kind: str, tree: Any, header: dict[str, Any]) -> Path:
     arrays = [_plain(leaf) for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
     described = {"kind": kind, "leaves": _leaves(tree), "settings": _settings(tree), **header}
     content = b"".join([_line(described), *(array.tobytes() for array in arrays)])
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise InputError("path", f"got {str(path)!r}", "a path in a folder that exists")
-    return write_atomically(path, lambda temporary: temporary.write_bytes(_first_line(content) + content))
+    try:
+        return write_atomically(path, lambda temporary: temporary.write_bytes(_first_line(content) + content))
+    except OSError as error:
+        given = f"{str(path)!r} cannot be written ({error.strerror})"
+        raise InputError("path", given, "a place with room that can be written") from None
 
 
 def _line(header: dict[str, Any]) -> bytes:

@@ -135,7 +135,7 @@ class PatternStore:
         path, dimension = Path(path), at_least("dimension", dimension, 1)
         if dimension > LARGEST:
             raise InputError("dimension", f"got {dimension}", f"whole numbers from 1 to {LARGEST} are accepted")
-        if path.exists() or path.is_symlink():
+        if os.path.lexists(path):
             raise InputError("store", f"{str(path)!r} is there already", "a name that is free is accepted")
         settings = {"format": "dispersed pattern store", "version": VERSION}
         settings |= {"dimension": dimension, "encoding": encoding.name}
@@ -338,7 +338,7 @@ class PatternStore:
     def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return PatternStore.open, (self.path, bool(self.damage))
 
     def __repr__(self) -> str:
