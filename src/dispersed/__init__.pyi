@@ -13,6 +13,7 @@ from . import noise as noise
 from . import plasticity as plasticity
 from . import processes as processes
 from . import storage as storage
+from . import theory as theory
 from .capacities import Capacity, CellFile, capacity
 from .conditioning import Observation, condition
 from .dynamics import (
