@@ -126,7 +126,7 @@ def files_of(path):
 
 
 def flips(folder, quick):
-    """Every bit of every file of three stores; in quick runs one bit of every seventh byte of one."""
+    """Every bit of every file of a store, and a bit of every byte of two others; quick, of every seventh byte of one."""
     count = Count("flipped bits of stores")
     for encoding in (Int8(),) if quick else (Int8(), Bits(), Float32()):
         path = filled(folder / f"flips-{encoding.name}", (2, 2), encoding)
@@ -134,7 +134,7 @@ def flips(folder, quick):
         for file in files_of(path):
             content = file.read_bytes()
             for place in range(0, len(content), 7 if quick else 1):
-                for bit in (place % 8,) if quick else range(8):
+                for bit in range(8) if encoding.scaled and not quick else (place % 8,):
                     altered = content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
                     count(damaged, path, whole, file, altered)
     return count
@@ -270,7 +270,7 @@ def power_cuts(folder, quick):
     """What may be on a disk that loses power at any moment of a life with kills and full disks in it."""
     count = Count("states of the disk after a power cut")
     flush = os.fsync
-    for seed in range(1 if quick else 60):
+    for seed in range(1 if quick else 8):
         root = folder / f"cut-{seed}"
         root.mkdir()
         recorder, draw = disk.Recorder(root), random.Random(seed)
@@ -279,7 +279,7 @@ def power_cuts(folder, quick):
         assert os.fsync is flush
         os.fsync = lambda handle: None  # what is checked lies in memory
         try:
-            for told, found in disk.after_power_cuts(recorder, folder / f"found-{seed}", seed, 3 if quick else 40):
+            for told, found in disk.after_power_cuts(recorder, folder / f"found-{seed}", seed, 3 if quick else 16):
                 count(survives, found / "store", told, count.cases % 4 == 0)
                 shutil.rmtree(found)
         finally:
