@@ -359,7 +359,14 @@ class PaperEquations(SphinxDirective):
         import dispersed
 
         owner, _, method = name.partition(".")
-        home = "dispersed" if owner in dispersed.__all__ else module.rpartition(".")[0]
+        room = module.rpartition(".")[0]
+        home = (
+            "dispersed"
+            if owner in dispersed.__all__
+            else module
+            if room == "dispersed"
+            else room
+        )
         public = method and not method.startswith("_")
         target = f"{home}.{name if public or not method else owner}"
         return f"{{py:obj}}`{name} <{target}>`"
