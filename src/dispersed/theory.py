@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import comb, erf, ndtr
 
+from dispersed.types import ArrayLike
 from dispersed.validation import InputError, at_least, positive_number, probability
 
 # --- Hopfield networks: how many patterns are fixed points ------------------------------------------------------------
@@ -108,7 +108,8 @@ def krotov_hopfield_error(units: int | float, patterns: int | float, degree: int
 
 def polynomial_capacity(dimension: ArrayLike, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
-    return np.asarray(dimension, float) ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(dimension))
+    d = np.asarray(dimension, float)
+    return np.asarray(d ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(d)))
 
 
 def classical_capacity(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
@@ -126,7 +127,7 @@ def exponential_capacity(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
 
     **Source**: Demircigil et al. (2017), On a model of associative memory with huge storage capacity.
     """
-    return 2 ** (np.asarray(dimension, float) / 2)
+    return np.asarray(2 ** (np.asarray(dimension, float) / 2))
 
 
 def retrieval_error_bound(patterns: int, largest_norm: float, beta: float, separation: float, distance: float) -> float:

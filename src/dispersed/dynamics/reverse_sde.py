@@ -43,8 +43,8 @@ class ReverseSDE(DiffraxSolver):
         process = self.process
         assert process is not None
 
-        # diffrax draws noise by the variable. Whole numbers are free of round-off, so that the noise does not change with
-        # how a compiler rounds the times of another batch.
+        # diffrax draws noise by the variable. Whole numbers are free of round-off: the noise does not change with how a
+        # compiler rounds the times of another batch.
         def drift(count: Any, x: State, interval: Interval) -> State:
             t = interval.time(count)
             d = memory._denoise(x / process.scale(t), process.sigma(t))
