@@ -125,7 +125,7 @@ def _energy(process: PotentialProcess, t: float) -> tuple[np.ndarray, float]:
     width = min(0.005, t / 6)
     for h in (width, width / 2):
         solver = FokkerPlanck(process, [-2.75], [3.05], round(5.8 / h))
-        steps = 1 if process is not PROCESSES["double_well_sigma_t"] else 8
+        steps = 1 if process is not PROCESSES.get("double_well_sigma_t") else 8
         energy = t * solver.energy(PATTERNS, t, steps=steps)
         # The tails beyond the range are steep and of no interest.
         near = abs(solver.axes[0] - 0.15) < 1.75
