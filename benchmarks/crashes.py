@@ -126,7 +126,7 @@ def files_of(path):
 
 
 def flips(folder, quick):
-    """Every bit of every file of a store, and a bit of every byte of two others; quick, of every seventh byte of one."""
+    """Every bit of every file of a store and one of every byte of two others; quick, of every seventh byte of one."""
     count = Count("flipped bits of stores")
     for encoding in (Int8(),) if quick else (Int8(), Bits(), Float32()):
         path = filled(folder / f"flips-{encoding.name}", (2, 2), encoding)
