@@ -1,5 +1,6 @@
 """Images of every depth, mode and orientation, against what they were made of."""
 
+import contextlib
 import io
 import zlib
 
@@ -185,3 +186,17 @@ def test_folders_without_images_say_what_they_hold(tmp_path):
     np.save(tmp_path / "a.npy", GREY)
     with pytest.raises(InputError, match=r"but files of '\.npy'"):
         read_states(tmp_path)
+
+
+def test_libtiff_does_not_write_past_python(tmp_path, capfd):
+    whole = saved(tmp_path / "a.tif", GREY, compression="tiff_lzw").read_bytes()
+    for name in ("a.tif", "a.png"):
+        for cut in (len(whole) - 4, len(whole) // 2):
+            (tmp_path / name).write_bytes(whole[:cut])
+            with pytest.raises(InputError):
+                read_states(tmp_path / name)
+        for at in range(8, 20):
+            (tmp_path / name).write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+            with contextlib.suppress(InputError):
+                read_states(tmp_path / name)
+    assert capfd.readouterr() == ("", "")

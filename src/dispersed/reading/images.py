@@ -94,7 +94,7 @@ def _page_count(file: Path, argument: str, pages: bool) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with open_image(file, argument) as image, _quiet(file):
+            with open_image(file, argument) as image, _quiet():
                 # The further pictures of a .jpg are previews and the like of the first.
                 count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         except InputError:
@@ -108,11 +108,8 @@ def _page_count(file: Path, argument: str, pages: bool) -> int:
 
 
 @contextmanager
-def _quiet(file: Path) -> Iterator[None]:
-    """Without what libtiff writes to standard error, past Python, about damaged .tif files."""
-    if file.suffix.lower() not in (".tif", ".tiff"):
-        yield
-        return
+def _quiet() -> Iterator[None]:
+    """Without what libtiff writes to standard error, past Python, about damaged images."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -130,7 +127,7 @@ def open_image(file: Path, argument: str) -> Iterator[Image.Image]:
     # Given a path, Pillow maps uncompressed TIFF files into memory and then misreads those that are to be turned.
     with file.open("rb") as opened:
         try:
-            with _quiet(file):
+            with _quiet():
                 image = Image.open(opened, formats=FORMATS)
         except Image.DecompressionBombError:
             raise _too_many_pixels(file, argument, "") from None
@@ -163,7 +160,7 @@ class _Reader:
                     raise _damaged(file, self.argument, error) from None
 
     def _levels(self, file: Path, image: Image.Image) -> np.ndarray:
-        with _quiet(file):
+        with _quiet():
             image.load()
         if image.width * image.height > PIXELS:  # a frame may be larger than the first one
             raise _too_many_pixels(file, self.argument, f" ({image.width} × {image.height})")
