@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dispersed import InputError
-from dispersed.storage import ENCODINGS, Float32, Int8, PatternStore, encoding_named
+from dispersed import InputError, PatternMemory, Scanned
+from dispersed.storage import ENCODINGS, Float32, Int8, PatternStore, encoding_named, open_patterns, save_patterns
 from dispersed.storage.growing import GrowingArray
 from dispersed.storage.journal import journal_line
 from dispersed.storage.store import VERSION
@@ -420,6 +420,21 @@ def test_a_file_that_another_process_truncates_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"patterns\.npy' is truncated or missing"):
         store.append(np.ones((1, D)), {"label": [1], "weight": [1], **texts(1)})
     assert {damage.path.name for damage in store.verify()} >= {"label.npy", "patterns.npy"}
+
+
+@pytest.mark.parametrize("name", ["p.npy", "p.safetensors"])
+def test_a_mapped_file_that_another_process_truncates_is_refused(tmp_path, name):
+    save_patterns(tmp_path / name, np.ones((3000, D)))
+    memory, storage = PatternMemory(tmp_path / name, engine=Scanned()), open_patterns(tmp_path / name)
+    expected = memory.denoise(np.ones(D), 0.5)
+    os.truncate(tmp_path / name, 5000)
+    for read in (storage.parts, lambda: storage.rows([2999]), lambda: [*storage.blocks(100)]):
+        with pytest.raises(InputError, match=f"{name}' is truncated"):
+            read()
+    with pytest.raises(InputError, match=f"{name}' is truncated"):
+        memory.denoise(np.ones(D), 0.5)
+    save_patterns(tmp_path / name, np.ones((3000, D)))
+    np.testing.assert_array_equal(PatternMemory(tmp_path / name).denoise(np.ones(D), 0.5), expected)
 
 
 def test_threads_share_a_store(tmp_path):
