@@ -338,8 +338,8 @@ def threads(folder, quick):
 
         def write(first):
             for attempt in range(first, 20, 4):
-                place = store.append(*known(sizes[attempt], attempt))
-                assert len(place) == sizes[attempt]
+                added = store.append(*known(sizes[attempt], attempt))
+                assert len(added) == sizes[attempt]
 
         def read():
             while not done.is_set():

@@ -1,4 +1,4 @@
-"""Cells of an experiment kept on disk as they are finished, so that a killed run resumes where it was."""
+"""Cells of an experiment stored on disk as they are finished, so that a killed run resumes where it was."""
 
 import json
 import os
@@ -56,7 +56,7 @@ class CellFile:
         return len(self._cells)
 
     def get(self, settings: Settings, compute: Callable[[], Values]) -> Values:
-        """The values of the cell with these settings, computed and kept first if they are not there yet."""
+        """The values of the cell with these settings, computed and written first if they are not there yet."""
         key = _canonical(settings)
         if key not in self._cells:
             values = compute()

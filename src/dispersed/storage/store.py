@@ -63,7 +63,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Batch:
-    """Patterns `start` to `stop` − 1 of a store, added together."""
+    """Patterns `start` to `stop` − 1 of a store, added in one call."""
 
     start: int
     stop: int
@@ -279,7 +279,7 @@ class PatternStore:
                 for file, rows in data.items():
                     start = held.get(file, 0)
                     written[file] = [start, start + len(rows), arrays[file].write(start, rows)]
-                with ThreadPoolExecutor(len(data)) as pool:  # flushed together, the disk is waited for once
+                with ThreadPoolExecutor(len(data)) as pool:  # all at once: the disk is waited for once
                     list(pool.map(lambda file: arrays[file].flush(), data))
                 if not self._known.batches:
                     flush_folder(self.path / "columns")
