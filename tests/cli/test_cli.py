@@ -95,6 +95,14 @@ def test_misspelt_commands_are_one_line_of_bounded_length(arguments):
     assert len(run.stderr) < 1200
 
 
+@pytest.mark.parametrize("command", [["report"], ["reproduce", "table1"], ["reproduce", "all"]], ids=" ".join)
+def test_names_that_no_file_can_have_are_one_line(command):
+    run = dispersed(*command, "--out", "x" * 300)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1)
+    assert "File name too long" in run.stderr
+    assert len(run.stderr) < 1200
+
+
 def test_memory_that_is_not_there_is_one_line(monkeypatch):
     def full(*arguments, **options):
         raise MemoryError

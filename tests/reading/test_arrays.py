@@ -38,7 +38,7 @@ def test_a_scale_maps_two_numbers_to_minus_and_plus_one(tmp_path):
     found = read_states(tmp_path / "a.npy", scale=(0, 255))
     np.testing.assert_allclose(found, [[-1, 1], [-0.6, 0.6]], atol=1e-6)
     assert found.dtype == np.float32
-    for scale in ((0, 0), (0, np.inf), (np.nan, 1)):
+    for scale in ((0, 0), (0, np.inf), (np.nan, 1), (0, 1e-320), (1e308, -1e308), (1.0, 1.0)):
         with pytest.raises(InputError, match="scale: "):
             read_states(tmp_path / "a.npy", scale=scale)
 

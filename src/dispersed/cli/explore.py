@@ -33,8 +33,8 @@ def explore_command(
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=64)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # of addresses, and of names that are none
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError("host, port", f"cannot listen at {host}:{port} ({reason})", "try another --port") from None
     from dispersed.explorer.server import application
 

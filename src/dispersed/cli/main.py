@@ -79,6 +79,8 @@ def _one_line(error: Exception) -> tuple[int, str]:
         return 1, "there is not enough memory for this; smaller sizes are needed"
     from dispersed.validation import InputError  # imports JAX, for which --help need not wait
 
+    if isinstance(error, OSError) and error.strerror:  # of names too long, disks that fail and the like
+        error = InputError("file", repr(str(error.filename or "")), error.strerror)
     if not isinstance(error, InputError):
         raise error
     return 1, str(error)

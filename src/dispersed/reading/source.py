@@ -101,11 +101,13 @@ def scaled(array: np.ndarray, low: float | int, high: float | int) -> np.ndarray
 
 
 def check_scale(scale: Scale) -> Scale:
-    """The same scale, whose two numbers must be finite and differ."""
+    """The same scale, whose two numbers must differ and be neither tiny nor huge."""
     if isinstance(scale, tuple):
         low, high = scale
-        if not (math.isfinite(low) and math.isfinite(high) and low != high and math.isfinite(high - low)):
-            raise InputError("scale", f"got {low:g}:{high:g}", "two finite numbers that differ are accepted")
+        # In single precision too, differences and quotients are numbers.
+        if not (max(abs(low), abs(high)) < 1e30 and abs(high - low) > 1e-30):
+            accepted = "two numbers below 1e30 that differ by more than 1e-30 are accepted"
+            raise InputError("scale", f"got {low:g}:{high:g}", accepted)
     return scale
 
 
