@@ -44,7 +44,7 @@ html_theme_options = {
     },
 }
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "tango"

@@ -338,15 +338,11 @@ class PaperEquations(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from dispersed import equations
 
-        lines = [
-            "| equation | what it says | symbol | file |",
-            "| --- | --- | --- | --- |",
-        ]
+        lines = ["| equation | what it says | where |", "| --- | --- | --- |"]
         for equation in equations.values():
             link = self.link(*equation.symbol.split(":"))
-            lines.append(
-                f"| {equation.name} | {equation.about} | {link} | `{equation.file}:{equation.line}` |"
-            )
+            where = f"{link}<br>`{equation.file}:{equation.line}`"
+            lines.append(f"| {equation.name} | {equation.about} | {where} |")
         box = nodes.Element()
         self.state.nested_parse(
             StringList(lines, source="dispersed.equations"), self.content_offset, box

@@ -117,7 +117,7 @@ def test_every_equation_is_in_the_table_of_the_theory_and_most_are_linked(site):
 def test_equations_are_mathml_and_need_no_network(site):
     theory = (site / "theory.html").read_text()
     assert theory.count("<math ") >= 8
-    assert (site / "api" / "memories.html").read_text().count("<math ") > 10
+    assert (site / "api" / "memories.html").read_text().count("<math ") > 5
     loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?:[^\"]+)", theory)
     assert loaded == []
 
