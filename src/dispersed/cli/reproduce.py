@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispersed.paper.catalogue import EXPERIMENTS, Experiment
+from dispersed.paper.catalogue import EXPERIMENTS
+from dispersed.paper.experiment import Experiment
 
 reproduce_app = typer.Typer(
     no_args_is_help=True,

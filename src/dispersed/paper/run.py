@@ -51,7 +51,7 @@ def run_quick(name: str, folder: Path, seed: int) -> About:
     return run(EXPERIMENTS[name], folder, seed, quick=True, note="Others ran beside it.")[0]
 
 
-def beside(function: Callable[..., Result], jobs: Sequence[tuple]) -> Iterator[Result]:
+def beside(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
     """`function` of the arguments of every job, in processes side by side; each result as it is finished.
 
     After an error or an interrupt no further job is begun.

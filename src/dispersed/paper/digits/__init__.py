@@ -21,7 +21,7 @@ EXPERIMENT = Experiment(
     about="Real handwritten digits recalled from noisy and from half-masked cues.",
     paper="The paper recalls random binary patterns only. Its methods, on real images.",
     picture="Rows of eight handwritten digits: stored, noisy at α = 0.68, recalled by five dynamics; then with "
-    "the lower half masked, and completed by the paper's zero mask and by taking the seen pixels as evidence.",
+    "the lower half masked, and completed by the paper's zero mask and by taking the observed pixels as evidence.",
     find=find,
     full={"cues": 60},
     quick={"cues": 24},

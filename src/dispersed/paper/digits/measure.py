@@ -8,13 +8,14 @@ x = αy + √(1−α²)ε, or by losing half of the image. A masked cue is compl
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dispersed.datasets import DIGIT_SIDE, load_digits
-from dispersed.dynamics import Dynamics, named, recall
+from dispersed.dynamics import Dynamics, Recall, named, recall
 from dispersed.memories import PatternMemory
 from dispersed.paper.results import Row
 from dispersed.processes import VP
@@ -43,7 +44,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
     rows: list[Row] = []
     pictures = {"stored": np.asarray(truth[:8])}
 
-    def measure(task: str, alpha: float | None, method: str, run: Callable) -> None:
+    def measure(task: str, alpha: float | None, method: str, run: Callable[[], Recall]) -> None:
         result = run()
         rows.append(
             {
@@ -53,46 +54,26 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
                 "exact": float(jnp.mean(result.index == chosen)),
                 "same_digit": float(np.mean(targets[np.asarray(result.index)] == targets[np.asarray(chosen)])),
                 "rms_error": float(jnp.sqrt(jnp.mean((result.x - truth) ** 2))),
-                "probability": float(result.probability.mean()),
+                "probability": float(np.mean(np.asarray(result.probability))),
                 "evaluations": float(result.evaluations.mean()),
                 "cues": cues,
             }
         )
         pictures[f"{task}, {method}, {alpha}"] = np.asarray(result.x[:8])
 
-    jobs: list[tuple] = []
+    jobs: list[tuple[str, float | None, str, Callable[[], Recall]]] = []
     for alpha in ALPHAS:
         noisy = VP().corrupt(truth, alpha=alpha, key=for_noise)
         pictures[f"noisy, {alpha}"] = np.asarray(noisy[:8] / alpha)
         for method, dynamics in DYNAMICS.items():
-            jobs.append(
-                (
-                    "noise",
-                    alpha,
-                    method,
-                    lambda x=noisy, d=dynamics, a=alpha: recall(memory, x, d, alpha=a, key=for_recall),
-                )
-            )
+            jobs.append(("noise", alpha, method, partial(recall, memory, noisy, dynamics, alpha=alpha, key=for_recall)))
     known = jnp.arange(DIGIT_SIDE**2) < DIGIT_SIDE**2 // 2
     masked = jnp.where(known, truth, 0)
     pictures["masked"] = np.asarray(jnp.where(known, truth, jnp.nan)[:8])
     for method, dynamics in DYNAMICS.items():
-        jobs.append(
-            (
-                "zero_mask",
-                0.68,
-                method,
-                lambda d=dynamics: recall(memory, masked, d, alpha=0.68, process=VP(rate=0.8), key=for_recall),
-            )
-        )
-        jobs.append(
-            (
-                "evidence",
-                None,
-                method,
-                lambda d=dynamics: recall(memory, masked, d, sigma=0.1, known=known, key=for_recall),
-            )
-        )
+        complete = partial(recall, memory, masked, dynamics, key=for_recall)
+        jobs.append(("zero_mask", 0.68, method, partial(complete, alpha=0.68, process=VP(rate=0.8))))
+        jobs.append(("evidence", None, method, partial(complete, sigma=0.1, known=known)))
     for job in track(jobs, "Digits"):
         measure(*job)
     return rows, pictures

@@ -20,6 +20,8 @@ REACH = 2.0
 """The panels show [−2, 2]²."""
 SIGMA = 0.3
 """The noise level of the landscapes."""
+Landscape = dict[str, np.ndarray]
+"""The arrays of a panel by name."""
 
 
 def _heart(u: Float[Array, " k"]) -> Float[Array, " d"]:
@@ -49,7 +51,7 @@ def memories() -> dict[str, tuple[str, Memory]]:
     }
 
 
-def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[list[Row], dict[str, dict]]:
+def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[list[Row], dict[str, Landscape]]:
     """Recall in each landscape from `starts` random states, and the landscapes themselves.
 
     Returns one row per panel: `memory`, `equation`, `sigma`, the mean local dimension of the recalled states
@@ -63,7 +65,7 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
     coarse = jnp.linspace(-REACH, REACH, 21)
     cues = jax.random.uniform(jax.random.key(seed), (starts, 2), minval=-REACH, maxval=REACH)
     rows: list[Row] = []
-    panels: dict[str, dict] = {}
+    panels: dict[str, Landscape] = {}
     for name, (equation, memory) in memories().items():
         recalled = recall(memory, cues, ExponentialIntegrator(30, sigma_min=0.03), sigma=SIGMA).x
         cells = np.unique(np.round(np.asarray(recalled) / 0.1), axis=0)

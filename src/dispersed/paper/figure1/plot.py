@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 
 from dispersed.paper.figure1.measure import REACH, SIGMA
 from dispersed.paper.panels import Panels, legend_below, panels
@@ -51,8 +51,8 @@ def plot_figure1(landscapes: Mapping[str, Mapping[str, np.ndarray]], ax: Panels 
         bar.set_label(f"energy $-σ^2\\,\\log p_σ(x)$ above its minimum, σ = {SIGMA:g}")
         bar.set_ticks(list(np.round(np.linspace(0, top, 5), 2)))
         handles = [
-            plt.Line2D([], [], marker=r"$\rightarrow$", color="black", linestyle="none", markersize=12),
-            plt.Line2D([], [], marker="o", color="#d62728", linestyle="none", markersize=4),
+            Line2D([], [], marker=r"$\rightarrow$", color="black", linestyle="none", markersize=12),
+            Line2D([], [], marker="o", color="#d62728", linestyle="none", markersize=4),
         ]
         legend_below(axes, ax, (handles, ["recall, $D_σ(x) − x$", "recalled states"]), columns=2)
     return axes

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import curve_fit
 
-from dispersed.dynamics import AncestralSampling, Dynamics, ReverseSDE, recall_many, reliability
+from dispersed.dynamics import AncestralSampling, Dynamics, Posterior, ReverseSDE, recall_many, reliability
 from dispersed.dynamics.grids import uniform_time
 from dispersed.memories import PatternMemory
 from dispersed.noise import sigma_from_alpha
@@ -24,6 +24,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.table1.measure import random_patterns
 from dispersed.processes import VE, VP, Process
 from dispersed.progress import track
+from dispersed.types import Array
 from dispersed.validation import at_least
 
 ALPHA = 0.45
@@ -83,7 +84,16 @@ def posterior(samples: int = 4000, repeats: int = 50, cues: int = 400, seed: int
     return rows + _calibration(cues, for_cues)
 
 
-def _recall(memory, cue, sigma, method: str, intervals: int, samples: int, key, repeats: int | None = None):
+def _recall(
+    memory: PatternMemory,
+    cue: Array,
+    sigma: Array,
+    method: str,
+    intervals: int,
+    samples: int,
+    key: Array,
+    repeats: int | None = None,
+) -> Posterior:
     dynamics, process = _sampler(method, intervals)
     x = process.scale(process.time(sigma)) * cue
     if repeats is not None:
@@ -91,7 +101,7 @@ def _recall(memory, cue, sigma, method: str, intervals: int, samples: int, key, 
     return recall_many(memory, x, dynamics, samples=samples, sigma=sigma, process=process, key=key)
 
 
-def _one_cue(memory, cue, sigma, samples: int, key) -> list[Row]:
+def _one_cue(memory: PatternMemory, cue: Array, sigma: Array, samples: int, key: Array) -> list[Row]:
     rows: list[Row] = []
     for number, method in enumerate(track(METHODS, "Posterior, one cue")):
         found = _recall(memory, cue, sigma, method, STEPS_ENOUGH, samples, jax.random.fold_in(key, number))
@@ -116,7 +126,9 @@ def _one_cue(memory, cue, sigma, samples: int, key) -> list[Row]:
     return rows
 
 
-def _steps(memory, cue, sigma, method: str, samples: int, repeats: int, key) -> list[Row]:
+def _steps(
+    memory: PatternMemory, cue: Array, sigma: Array, method: str, samples: int, repeats: int, key: Array
+) -> list[Row]:
     """Total variation at few steps, and the weak order of the bias.
 
     Total variation has a floor set by the number of recalls. The bias is therefore measured over all repeats
@@ -125,7 +137,7 @@ def _steps(memory, cue, sigma, method: str, samples: int, repeats: int, key) -> 
     """
     rows: list[Row] = []
 
-    def run(intervals: int, label: int):
+    def run(intervals: int, label: int) -> tuple[Posterior, Array]:
         own = jax.random.fold_in(jax.random.fold_in(key, intervals), label)
         found = _recall(memory, cue, sigma, method, intervals, samples, own, repeats)
         return found, found.frequencies.mean(axis=0) - found.exact[0]
@@ -170,7 +182,7 @@ def _order(steps: np.ndarray, bias: np.ndarray, error: np.ndarray) -> tuple[floa
     return float(found[1]), float(found[1] - half), float(found[1] + half)
 
 
-def _calibration(cues: int, key) -> list[Row]:
+def _calibration(cues: int, key: Array) -> list[Row]:
     """Reliability over cues of random patterns, of the exact posterior and of 400 recalls a cue."""
     for_patterns, for_choice, for_noise, for_recall = jax.random.split(key, 4)
     memory = PatternMemory(random_patterns(for_patterns, 20, 10))

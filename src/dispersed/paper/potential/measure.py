@@ -23,6 +23,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.statistics import power_law
 from dispersed.processes import FokkerPlanck, PotentialProcess
 from dispersed.progress import track
+from dispersed.types import Array
 from dispersed.validation import at_least
 
 PATTERNS = np.array([[-1.0], [0.4], [1.3]])
@@ -32,17 +33,17 @@ RATE = 2.0
 """The rate γ of the Ornstein–Uhlenbeck process."""
 
 
-def double_well(x):
+def double_well(x: Array) -> Array:
     """The potential v = −(‖x‖² − 1)²/4: wells at ±1, in two dimensions on the unit circle."""
     return -((jnp.sum(x**2) - 1) ** 2) / 4
 
 
-def quartic(x):
+def quartic(x: Array) -> Array:
     """The potential v = −‖x‖⁴/4."""
     return -(jnp.sum(x**2) ** 2) / 4
 
 
-def ornstein_uhlenbeck(x):
+def ornstein_uhlenbeck(x: Array) -> Array:
     """The potential v = −γ‖x‖²/4."""
     return -RATE * jnp.sum(x**2) / 4
 

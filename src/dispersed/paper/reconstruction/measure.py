@@ -121,7 +121,9 @@ def reconstruction(seed: int = 0, events: int = 100) -> tuple[list[Row], dict[st
     return rows, pictures
 
 
-def _broken_glass(semantic: Mixture, truth: np.ndarray, key, rows: list[Row], pictures: dict) -> None:
+def _broken_glass(
+    semantic: Mixture, truth: np.ndarray, key: Array, rows: list[Row], pictures: dict[str, np.ndarray]
+) -> None:
     """Store the upper halves of digits whose lower half was blank, and recall them."""
     half = SIDE * SIDE // 2
     events = truth.copy()

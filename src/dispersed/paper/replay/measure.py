@@ -14,6 +14,8 @@ Four experiments, each against what chance alone would do:
 """
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -29,7 +31,7 @@ from dispersed.learning.ensemble import train_ensemble
 from dispersed.learning.levels import LogUniform
 from dispersed.learning.networks import preconditioned_network
 from dispersed.learning.recipe import Recipe
-from dispersed.memories import PatternMemory
+from dispersed.memories import LearnedMemory, PatternMemory
 from dispersed.paper.results import Row
 from dispersed.paper.statistics import bootstrap_mean
 from dispersed.progress import track
@@ -90,12 +92,16 @@ def _events() -> PatternMemory:
 def _feedback(key: Key[Array, ""], runs: int, seed: int, pictures: dict[str, np.ndarray]) -> list[Row]:
     memory = _events()
     novelty = NOVELTY * (jnp.arange(EVENTS) == 0)
-    settings = {"neutral": {}, "novelty": {"bias": novelty}, "sharp": {"sharpness": SHARPNESS}}
+    settings: dict[str, dict[str, Any]] = {
+        "neutral": {},
+        "novelty": {"bias": novelty},
+        "sharp": {"sharpness": SHARPNESS},
+    }
     keys = jax.random.split(key, runs)
     rows: list[Row] = []
     for kind, setting in track(list(settings.items()), "Replay, feedback"):
 
-        def run(key, setting=setting):
+        def run(key: Array, setting: Mapping[str, Any] = setting) -> Array:
             return replay(memory, generations=GENERATIONS, replays=REPLAYS, key=key, **setting)
 
         weights = np.asarray(jax.vmap(run)(keys))
@@ -149,7 +155,7 @@ def _forgetting(key: Key[Array, ""], runs: int, seed: int) -> list[Row]:
     rows: list[Row] = []
     for fraction in track(INTERLEAVED, "Replay, forgetting"):
 
-        def run(key, fraction=fraction):
+        def run(key: Array, fraction: float = fraction) -> Array:
             return replay(
                 memory,
                 generations=EVENTS - 1,
@@ -254,7 +260,7 @@ def _network(key: Key[Array, ""], networks: int, seed: int) -> list[Row]:
     return rows
 
 
-def _generate(memory, key: Key[Array, ""]) -> Float[Array, "many d"]:
+def _generate(memory: LearnedMemory, key: Key[Array, ""]) -> Float[Array, "many d"]:
     """Twice as many states as are trained on, for the biased choice."""
     dynamics = AncestralSampling(20, sigma_min=0.05)
     return generate(memory, 2 * NETWORK_REPLAYS, jnp.zeros(2), jnp.asarray(15.0), dynamics, key)

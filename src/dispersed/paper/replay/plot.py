@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from dispersed.paper.panels import Panels, draw_strips, panels
 from dispersed.paper.replay.measure import EVENTS, KINDS, NETWORKS
@@ -88,7 +89,7 @@ def _draw_core(axis: Axes, rows: list[dict[str, Any]]) -> None:
 
 def _draw_traces(axis: Axes, pictures: Mapping[str, np.ndarray]) -> None:
     draw_strips(axis, [np.stack([pictures["event"], *pictures["traces"][:2]]), pictures["traces"][2:5]])
-    axis.add_patch(plt.Rectangle((-0.5, -0.5), 8, 8, fill=False, edgecolor="#1f6fb4", linewidth=2))
+    axis.add_patch(Rectangle((-0.5, -0.5), 8, 8, fill=False, edgecolor="#1f6fb4", linewidth=2))
     axis.set_title("a 5 (framed) and what its upper half became")
     axis.axis("off")
 

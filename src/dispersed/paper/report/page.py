@@ -15,8 +15,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 import dispersed
-from dispersed.paper.catalogue import EXPERIMENTS, IN_PAPER, Experiment
+from dispersed.paper.catalogue import EXPERIMENTS, IN_PAPER
 from dispersed.paper.claim import Verdict
+from dispersed.paper.experiment import Experiment
 from dispersed.paper.findings import About, cell, damaged, read_about, read_rows
 from dispersed.paper.results import Row, as_csv, columns, write_text
 from dispersed.validation import InputError

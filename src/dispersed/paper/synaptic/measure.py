@@ -19,7 +19,7 @@ import numpy as np
 from dispersed.dynamics import Circuit, ExponentialIntegrator, recall
 from dispersed.learning.levels import LogUniform
 from dispersed.learning.networks import noise_network
-from dispersed.memories import PatternMemory
+from dispersed.memories import LearnedMemory, PatternMemory
 from dispersed.paper.results import Row
 from dispersed.paper.statistics import bootstrap_mean
 from dispersed.paper.table1.measure import random_patterns
@@ -91,7 +91,7 @@ class Bench:
 
 
 @eqx.filter_jit
-def _recalled(memories, cues: Array) -> Array:
+def _recalled(memories: LearnedMemory, cues: Array) -> Array:
     return eqx.filter_vmap(lambda memory, own: recall(memory, own, alpha=ALPHA).x)(memories, cues)
 
 
@@ -104,12 +104,12 @@ def learned_by(bench: Bench, part: str, samples: int) -> list[Row]:
     }
     rule, rate = rules[part]
 
-    def first(key: Array):
+    def first(key: Array) -> LearnedMemory:
         network = noise_network(DIMENSION, WIDTH, 1, key=key)
         return network if part == "online" else perturbable(network)
 
     @eqx.filter_jit
-    def block(memories, key: Array):
+    def block(memories: LearnedMemory, key: Array) -> LearnedMemory:
         keys = jax.random.split(key, bench.sets)
         rates = jnp.full(BLOCK, rate)
         each = eqx.filter_vmap(lambda memory, own, key: learn(memory, rule, own, LEVELS, rates, key))
@@ -132,8 +132,8 @@ def under_rhythm(bench: Bench, samples: int) -> list[Row]:
     cycles = BLOCK // half
 
     @eqx.filter_jit
-    def block(memories, key: Array):
-        def one(memory, own: Array, key: Array, leak: Array):
+    def block(memories: LearnedMemory, key: Array) -> LearnedMemory:
+        def one(memory: LearnedMemory, own: Array, key: Array, leak: Array) -> LearnedMemory:
             return live(memory, Rhythm(half=half, leak=leak), own, jnp.full(cycles, 0.01), key)[0]
 
         over_sets = eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0, 0, None))

@@ -43,8 +43,8 @@ def _line(task: str, method: str) -> Claim:
 
     text = (
         f"{task.capitalize()}, {METHODS[method]}: [the printed {{printed:.3f}} with {{patterns}} patterns are "
-        "reproduced within sampling error|{ours:.3f} with {patterns} patterns, where the paper has {printed:.3f}: differences of "
-        "{apart:+.3f}, where sampling allows ±{allowed:.3f}]."
+        "reproduced within sampling error|{ours:.3f} with {patterns} patterns, where the paper has {printed:.3f}: "
+        "differences of {apart:+.3f}, where sampling allows ±{allowed:.3f}]."
     )
     return Claim(f"{task}_{method}", decide, text, published=True)
 
