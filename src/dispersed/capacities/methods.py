@@ -93,7 +93,9 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
         "palimpsest": Method("palimpsest", lambda y: ClassicalHopfield(y, rule=Palimpsest(0.01)), Iteration()),
         "entmax": Method(f"entmax-1.5, β = {beta:g}", lambda y: FenchelYoungHopfield(y, beta), Iteration()),
         "manhattan": Method(f"Manhattan, β = {beta:g}", lambda y: UniversalHopfield(y, "manhattan", soft), Iteration()),
-        "epanechnikov": Method("Epanechnikov, r² = d", lambda y: EpanechnikovHopfield(y, 2 / y.shape[1]), Iteration()),
+        "epanechnikov": Method(
+            "Epanechnikov, r² = 4d/3", lambda y: EpanechnikovHopfield(y, 1.5 / y.shape[1]), Iteration()
+        ),
     }
 
 

@@ -5,9 +5,7 @@ without tolerance. A measured capacity requires recall from a noisy cue with a f
 small d. They show the law with which capacity grows; their height is another matter.
 
 **Sources**: McEliece, Posner, Rodemich & Venkatesh (1987), The capacity of the Hopfield associative memory;
-Amit, Gutfreund & Sompolinsky (1985), Storing infinite numbers of patterns in a spin-glass model of neural networks;
-Gardner (1988), The space of interactions in neural network models; Krotov & Hopfield (2016), Dense associative memory
-for pattern recognition; Demircigil et al. (2017), On a model
+Krotov & Hopfield (2016), Dense associative memory for pattern recognition; Demircigil et al. (2017), On a model
 of associative memory with huge storage capacity.
 """
 
@@ -15,8 +13,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
-from scipy.special import comb, erf, ndtr
+from scipy.special import comb, ndtr
 
 
 def classical_all(dimension: np.ndarray) -> Float[np.ndarray, "..."]:
@@ -60,26 +57,6 @@ def nearest_pattern(dimension: np.ndarray, alpha: float, threshold: float) -> Fl
     share = comb(d, k) / 2.0**d  # zero for k > d
     with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
         return 1 + threshold / np.sum(share * ndtr(-np.sqrt(k) / sigma) * k / d, axis=-1)
-
-
-def amit_gutfreund_sompolinsky() -> tuple[float, float]:
-    """α_c and the overlap m of Hebb's rule without noise, in the limit of many units (Amit et al. 1985).
-
-    With y = m/√(2αr) the replica-symmetric equations are √(2α) = erf(y)/y − (2/√π) e^{−y²}: the largest α at which they
-    have a solution, 0.1379, and m = erf(y) there, 0.967.
-    """
-
-    def root(y: float) -> float:
-        return erf(y) / y - 2 / math.sqrt(math.pi) * math.exp(-(y**2))
-
-    best = minimize_scalar(lambda y: -root(y), bounds=(0.5, 4), method="bounded", options={"xatol": 1e-10}).x
-    return root(best) ** 2 / 2, float(erf(best))
-
-
-def gardner(kappa: float) -> float:
-    """α_c of couplings with margin κ, 1/∫_{−κ}^∞ Dz (z + κ)² = 1/((1 + κ²)Φ(κ) + κφ(κ)) (Gardner 1988)."""
-    density = math.exp(-(kappa**2) / 2) / math.sqrt(2 * math.pi)
-    return 1 / ((1 + kappa**2) * float(ndtr(kappa)) + kappa * density)
 
 
 def double_factorial(n: int) -> int:

@@ -11,17 +11,6 @@ MOST_UNITS, MOST_SETS, MOST_PATTERNS, MOST_DEGREE = 1000, 100_000, 1 << 20, 64
 """The largest numbers that are accepted: closed forms of more units or of higher degrees overflow."""
 
 
-class MethodName(enum.StrEnum):
-    """Kinds of memory by the names used on the command line."""
-
-    diffusion = "diffusion"
-    modern_hopfield = "modern-hopfield"
-    classical = "classical"
-    classical_null_diagonal = "classical-null-diagonal"
-    dense_polynomial = "dense-polynomial"
-    dense_exponential = "dense-exponential"
-
-
 class Measure(enum.StrEnum):
     """What counts as an error."""
 
@@ -37,7 +26,10 @@ class Statistic(enum.StrEnum):
 
 
 def capacity_command(
-    method: Annotated[list[MethodName], typer.Option(help="Kind of memory; may be given several times.")],
+    method: Annotated[
+        list[str],
+        typer.Option(help="Kind of memory, such as modern-hopfield; may be repeated. ? lists them."),
+    ],
     dimensions: Annotated[str, typer.Option(help="Units: one number, a list 8,12,16 or a range 4:24.")] = "10",
     alpha: Annotated[float, typer.Option(help="Signal level of the cues, in (0, 1].")] = 0.68,
     mask_rate: Annotated[
@@ -74,7 +66,7 @@ def capacity_command(
     from dispersed.paper.experiment import Findings
     from dispersed.paper.findings import write
     from dispersed.paper.results import output_folder
-    from dispersed.validation import random_seed, whole_number
+    from dispersed.validation import InputError, random_seed, whole_number
 
     wanted = _dimensions(dimensions)
     whole_number("sets", sets, 2, MOST_SETS)
@@ -82,7 +74,11 @@ def capacity_command(
     whole_number("degree", degree, 2, MOST_DEGREE)
     random_seed(seed)
     available = methods(beta, degree)
-    names = [f"dense_polynomial_{degree}" if name == "dense-polynomial" else name.replace("-", "_") for name in method]
+    known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in available}
+    for name in method:
+        if name not in known:
+            raise InputError("method", f"got {name!r}", f"{', '.join(known)} are accepted")
+    names = [known[name] for name in method]
     chosen = {name: available[name] for name in names}
     folder = output_folder(out)
     start = time.perf_counter()
