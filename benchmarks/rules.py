@@ -25,6 +25,7 @@ from dispersed import (
     Unlearning,
     recall,
 )
+from dispersed.theory import ags_capacity, ags_overlap, gardner_load
 
 
 def patterns_of(seed, n, d):
