@@ -26,7 +26,7 @@ LAYERS = [
     {"engines"},
     {"memories", "processes"},
     {"dynamics"},
-    {"learning", "diagnostics"},
+    {"learning", "diagnostics", "regimes"},
     {"plasticity", "consolidation"},
     {"capacities"},
     {"selftest", "equation_index"},

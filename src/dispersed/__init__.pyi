@@ -93,6 +93,7 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
+from .regimes import Regimes, regimes
 from .storage import PatternStore, open_patterns, save_patterns
 from .validation import InputError
 
@@ -153,6 +154,7 @@ __all__ = [
     "Recall",
     "Recipe",
     "ReconstructiveMemory",
+    "Regimes",
     "Result",
     "ReverseSDE",
     "Rule",
@@ -184,6 +186,7 @@ __all__ = [
     "preconditioned_network",
     "recall",
     "recall_many",
+    "regimes",
     "reliability",
     "save_patterns",
     "score_gap",

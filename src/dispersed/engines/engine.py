@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
@@ -53,6 +54,10 @@ class PatternSet(Deriving):
     @abc.abstractmethod
     def first(self, count: int) -> tuple[Any, Any]:
         """The first patterns (k, d) and their log weights (k,)."""
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Some patterns by their indices, (..., d), outside of programs."""
+        return np.asarray(self.patterns)[indices]
 
     @abc.abstractmethod
     def closest(self, x: State) -> State:

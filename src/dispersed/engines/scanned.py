@@ -362,6 +362,9 @@ class StreamedPatterns(ScannedPatterns):
         prior = self.placed.prior
         return jnp.asarray(np.full(self.size[0], -math.log(self.size[0])) if prior is None else prior, jnp.float32)
 
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        return self.placed.patterns(indices.reshape(-1)).reshape(*indices.shape, self.shape[1])
+
     def first(self, count: int) -> tuple[Any, Any]:
         index = np.arange(min(count, len(self.placed.storage)))
         shift = -math.log(self.size[0]) if self.placed.uniform else 0.0
