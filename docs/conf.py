@@ -13,6 +13,14 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
 )
 
+# The two processes that read pages, and the next build, share compiled programs; `site/` is not part of the repository.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    folder = Path(__file__).parent.parent / "site" / ".programs"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 from dispersed import __version__
 
 project = "dispersed"

@@ -45,7 +45,7 @@ def mathml(text: str) -> str:
     for line in text.strip("\n").split("\n"):
         parts = re.split(r" {2,}", line.strip())
         cells = [
-            f"<mtext>{escape(part)}</mtext>"
+            f"<mtext>{escape(part).replace(' ', chr(160))}</mtext>"
             if TAG.match(part)
             else _Row(part, covariances).all()
             for part in parts

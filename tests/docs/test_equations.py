@@ -89,7 +89,7 @@ def test_what_is_typed_is_read_as_it_is_meant(typed, understood):
 
 
 def test_the_number_of_an_equation_is_text_and_tables_of_numbers_are_no_equations():
-    assert "<mtext>(Eq. 29)</mtext>" in equations.mathml("D_σ(x) = y  (Eq. 29)")
+    assert "<mtext>(Eq.\u00a029)</mtext>" in equations.mathml("D_σ(x) = y  (Eq. 29)")
     assert not equations.is_equation("steps   3   6   12")
     with pytest.raises(ValueError, match="not understood"):
         equations.mathml("σ = `code`")
