@@ -17,7 +17,7 @@ def journal_line(record: Record) -> bytes:
 def parse_line(line: bytes) -> Record | None:
     """The record in a line, None for anything but what `journal_line` makes of a record, to the last byte."""
     try:
-        record = json.loads(line)["record"]
+        record = json.loads(line.decode())["record"]
         return record if isinstance(record, dict) and journal_line(record) == line.rstrip(b"\n") + b"\n" else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
