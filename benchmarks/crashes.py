@@ -270,7 +270,7 @@ def power_cuts(folder, quick):
     """What may be on a disk that loses power at any moment of a life with kills and full disks in it."""
     count = Count("states of the disk after a power cut")
     flush = os.fsync
-    for seed in range(1 if quick else 8):
+    for seed in range(1 if quick else 4):
         root = folder / f"cut-{seed}"
         root.mkdir()
         recorder, draw = disk.Recorder(root), random.Random(seed)
@@ -279,7 +279,7 @@ def power_cuts(folder, quick):
         assert os.fsync is flush
         os.fsync = lambda handle: None  # what is checked lies in memory
         try:
-            for told, found in disk.after_power_cuts(recorder, folder / f"found-{seed}", seed, 3 if quick else 16):
+            for told, found in disk.after_power_cuts(recorder, folder / f"found-{seed}", seed, quick):
                 count(survives, found / "store", told, count.cases % 4 == 0)
                 shutil.rmtree(found)
         finally:

@@ -135,19 +135,20 @@ def pending(log):
     return sorted(number for numbers in left.values() for number in numbers)
 
 
-def states(log, draw, most):
-    """Subsets of the pending operations that may have happened: all if they are few, else `most` of them.
+def states(log, draw, quick):
+    """Subsets of the pending operations that may have happened.
 
-    Always among them are nothing, everything, what came first, and each operation alone, and each one missing.
+    All of them if they are at most 64; else every prefix, each operation alone, each one missing, and as many random
+    subsets as there are operations. Three of these if it is to be quick.
     """
     numbers = pending(log)
-    if 2 ** len(numbers) <= most:
-        return [{number for i, number in enumerate(numbers) if mask >> i & 1} for mask in range(2 ** len(numbers))]
-    chosen = [set(numbers[:length]) for length in range(len(numbers) + 1)]
-    chosen += [{number} for number in numbers] + [set(numbers) - {number} for number in numbers]
-    draw.shuffle(chosen)
-    chosen += [{number for number in numbers if draw.random() < 0.5} for _ in range(most)]
-    return [set(), set(numbers), *chosen][:most]
+    if len(numbers) <= 6:
+        chosen = [{number for i, number in enumerate(numbers) if mask >> i & 1} for mask in range(2 ** len(numbers))]
+    else:
+        chosen = [set(numbers[:length]) for length in range(len(numbers) + 1)]
+        chosen += [{number} for number in numbers] + [set(numbers) - {number} for number in numbers]
+        chosen += [{number for number in numbers if draw.random() < 0.5} for _ in numbers]
+    return draw.sample(chosen, min(len(chosen), 3)) if quick else chosen
 
 
 def contents(log, happened, draw):
@@ -185,7 +186,7 @@ def restore(files, names, folders, root, target):
             (target / name).write_bytes(files.get(file, b""))
 
 
-def after_power_cuts(recorder, target, seed, most):
+def after_power_cuts(recorder, target, seed, quick):
     """For every moment of what was recorded, folders that hold what may be on the disk if the power is cut then.
 
     Each is yielded once, with what had been acknowledged last.
@@ -194,7 +195,7 @@ def after_power_cuts(recorder, target, seed, most):
     for length in range(len(recorder.log) + 1):
         log = recorder.log[:length]
         told = [operation[1] for operation in log if operation[0] == "acknowledged"][-1:]
-        for happened in states(log, draw, most):
+        for happened in states(log, draw, quick):
             files, names = contents(log, happened, draw)
             state = hash((repr(told), repr(sorted(files.items())), repr(sorted(names.items()))))
             if state in seen:
