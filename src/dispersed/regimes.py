@@ -275,7 +275,7 @@ def _levels(memory: PatternMemory, behind: np.ndarray, wide: float) -> np.ndarra
     square = ((behind[:64, None] - some) ** 2).sum(axis=-1)
     between = np.sqrt(np.where(square > 0, square, np.inf).min(axis=1))
     nearest = float(np.median(between[np.isfinite(between)])) if np.isfinite(between).any() else wide
-    return np.geomspace(3 * wide, min(nearest / (4 * np.sqrt(2 * np.log(n) + 1)), wide / 30), 24)
+    return np.geomspace(3 * wide, nearest / (2 * np.sqrt(2 * np.log(n) + 1)), 24)
 
 
 def _multiplicities(memory: PatternMemory, weights: np.ndarray, behind: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from dispersed.cli.capacity import capacity_command
 from dispersed.cli.doctor import doctor_command
 from dispersed.cli.explore import explore_command
 from dispersed.cli.recall import recall_command
+from dispersed.cli.regimes import regimes_command
 from dispersed.cli.report import report_command
 from dispersed.cli.reproduce import reproduce_app
 from dispersed.cli.store import store_app
@@ -30,6 +31,7 @@ app = typer.Typer(
     - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
     - `dispersed capacity --method modern-hopfield --dimensions 4:16` measures how many patterns a memory holds.
+    - `dispersed regimes patterns.npy` says at which noise patterns are told apart, and where only copies are left.
     - `dispersed doctor` checks this installation.
     - `dispersed explore` shows memories in the browser, to drag and recall.
     """,
@@ -39,6 +41,7 @@ app.command("report")(report_command)
 app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
+app.command("regimes")(regimes_command)
 app.command("doctor")(doctor_command)
 app.command("explore")(explore_command)
 
