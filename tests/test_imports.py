@@ -1,6 +1,7 @@
 """Imports run one way, from the command line at the top down to memories, engines, storage and types."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import dispersed
@@ -26,7 +27,7 @@ LAYERS = [
     {"engines"},
     {"memories", "processes"},
     {"dynamics"},
-    {"learning", "diagnostics", "regimes"},
+    {"learning", "diagnostics", "regime"},
     {"plasticity", "consolidation"},
     {"capacities"},
     {"selftest", "equation_index"},
@@ -61,3 +62,10 @@ def test_no_import_runs_up():
 def test_every_module_has_its_floor():
     names = {path.stem if path.is_file() else path.name for path in ROOT.iterdir() if path.suffix in (".py", "")}
     assert names - {"__init__", "__pycache__"} <= set(FLOOR)
+
+
+def test_no_function_has_the_name_of_a_module():
+    """A module that is imported takes the place of what else its package calls by that name."""
+    modules = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
+    for name in set(dispersed.__all__) & modules:
+        assert inspect.ismodule(getattr(dispersed, name)), name

@@ -93,7 +93,7 @@ from .memories import (
 )
 from .noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from .processes import VE, VP, Cosine, FokkerPlanck, Linear, PotentialProcess
-from .regimes import Regimes, regimes
+from .regime import Regimes, regimes
 from .storage import PatternStore, open_patterns, save_patterns
 from .validation import InputError
 

@@ -46,7 +46,7 @@ def regimes_command(
     from dispersed.paper.regimes.plot import plot_regimes
     from dispersed.paper.results import output_folder
     from dispersed.reading import open_source
-    from dispersed.regimes import regimes
+    from dispersed.regime import regimes
     from dispersed.validation import InputError, random_seed, whole_number
 
     whole_number("cues", cues, 10, 100_000)

@@ -18,7 +18,7 @@ from dispersed import theory
 from dispersed.datasets import load_digits
 from dispersed.paper.results import Row
 from dispersed.progress import track
-from dispersed.regimes import Regimes, regimes
+from dispersed.regime import Regimes, regimes
 from dispersed.validation import at_least, random_seed
 
 DIMENSIONS = (8, 32, 128)
