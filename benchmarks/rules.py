@@ -110,7 +110,13 @@ def main(quick=False, path=None):
     lines = measured(quick)
     columns = ["rule", "units", "α", "theory", "α/theory − 1", "how"]
     rows = [
-        (rule, size, f"{alpha:.4f}", f"{theory:.4f}", f"{alpha / theory - 1:+.1%}", how)
+        (
+            rule,
+            size,
+            f"{alpha:.4f}",
+            *(("", "") if np.isnan(theory) else (f"{theory:.4f}", f"{alpha / theory - 1:+.1%}")),
+            how,
+        )
         for rule, size, alpha, theory, how in lines
     ]
     show("Patterns per unit at which recall fails", columns, rows)

@@ -1,15 +1,17 @@
 r"""Learning rules of pairwise networks: the couplings W that a list of ±1 patterns leaves.
 
 `ClassicalHopfield` recalls by the sign of W x, with W_ii = 0 unless self-coupling is asked for; a positive factor of W
-does not matter. Capacities are numbers of random patterns per unit, α = n/d, at which recall fails in large networks:
+does not matter. Capacities are numbers of
+random patterns per unit, α = n/d, at which recall fails in large networks; measured by `python -m benchmarks.rules`:
 
-| rule | α_c | |
-| --- | --- | --- |
-| `Hebb` | 0.138 | Amit, Gutfreund & Sompolinsky (1985), at an overlap of 0.967 |
-| `Palimpsest` | 0.05 | the last patterns, whatever came before; Mézard, Nadal & Toulouse (1986) |
-| `Unlearning` | up to about 0.6 | van Hemmen et al. (1990) |
-| `PseudoInverse` | 1 | Kanter & Sompolinsky (1987) |
-| `Perceptron` | 1/∫_{−κ}^∞ Dz (z + κ)², 2 for κ = 0 | Gardner (1988) |
+| rule | theory | measured, at d units | |
+| --- | --- | --- | --- |
+| `Hebb` | 0.1379 | 0.1319 (1,000), 0.1336 (2,000), 0.1344 (4,000) | where the overlap is 0.967; Amit et al. (1985) |
+| `Palimpsest` | 0.049 | 0.053 (1,000) | the last patterns, whatever came before; Mézard et al. (1986) |
+| `Storkey` | | 0.44 (500) | at the same overlap; Storkey & Valabregue (1999) |
+| `Unlearning` | | 0.23 (500) | at the same overlap, 1,000 steps of 0.01; Hopfield et al. (1983) |
+| `PseudoInverse` | 1 | 0.99 (1,000) | all patterns are fixed points; Kanter & Sompolinsky (1987) |
+| `Perceptron` | 2 | 1.99 (1,000) | κ = 0, extrapolated from α ≤ 1.5; Gardner (1988) |
 """
 
 import abc
