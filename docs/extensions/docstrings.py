@@ -16,6 +16,7 @@ from jaxtyping import AbstractArray
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+import dispersed
 from dispersed.types import ArrayLike
 
 
@@ -102,10 +103,12 @@ def short(annotation: object) -> str:
         return f"{origin.__name__}[{', '.join('...' if part is ... else short(part) for part in parts)}]"
     if origin is typing.Literal:
         return f"Literal[{', '.join(map(repr, parts))}]"
-    name = (
-        getattr(origin or annotation, "__name__", None)
-        or str(annotation).rpartition(".")[2]
-    )
+    kind = origin or annotation
+    name = getattr(kind, "__name__", None) or str(annotation).rpartition(".")[2]
+    if (
+        getattr(dispersed, name, kind) is not kind
+    ):  # another class of that name is the public one
+        return f"{kind.__module__.rpartition('.')[2]}.{name}"
     return name if name.isidentifier() else "Any"
 
 

@@ -1,4 +1,4 @@
-r"""Regimes of diffusion over a set of patterns: at which noise its classes, and at which its patterns, are told apart.
+r"""Regimes of diffusion over a set of patterns: at which noise its classes, and at which its patterns, are resolved.
 
 As the noise of a cue x = y_j + σε falls, a diffusion model over n patterns passes through regimes (Biroli et al. 2024):
 

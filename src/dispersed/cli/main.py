@@ -6,6 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
+from dispersed.cli.audit import audit_command
 from dispersed.cli.capacity import capacity_command
 from dispersed.cli.doctor import doctor_command
 from dispersed.cli.explore import explore_command
@@ -31,7 +32,8 @@ app = typer.Typer(
     - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
     - `dispersed capacity --method modern-hopfield --dimensions 4:16` measures how many patterns a memory holds.
-    - `dispersed regimes patterns.npy` says at which noise patterns are told apart, and where only copies are left.
+    - `dispersed regimes patterns.npy` says at which noise patterns can be distinguished, and where only copies are left.
+    - `dispersed audit train.npy samples.npy --holdout new.npy` finds what a trained model has copied.
     - `dispersed doctor` checks this installation.
     - `dispersed explore` shows memories in the browser, to drag and recall.
     """,
@@ -42,6 +44,7 @@ app.add_typer(store_app, name="store")
 app.command("recall")(recall_command)
 app.command("capacity")(capacity_command)
 app.command("regimes")(regimes_command)
+app.command("audit")(audit_command)
 app.command("doctor")(doctor_command)
 app.command("explore")(explore_command)
 

@@ -108,7 +108,7 @@ def decorrelate(lateral: Float[Array, "k k"], seen: Float[Array, " k"], rate: fl
 
 
 def perturbable(memory: LearnedMemory) -> LearnedMemory:
-    """The same memory around a `Perceptron`, its network able to be perturbed and decorrelated."""
+    """The same memory around the network of `noise_network`, able to be perturbed and decorrelated."""
     if not isinstance(memory.model, Perceptron):
         raise InputError("memory", f"got a {type(memory.model).__name__}", "a memory around a Perceptron is accepted")
     return LearnedMemory(Decorrelating(memory.model), memory.dimension, memory.predicts, memory.coordinates)
