@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 import dispersed as ds
+from dispersed.conditioning import Observation
 from dispersed.dynamics import noise_level
 
 DROP = stats.chi2.ppf(0.95, 1) / 2
@@ -130,7 +131,11 @@ def test_every_memory_with_a_density(rng, index, masked):
         mask = None if known is None else jnp.asarray(known)
 
         def of_one(x, level):
-            return wide._log_density(x, level) if mask is None else wide._evidence(x, mask, level)
+            return (
+                wide._log_density(x, level)
+                if mask is None
+                else wide._conditioned(Observation(x, mask, sigma=level).of(wide.dimension))[1]
+            )
 
         likelihoods = jax.jit(jax.vmap(jax.vmap(of_one, (None, 0)), (0, None)))(jnp.asarray(x, float), jnp.exp(s))
     for got, likelihood in zip(found.T, np.asarray(likelihoods), strict=True):

@@ -408,3 +408,16 @@ def test_ve_and_vp_are_one_process_in_other_coordinates(stored, key, x64):
     c = recall(memory, z, ExponentialIntegrator(10), sigma=1.078)
     d = recall(memory, alpha * z, ExponentialIntegrator(10), alpha=alpha)
     np.testing.assert_allclose(c.x, d.x, atol=1e-10)
+
+
+def test_clear_masks_need_few_evaluations(stored):
+    """Evidence that leaves one pattern stops the recall; what is left of it is the same."""
+    memory, patterns = stored
+    known = np.arange(patterns.shape[1]) < 24
+    found = recall(memory, np.where(known, patterns, 0.0), sigma=0.3, known=known)
+    np.testing.assert_array_equal(found.index, np.arange(len(patterns)))
+    np.testing.assert_allclose(found.x, patterns, atol=1e-5)
+    assert int(found.evaluations.max()) <= 6
+    every = recall(memory, np.where(known, patterns, 0.0), sigma=0.3, known=known, trajectory=True)
+    np.testing.assert_allclose(found.x, every.x, atol=1e-5)
+    np.testing.assert_array_equal(found.converged, every.converged)

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.conditioning import Observation
 from dispersed.display import one_line
 from dispersed.dynamics.cues import cues_and_masks, least_noise
 from dispersed.memories import AssociativeMemory, Memory
@@ -103,7 +104,8 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
 def _fit(memory: Memory, x: State, known: Bool[Array, " d"] | None, sigma: Scalar) -> Scalar:
     """Q of one cue: log p_σ(x) + d log(σ√2π)."""
     if known is not None:
-        return memory._evidence(x, known, sigma) + gaussian_normaliser(known.sum(), sigma)
+        observation = Observation(x, known, sigma=sigma).of(memory.dimension)
+        return memory._conditioned(observation)[1] + gaussian_normaliser(known.sum(), sigma)
     anchor, excess = memory.anchored(x, sigma)
     residual = (x - anchor) / sigma
     return excess - residual @ residual / 2

@@ -30,7 +30,7 @@ class Extended(Memory):
     """An extended memory (Eq. 23), written by its anchor and excess, from which the density follows.
 
     To add a shape, write `dimension`, `anchored`, `_project`, `_sample` and `prior_start`, and `_denoise` where a
-    closed form is better conditioned than differentiation; `_given` and `_evidence` if it can be completed.
+    closed form is better conditioned than differentiation; `_conditioned` if it can be conditioned on measurements.
     """
 
     @abc.abstractmethod

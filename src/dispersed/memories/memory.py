@@ -262,10 +262,6 @@ class Memory(Denoiser):
         object.__setattr__(found, "log_evidence", total)
         return found
 
-    def _evidence(self, x: State, known: Bool[Array, " d"], sigma: Scalar) -> Scalar:
-        """Log p(v) of the entries `known` of one state, observed with noise σ."""
-        return self._conditioned(Observation(x, known, sigma=sigma).of(self.dimension))[1]
-
     def responsibilities(self, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "... n"]:
         """The probabilities p(k | x) of the patterns or components behind each state, (..., n) (Eq. 29).
 

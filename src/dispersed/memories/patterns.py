@@ -250,7 +250,7 @@ def _conditioned_in_program(memory: PatternMemory, observation: Observation) -> 
 
 
 class ObservedPatterns(Denoiser):
-    r"""Stored patterns given a measurement alone, whose noise is that of the level asked for.
+    r"""Stored patterns given a measurement alone, whose noise is that of the level.
 
         p(j | v) ∝ w_j exp(−‖v − A y_j‖²/(2σ²)),    D = Σ_j p(j | v) y_j; observed entries as they were given
 
@@ -273,6 +273,11 @@ class ObservedPatterns(Denoiser):
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
         return self._mean_and_nearest(x, sigma)[0]
+
+    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+        # A pattern that has all probability has it at all lower levels, too, whose evidence is sharper.
+        mean, _, probability = self._mean_and_nearest(x, sigma)
+        return mean, probability
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self._mean_and_nearest(x, sigma)[1:]
