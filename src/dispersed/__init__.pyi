@@ -1,5 +1,6 @@
 """What `import dispersed` offers; each name is imported when it is first used."""
 
+from . import auditing as auditing
 from . import capacities as capacities
 from . import conditioning as conditioning
 from . import consolidation as consolidation
@@ -14,6 +15,7 @@ from . import plasticity as plasticity
 from . import processes as processes
 from . import storage as storage
 from . import theory as theory
+from .auditing import Audit, audit
 from .capacities import Capacity, CellFile, capacity
 from .conditioning import Observation, condition
 from .dynamics import (
@@ -105,6 +107,7 @@ __all__ = [
     "VP",
     "AncestralSampling",
     "Asynchronous",
+    "Audit",
     "Box",
     "Capacity",
     "CellFile",
@@ -174,6 +177,7 @@ __all__ = [
     "Willshaw",
     "alpha_from_sigma",
     "attractors",
+    "audit",
     "basins",
     "beta_from_sigma",
     "capacity",

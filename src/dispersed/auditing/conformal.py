@@ -1,0 +1,78 @@
+r"""Which samples are nearer to the training patterns than held-out states are, at a stated rate of false alarms.
+
+Held-out states h_1 … h_m and a sample x of a model that generalises are exchangeable. So the rank of x among all m + 1,
+by whatever score that treats them alike, is uniform, and p = rank/(m + 1) is below a with a probability of at most a,
+whatever the data and the dimension (Vovk, Gammerman & Shafer 2005). The score here is the smaller of the two ranks
+that a state has by its distance to the nearest pattern and by the ratio of that to the next distance.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import beta
+
+from dispersed.types import Float
+
+
+class Rate(NamedTuple):
+    """The fraction of samples that are copies, and its 95 % interval."""
+
+    copied: float
+    low: float
+    high: float
+
+
+def p_values(held_out: list[np.ndarray], samples: list[np.ndarray]) -> Float[np.ndarray, " n"]:
+    """The p-value of each sample by one or two statistics, of which small values say that it is a copy.
+
+    The rank of a state by a statistic is the number of all m + 1 states with a value that is not larger, itself
+    included; its score is its smallest rank; p is the fraction of the m + 1 scores that are not larger.
+    """
+    m = len(held_out[0])
+    ordered = [np.sort(values) for values in held_out]
+    ranks = [np.searchsorted(o, values, "right") for o, values in zip(ordered, held_out, strict=True)]
+    own = np.min([np.searchsorted(o, values, "right") + 1 for o, values in zip(ordered, samples, strict=True)], axis=0)
+    # The sample adds one to the ranks of those states that it is not above. That matters for rank = score alone.
+    above = np.stack(
+        [np.append(o, -np.inf)[np.minimum(own - 1, m)] < values for o, values in zip(ordered, samples, strict=True)]
+    )
+    count = np.zeros(len(own), int)
+    for case in np.ndindex(*(2,) * len(ranks)):
+        # States whose rank by some statistic is at most the score, or one less where the sample adds one.
+        score = np.sort(np.min([rank + 1 - added for rank, added in zip(ranks, case, strict=True)], axis=0))
+        here = (above == np.array(case, bool)[:, None]).all(axis=0)
+        count[here] = np.searchsorted(score, own[here], "right")
+    return (count + 1) / (m + 1)
+
+
+def false_alarm_count(held_out: list[np.ndarray], false_alarms: float) -> int:
+    """How many held-out states would be called copies beside the others: fewer than allowed where there are ties."""
+    ranks = [np.searchsorted(np.sort(values), values, "right") for values in held_out]
+    score = np.min(ranks, axis=0)
+    p = np.searchsorted(np.sort(score), score, "right") / (len(score) + 1)
+    return int((p <= false_alarms + 1e-12).sum())
+
+
+def rate(found: int, samples: int, alarms: int, held_out: int) -> Rate:
+    """The fraction of copies when `found` samples were called copies, without the false alarms among them.
+
+    With a fraction π of copies, all of which are found, a fraction π + (1 − π)a of samples is found. Both that and the
+    rate a of false alarms are known within intervals (Clopper & Pearson 1934) of 97.5 %, together 95 %.
+    """
+    least, most = proportion(found, samples, 0.0125)
+    if not held_out:
+        return Rate(found / samples, *proportion(found, samples, 0.025))
+    few, many = proportion(alarms, held_out, 0.0125)
+    return Rate(
+        *(
+            max(0.0, (fraction - a) / (1 - a))
+            for fraction, a in ((found / samples, alarms / held_out), (least, many), (most, few))
+        )
+    )
+
+
+def proportion(count: int, total: int, tail: float) -> tuple[float, float]:
+    """The interval of a probability by `count` of `total`, each end wrong with a probability of at most `tail`."""
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
