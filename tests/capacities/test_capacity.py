@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed import CellFile, ClassicalHopfield, InputError, OneStep, PatternMemory, capacity
-from dispersed.capacities import theory
+from dispersed import CellFile, ClassicalHopfield, InputError, OneStep, PatternMemory, capacity, theory
 from dispersed.capacities.capacity import ladder
 
 
@@ -68,11 +67,10 @@ def test_same_seed_same_answer_other_seed_other_sets():
 
 def test_closed_forms():
     hundred, ten = np.array([100]), np.array([10])
-    assert theory.classical_typical(hundred) == pytest.approx(100 / (2 * np.log(100)))
-    assert theory.classical_all(hundred) == pytest.approx(100 / (4 * np.log(100)))
-    assert theory.polynomial(ten, 3) == pytest.approx(100 / (6 * np.log(10)))
-    assert theory.polynomial(ten, 4) == pytest.approx(1000 / (30 * np.log(10)))
-    np.testing.assert_allclose(theory.exponential(np.array([10, 24])), [32, 4096])
+    assert theory.classical_capacity(hundred) == pytest.approx(100 / (2 * np.log(100)))
+    assert theory.polynomial_capacity(ten, 3) == pytest.approx(100 / (6 * np.log(10)))
+    assert theory.polynomial_capacity(ten, 4) == pytest.approx(1000 / (30 * np.log(10)))
+    np.testing.assert_allclose(theory.exponential_capacity(np.array([10, 24])), [32, 4096])
 
 
 def test_union_bound_holds_for_nearest_pattern_recall():

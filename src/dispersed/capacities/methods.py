@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dispersed.capacities import theory
+from dispersed import theory
 from dispersed.capacities.cell import Family
 from dispersed.dynamics import Dynamics, ExponentialIntegrator, Iteration
 from dispersed.memories import (
@@ -68,7 +68,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             "classical Hopfield, null diagonal",
             ClassicalHopfield,
             Iteration(),
-            {"d/(4 ln d)": theory.classical_all, "d/(2 ln d)": theory.classical_typical},
+            {"d/(4 ln d)": lambda d: theory.classical_capacity(d) / 2, "d/(2 ln d)": theory.classical_capacity},
         ),
         f"dense_polynomial_{degree}": Method(
             f"dense, F(a) = a{_raised(degree)}",
@@ -76,7 +76,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             Iteration(),
             {
                 f"d{_raised(degree - 1)}/({2 * theory.double_factorial(2 * degree - 3)} ln d)": (
-                    lambda d: theory.polynomial(d, degree)
+                    lambda d: theory.polynomial_capacity(d, degree)
                 )
             },
         ),
@@ -84,7 +84,7 @@ def methods(beta: float = 5.0, degree: int = 3) -> dict[str, Method]:
             "dense, F(a) = exp(a)",
             lambda patterns: DenseHopfield(patterns, Exponential()),
             Iteration(),
-            {"2^(d/2)": theory.exponential},
+            {"2^(d/2)": theory.exponential_capacity},
         ),
         "storkey": Method("Storkey's rule", lambda y: ClassicalHopfield(y, rule=Storkey()), Iteration()),
         "pseudo_inverse": Method("pseudo-inverse", lambda y: ClassicalHopfield(y, rule=PseudoInverse()), Iteration()),

@@ -32,7 +32,7 @@ app = typer.Typer(
     - `dispersed reproduce all` reproduces Ambrogioni (2023), "In search of dispersed memories".
     - `dispersed recall patterns.npy cues.npy --alpha 0.7` recalls your own patterns.
     - `dispersed capacity --method modern-hopfield --dimensions 4:16` measures how many patterns a memory holds.
-    - `dispersed regimes patterns.npy` says at which noise patterns can be distinguished, and where only copies are left.
+    - `dispersed regimes patterns.npy` says at which noise classes split, and where only copies are left.
     - `dispersed audit train.npy samples.npy --holdout new.npy` finds what a trained model has copied.
     - `dispersed doctor` checks this installation.
     - `dispersed explore` shows memories in the browser, to drag and recall.

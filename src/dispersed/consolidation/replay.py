@@ -94,7 +94,7 @@ def _closest(memory: PatternMemory) -> Scalar:
     gaps = jnp.sum((y[:, None] - y) ** 2, axis=-1) + jnp.where(jnp.eye(len(y), dtype=bool), jnp.inf, 0)
     least = jnp.sqrt(gaps.min())
     if not least > 0:
-        raise InputError("memory", "got equal patterns", "replays of distinct patterns can be told apart")
+        raise InputError("memory", "got equal patterns", "patterns that differ are accepted")
     return jnp.where(jnp.isfinite(least), least, 1.0)
 
 

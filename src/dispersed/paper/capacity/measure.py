@@ -7,9 +7,9 @@ import numpy as np
 
 from dispersed.capacities import Capacity, capacity, error_row, smooth
 from dispersed.capacities.methods import Method
-from dispersed.capacities.theory import nearest_pattern
 from dispersed.paper.parallel import in_parallel
 from dispersed.paper.results import Row
+from dispersed.theory import nearest_pattern
 
 
 def capacities(
