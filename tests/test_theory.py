@@ -157,5 +157,13 @@ def test_the_bound_of_one_update():
     assert theory.retrieval_error_bound(20, 8.0, beta, separation, distance) < 1
 
 
+def test_capacities_of_any_degree_and_dimension():
+    assert np.isfinite(theory.polynomial_capacity(np.array([2, 24]), 400)).all()
+    assert theory.polynomial_capacity(1e300, 3) == np.inf
+    np.testing.assert_allclose(
+        theory.polynomial_capacity(np.array([10, 100]), 3), [100 / (6 * math.log(10)), 1e4 / (6 * math.log(100))]
+    )
+
+
 def test_nearest_pattern_bounds_small_sets():
     assert theory.nearest_pattern(np.array([10]), 0.68, 0.03)[0] == pytest.approx(1 + 0.03 / 0.00764, rel=0.2)

@@ -109,7 +109,9 @@ def krotov_hopfield_error(units: int | float, patterns: int | float, degree: int
 def polynomial_capacity(dimension: ArrayLike, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
     d = np.asarray(dimension, float)
-    return np.asarray(d ** (degree - 1) / (2 * double_factorial(2 * degree - 3) * np.log(d)))
+    log_numerator = (at_least("degree", degree, 2) - 1) * np.log(d) - math.log(2 * double_factorial(2 * degree - 3))
+    with np.errstate(over="ignore", divide="ignore"):  # at d = 1 and beyond the largest number it is infinite
+        return np.asarray(np.exp(log_numerator) / np.log(d))
 
 
 def classical_capacity(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
