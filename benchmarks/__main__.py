@@ -1,4 +1,26 @@
-from benchmarks import bound, certified_recall, conditioning, default_path, dense, ensemble, few_steps, growth, table1
+from benchmarks import (
+    bound,
+    certified_recall,
+    conditioning,
+    default_path,
+    dense,
+    ensemble,
+    few_steps,
+    gradients,
+    growth,
+    table1,
+)
 
-for benchmark in (default_path, few_steps, table1, ensemble, dense, certified_recall, conditioning, bound, growth):
+for benchmark in (
+    default_path,
+    few_steps,
+    table1,
+    ensemble,
+    dense,
+    certified_recall,
+    conditioning,
+    gradients,
+    bound,
+    growth,
+):
     benchmark.main()

@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
 
 from dispersed.conditioning import Observation
 from dispersed.display import place
@@ -329,23 +330,37 @@ def relative_logits(
     return _logits_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
-@relative_logits.defjvp
-def _relative_logits_jvp(primals: Any, tangents: Any) -> Any:
+def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
 
-    Without norms (y_j − x)·dy_j is −x·dy_j.
+    Without norms (y_j − x)·dy_j is −x·dy_j. All is products from the centre, so that mapped over states no array is as
+    large as (states, n, d).
     """
-    y, log_w, known, x, sigma = primals
+    _, log_w, known, x, sigma = primals
     dy, dlog_w, _, dx, dsigma = tangents
     logits = relative_logits(*primals)
     c = jnp.argmax(logits)
     # Of a pattern without weight nothing changes.
     live = logits > jnp.finfo(logits.dtype).min / 8
-    gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
-    change = dlog_w + (known.centred @ dx) / sigma / sigma - 2 * gap * (dsigma / sigma)
-    toward = x if known.half_squares is None else x - y
-    change += jnp.sum(toward * dy, axis=1) / sigma / sigma
+    change = jnp.zeros_like(logits)
+    if _given(dlog_w):
+        change += dlog_w
+    if _given(dx):
+        change += (known.centred @ dx) / sigma / sigma
+    if _given(dsigma):
+        gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
+        change -= 2 * gap * (dsigma / sigma)
+    if _given(dy):
+        toward = dy @ x if known.half_squares is None else dy @ (x - known.centre) - jnp.sum(known.centred * dy, axis=1)
+        change += toward / sigma / sigma
     return logits, jnp.where(live, change - change[c], 0)
+
+
+relative_logits.defjvp(_logits_and_slope, symbolic_zeros=True)
+
+
+def _given(tangent: Any) -> bool:
+    return tangent is not None and not isinstance(tangent, SymbolicZero)
 
 
 @jax.custom_jvp
@@ -354,9 +369,11 @@ def posterior_mean(y: Patterns, log_w: Float[Array, " n"], known: Products, x: S
     return _means_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
-@posterior_mean.defjvp
 def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
-    return posterior_mean(*primals), jax.jvp(_by_logits, primals, tangents)[1][0]
+    return posterior_mean(*primals), _slopes(primals, tangents)[0]
+
+
+posterior_mean.defjvp(_posterior_mean_jvp, symbolic_zeros=True)
 
 
 @jax.custom_jvp
@@ -368,17 +385,23 @@ def mean_and_leader(
     return mean[0], index[0], p[0]
 
 
-@mean_and_leader.defjvp
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
-    mean_slope, p_slope = jax.jvp(_by_logits, primals, tangents)[1]
+    mean_slope, p_slope = _slopes(primals, tangents)
     return mean_and_leader(*primals), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope)
 
 
-def _by_logits(y: Any, log_w: Any, known: Products, x: Any, sigma: Any) -> tuple[State, Scalar]:
-    """The posterior mean and the largest probability by way of the logits, which are differentiated."""
-    logits = relative_logits(y, log_w, known, x, sigma)
+mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
+
+
+def _slopes(primals: Any, tangents: Any) -> tuple[State, Scalar]:
+    """The tangents of the posterior mean Σ_j p_j y_j and of the largest p_j, by way of the logits."""
+    logits, slope = _logits_and_slope(primals, tangents)
     p = jax.nn.softmax(logits)
-    return p @ (y - known.centre) + known.centre, p[jnp.argmax(logits)]
+    p_slope = p * (slope - p @ slope)
+    mean_slope = p_slope @ primals[2].centred
+    if _given(tangents[0]):
+        mean_slope += p @ tangents[0]
+    return mean_slope, p_slope[jnp.argmax(logits)]
 
 
 def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
