@@ -8,13 +8,13 @@ stays open, and recall ends between what was stored.
 import jax.numpy as jnp
 from jax.scipy.special import entr
 
-from dispersed.memories.associative_memory import of_states
+from dispersed.memories.associative_memory import AssociativeMemory, of_states
 from dispersed.memories.memory import Denoiser, Memory
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError
 
 
-def effective_patterns(memory: Memory, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
+def effective_patterns(memory: AssociativeMemory, x: ArrayLike, sigma: ArrayLike) -> Float[Array, "..."]:
     """The effective number of patterns behind each state: the exponential of the entropy of p(j | x). 1 is episodic.
 
     `x`: (..., d), `sigma` > 0. Raises `InputError` for memories without responsibilities.
@@ -50,7 +50,7 @@ def participation(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Arr
     return of_states(_participation, memory, x, sigma)
 
 
-def distance_to_memory(memory: Memory, x: ArrayLike) -> Float[Array, "..."]:
+def distance_to_memory(memory: AssociativeMemory, x: ArrayLike) -> Float[Array, "..."]:
     """The distance from x to the nearest state of the memory, (...): 0 for a faithful recall.
 
     Raises `InputError` for memories without a nearest state, such as a trained network.

@@ -169,7 +169,7 @@ def test_a_model_is_measured_beside_the_exact_denoiser(digits):
     mean, width = jnp.asarray(digits.mean(axis=0)), jnp.asarray(digits.var(axis=0).mean())
     blurred = LearnedMemory(lambda z, s: mean + width / (width + s**2) * (z - mean), 64, "pattern", "VE")
     other = audit(train, train[:5], held_out, false_alarms=0.1, model=blurred, key=jax.random.key(0)).network
-    assert other.basin[-2] < 0.5
+    assert other.basin[0] < 0.1
     assert other.local_dimension[-1] > 30
     np.testing.assert_allclose(other.error_train, other.error_held_out, rtol=0.2)
     assert other.gap_train[0] > 0.1

@@ -19,6 +19,7 @@ import pytest
 from dispersed.atomic import write_atomically
 from dispersed.learning import (
     DivergedError,
+    LogUniform,
     Recipe,
     load,
     noise_network,
@@ -340,3 +341,17 @@ def test_saved_memory_recalls_the_same(tmp_path):
     x = jnp.ones((2, 6))
     before = network().denoise(x, 0.5)
     np.testing.assert_array_equal(load(save(tmp_path / "m", network()), network(12)).denoise(x, 0.5), before)
+
+
+def test_levels_of_the_training_travel_with_the_network(tmp_path):
+    """From the recipe to the memory, through a file, into a network that knew none or others."""
+    key = jax.random.key(0)
+    trained = train(
+        network(), jnp.ones((2, 6)), Recipe(2, draws=1, levels=LogUniform(0.1, 3.0)), key=key, check_every=2
+    )
+    assert trained.memory.levels == pytest.approx((0.1, 3.0))
+    path = save(tmp_path / "m", trained.memory)
+    for like in (network(), trained.memory, network().trained_at((1.0, 2.0))):
+        assert load(path, like).levels == trained.memory.levels
+        assert same(load(path, like), trained.memory)
+    assert load(save(tmp_path / "n", network()), trained.memory).levels is None

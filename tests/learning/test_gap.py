@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dispersed.diagnostics import distance_to_memory, local_dimension
+from dispersed.dynamics import recall
 from dispersed.learning import attractors, basins, score_gap
 from dispersed.memories import LearnedMemory, PatternMemory
 from dispersed.validation import InputError
@@ -65,6 +67,59 @@ def test_attractors_are_found_and_mixtures_recognised(patterns, key):
     assert residuals["mixture"] < 0.02 < 0.5 < residuals["foreign"]
     clean = attractors(PatternMemory(patterns), patterns, key=key, starts=200)
     assert float(clean.spurious) == 0
+
+
+@pytest.mark.parametrize(
+    "update",
+    [lambda z, s: 3 * z, lambda z, s: -3 * z, lambda z, s: 1.02 * z, lambda z, s: z + 0.01, lambda z, s: z * jnp.nan],
+    ids=["grows", "alternates", "grows slowly", "drifts", "is no number"],
+)
+def test_divergence_is_no_attractor(patterns, key, update):
+    """Denoisers without any attractor, and one of which about half of all states leave for ever."""
+    found = attractors(LearnedMemory(update, 12, "pattern", "VE"), patterns, key=key, starts=40)
+    assert found.states.shape == (0, 12)
+    assert found.mixture.shape == (0, 5)
+    assert float(found.diverged) == 1
+    assert float(found.spurious) == 0
+    exact = PatternMemory(patterns)
+
+    def half(z, s):
+        return jnp.where(jnp.abs(z[0]) > jnp.abs(z[1]), update(z, s), exact.denoise(z, s))
+
+    some = attractors(LearnedMemory(half, 12, "pattern", "VE"), patterns, key=key, starts=40)
+    assert 0 < float(some.diverged) < 1
+    assert float(some.share.sum() + some.diverged) == pytest.approx(1)
+    assert float(jnp.abs(some.states).max()) < 10
+
+
+def test_a_network_says_where_it_was_not_trained(patterns, key):
+    trained = LearnedMemory(lambda z, s: jnp.tanh(z), 12, "pattern", "VE", levels=(0.1, 2.0))
+    assert "trained at σ from 0.1 to 2" in repr(trained)
+    x, exact = patterns[0], PatternMemory(patterns)
+    outside = [
+        lambda: trained.denoise(x, 5.0),
+        lambda: trained.score(patterns, jnp.array([1, 1, 0.05, 1, 1])),
+        lambda: recall(trained, x, sigma=5.0),
+        lambda: score_gap(trained, exact, [1.0, 5.0], key=key, draws=2),
+        lambda: basins(trained, patterns, 5.0, key=key, draws=2),
+        lambda: attractors(trained, patterns, key=key, sigma=5.0, starts=2),
+        lambda: local_dimension(trained, x, 0.01),
+    ]
+    for evaluation in outside:
+        with pytest.warns(UserWarning, match=r"sigma: got \S+; this network was trained at 0.1 to 2"):
+            evaluation()
+    # Warnings are errors here: inside there is none, nor of a network of which nothing is known.
+    recall(trained, x, sigma=2.0)
+    trained.denoise(x, np.float32(0.1))
+    LearnedMemory(lambda z, s: z, 12, "pattern", "VE").denoise(x, 1e4)
+    for levels in [(2, 1), (0, 1), (1.0, np.inf), (np.nan, 1)]:
+        with pytest.raises(InputError, match="levels: got"):
+            LearnedMemory(jnp.tanh, 12, levels=levels)
+
+
+def test_a_network_is_no_memory_with_a_nearest_state(patterns):
+    with pytest.raises(InputError, match="memory: a LearnedMemory has no nearest state"):
+        distance_to_memory(LearnedMemory(lambda z, s: z, 12, "pattern", "VE"), patterns)
 
 
 def test_bad_input_is_named(patterns, key):

@@ -9,9 +9,15 @@ that a state has by its distance to the nearest pattern and by the ratio of that
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.optimize import brentq
+from scipy.stats import beta, binom
 
 from dispersed.types import Float
+
+TAIL = 0.025
+"""How improbable what was found may be at the ends of an interval."""
+NODES = 400
+"""Values of the rate of false alarms over which probabilities are averaged."""
 
 
 class Rate(NamedTuple):
@@ -56,19 +62,32 @@ def false_alarm_count(held_out: list[np.ndarray], false_alarms: float) -> int:
 def rate(found: int, samples: int, alarms: int, held_out: int) -> Rate:
     """The fraction of copies when `found` samples were called copies, without the false alarms among them.
 
-    With a fraction π of copies, all of which are found, a fraction π + (1 − π)a of samples is found. Both that and the
-    rate a of false alarms are known within intervals (Clopper & Pearson 1934) of 97.5 %, together 95 %.
+    With a fraction π of copies, all of which are found, each sample is called a copy with the probability π + (1 − π)a.
+    The rate a of false alarms is itself random: if `alarms` of the m held-out states lie beyond the limit it is
+    distributed as Beta(alarms, m + 1 − alarms), whatever the data are. The interval holds every π for which neither so
+    many samples called copies, nor so few, have a probability below 2.5 %.
     """
-    least, most = proportion(found, samples, 0.0125)
     if not held_out:
         return Rate(found / samples, *proportion(found, samples, 0.025))
-    few, many = proportion(alarms, held_out, 0.0125)
-    return Rate(
-        *(
-            max(0.0, (fraction - a) / (1 - a))
-            for fraction, a in ((found / samples, alarms / held_out), (least, many), (most, few))
-        )
-    )
+    # Quantiles of equal probability, and no false alarm at all where ties allow none.
+    nodes = (np.arange(NODES) + 0.5) / NODES
+    few = beta.ppf(nodes, alarms, held_out + 1 - alarms) if alarms else np.zeros(1)
+    many = beta.ppf(nodes, max(alarms, 1), held_out + 1 - max(alarms, 1))
+    a = alarms / held_out
+
+    def so_many(copied: float) -> float:
+        return float(binom.sf(found - 1, samples, copied + (1 - copied) * many).mean())
+
+    def so_few(copied: float) -> float:
+        return float(binom.cdf(found, samples, copied + (1 - copied) * few).mean())
+
+    copied = max(0.0, (found / samples - a) / (1 - a))
+    low = 0.0 if so_many(0.0) >= TAIL else float(brentq(lambda copied: so_many(copied) - TAIL, 0, 1))
+    # Where even no copies at all leave too few, 0 is all that is left.
+    high = 1.0 if found == samples else 0.0
+    if found < samples and so_few(0.0) > TAIL:
+        high = float(brentq(lambda copied: so_few(copied) - TAIL, 0, 1))
+    return Rate(copied, min(low, copied), max(high, copied))
 
 
 def proportion(count: int, total: int, tail: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from dispersed.dynamics.reporting import Callback, Reporting
 from dispersed.dynamics.result import Outcome, Recall
 from dispersed.engines import Scanned
 from dispersed.keys import state_keys
-from dispersed.memories import AssociativeMemory, Memory, Network, PatternMemory
+from dispersed.memories import AssociativeMemory, LearnedMemory, Memory, Network, PatternMemory
 from dispersed.memories.memory import components_posterior
 from dispersed.noise import sigma_of
 from dispersed.posterior import Posterior
@@ -178,6 +178,8 @@ def noise_of_cues(
     level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), batch), least_noise(x))
     if is_known(level):
         noise_levels(level, batch, x.dtype)
+        if isinstance(memory, LearnedMemory):
+            memory.warn_outside(level, 4)
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
     return jnp.asarray(level.reshape(-1)), process, estimate

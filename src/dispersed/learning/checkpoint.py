@@ -25,12 +25,12 @@ import numpy as np
 
 from dispersed.atomic import read_regular, write_atomically
 from dispersed.engines.scanned import ScannedPatterns
-from dispersed.memories import AssociativeMemory
+from dispersed.memories import AssociativeMemory, LearnedMemory
 from dispersed.validation import InputError
 
 FORMAT = b"dispersed arrays 2"
-HEADERS = {"memory": {"kind", "leaves", "settings"}}
-HEADERS["training"] = HEADERS["memory"] | {"step", "identity", "checks"}
+HEADERS = {"memory": {"kind", "leaves", "settings", "levels"}}
+HEADERS["training"] = {"kind", "leaves", "settings", "step", "identity", "checks"}
 """What the headers of both kinds of files have."""
 
 
@@ -44,11 +44,13 @@ def save(path: str | Path, memory: AssociativeMemory) -> Path:
         if isinstance(part, ScannedPatterns):
             given = f"got patterns held by {part.engine}, which are no arrays of the memory"
             raise InputError("memory", given, "save_patterns and PatternStore write patterns, and pickle any memory")
-    return _write(Path(path), "memory", memory, {})
+    return _write(Path(path), "memory", memory, {"levels": [network.levels for network in _networks(memory)]})
 
 
 def load(path: str | Path, like: AssociativeMemory) -> AssociativeMemory:
     """The memory that `save` wrote; `like` has its structure, shapes and settings, values of arrays do not matter.
+
+    The noise levels that networks were trained at are those of the file.
 
     Raises `InputError` naming what differs for a file of other shapes or other settings, and for a truncated or damaged
     one. Functions are compared by their names and constants, and what they refer to.
@@ -57,7 +59,7 @@ def load(path: str | Path, like: AssociativeMemory) -> AssociativeMemory:
     header, content = _opened(path, "memory")
     memory = _arrays(path, header, content, like)
     _compare(path, "settings", header.get("settings"), _settings(like))
-    return memory
+    return _with_levels(path, memory, header["levels"])
 
 
 class Checkpoint:
@@ -150,6 +152,31 @@ def _leaves(tree: Any) -> dict[str, str]:
     return {jax.tree_util.keystr(path): f"{leaf.shape} {leaf.dtype}" for path, leaf in named}
 
 
+def _networks(tree: Any) -> list[LearnedMemory]:
+    """The trained networks among the parts of a memory, in order."""
+    parts = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, LearnedMemory))
+    return [part for part in parts if isinstance(part, LearnedMemory)]
+
+
+def _with_levels(path: Path, memory: Any, levels: Any) -> Any:
+    """A memory whose networks were trained at the levels of a file's header."""
+    networks = _networks(memory)
+    if not isinstance(levels, list) or len(levels) != len(networks):
+        raise _unusable(path, "memory")
+    trained = iter(levels)
+
+    def set_levels(part: Any) -> Any:
+        if not isinstance(part, LearnedMemory):
+            return part
+        found = next(trained)
+        try:
+            return part.trained_at(found)
+        except InputError:
+            raise _unusable(path, "memory") from None
+
+    return jax.tree.map(set_levels, memory, is_leaf=lambda node: isinstance(node, LearnedMemory))
+
+
 def _settings(tree: Any) -> dict[str, str]:
     """Everything in a tree but its arrays, by its name: classes, numbers, texts, functions and what these refer to."""
     found: dict[str, str] = {}
@@ -168,6 +195,8 @@ def _settings(tree: Any) -> dict[str, str]:
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             opaque = static or not isinstance(value, eqx.Module)
             for field in dataclasses.fields(value):
+                if isinstance(value, LearnedMemory) and field.name == "levels":
+                    continue  # of its training, not of what it computes
                 part = getattr(value, field.name, None)
                 visit(f"{name}.{field.name}", part, opaque or field.metadata.get("static", False))
         elif isinstance(value, functools.partial):

@@ -103,7 +103,7 @@ def train_ensemble(
     ...     return noise_network(4, 8, 1, key=key)
     >>> recipe = Recipe(steps=5, draws=2)
     >>> train_ensemble(patterns, recipe, key=jax.random.key(1), network=network, check_every=5)
-    Ensemble(2 of LearnedMemory(Perceptron of 4 units, predicts noise in VP), 5 steps)
+    Ensemble(2 of LearnedMemory(Perceptron of 4 units, predicts noise in VP, trained at σ from 0.02 to 2), 5 steps)
     """
     recipe = Recipe() if recipe is None else recipe
     data = _sets(patterns, weights)
@@ -126,7 +126,8 @@ def train_ensemble(
         ),
         title=f"{m} trainings",
     )
-    return Ensemble(states.result if best is None else best.memory, curve, m)
+    memories: LearnedMemory = states.result if best is None else best.memory
+    return Ensemble(memories.trained_at(recipe.levels.range), curve, m)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import numpy as np
 from dispersed.display import one_line
 from dispersed.dynamics import ExponentialIntegrator, Iteration, recall
 from dispersed.keys import normal
-from dispersed.memories import Denoiser, PatternMemory
+from dispersed.memories import Denoiser, LearnedMemory, PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, positive, positive_number
 
@@ -48,6 +48,8 @@ def score_gap(
     """
     _same_units(memory, exact)
     sigma = jnp.atleast_1d(positive("sigma", sigma))
+    if isinstance(memory, LearnedMemory):
+        memory.warn_outside(sigma)
     return _gap(memory, exact, sigma, key, at_least("draws", draws, 1))
 
 
@@ -98,13 +100,15 @@ class Attractors(eqx.Module):
 
     states: Float[Array, "k d"]
     share: Float[Array, " k"]
-    """The fraction of starts that ended there."""
+    """The fraction of starts that ended there; with those that diverged they sum to one."""
     pattern: Int[Array, " k"]
     """The stored pattern that it is, or −1: a spurious state."""
     mixture: Float[Array, "k n"]
     """Its best approximation Σ_j m_j y_j by non-negative m."""
     residual: Float[Array, " k"]
     """The distance per unit from that approximation: near 0 for a mixture of stored patterns."""
+    diverged: Float[Array, ""]
+    """The fraction of starts that ended at no attractor: they grow without bound, or never come to rest."""
 
     @property
     def spurious(self) -> Float[Array, ""]:
@@ -127,6 +131,10 @@ def attractors(
     Starts are Gaussian states as wide as all patterns at noise σ = `sigma`. Each is recalled by the flow and
     then iterated at noise level `held`, x ← D_held(x), so that only attractors remain. End states that lie
     within `tolerance` of each other per unit, root mean square, count as one; so do an end state and a pattern.
+
+    A denoiser averages patterns, so an end state farther from their mean than every start was is no attractor but has
+    diverged, as networks do at noise levels that they were not trained at; so has one that is not a number, or that
+    moves by more than `tolerance` when it is iterated on.
     """
     from scipy.optimize import nnls  # slow to import
 
@@ -134,20 +142,49 @@ def attractors(
     sigma, held = positive_number("sigma", sigma), positive_number("held", held)
     mean, spread = stored.mean(axis=0), stored.std(axis=0)
     noise = normal(key, (at_least("starts", starts, 1), stored.shape[1]), stored.dtype)
-    ends = recall(memory, mean + jnp.sqrt(spread**2 + sigma**2) * noise, ExponentialIntegrator(), sigma=sigma).x
-    settled = np.asarray(recall(memory, ends, Iteration(200), sigma=held).x, dtype=float)
+    begun = mean + jnp.sqrt(spread**2 + sigma**2) * noise
+    ends = recall(memory, begun, ExponentialIntegrator(), sigma=sigma).x
     known = np.asarray(stored, dtype=float)
-    states, counts = _clusters(settled, tolerance)
+    farthest = np.linalg.norm(np.asarray(begun - mean, float), axis=1).max()
+    settled, bounded = _settled(memory, ends, np.asarray(mean, float), farthest, held, tolerance)
+    states, counts = _clusters(settled[bounded], tolerance)
     distance = np.sqrt(np.mean((states[:, None] - known) ** 2, axis=-1))
     nearest = distance.argmin(axis=1)
     mixtures = [nnls(known.T, state) for state in states]
     return Attractors(
         jnp.asarray(states, stored.dtype),
-        jnp.asarray(counts / counts.sum(), stored.dtype),
+        jnp.asarray(counts / len(settled), stored.dtype),
         jnp.asarray(np.where(distance.min(axis=1) < tolerance, nearest, -1)),
-        jnp.asarray(np.stack([weights for weights, _ in mixtures]), stored.dtype),
+        jnp.asarray(np.reshape([weights for weights, _ in mixtures], (-1, len(known))), stored.dtype),
         jnp.asarray([residual / np.sqrt(known.shape[1]) for _, residual in mixtures], stored.dtype),
+        jnp.asarray(1 - bounded.mean(), stored.dtype),
     )
+
+
+def _settled(
+    memory: Denoiser, ends: Array, mean: np.ndarray, farthest: float, held: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where ends come to rest at noise level `held`, and which of them do."""
+
+    def near(x: np.ndarray) -> np.ndarray:
+        # Differences of states that are no numbers, or too large, are no numbers either.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.linalg.norm(x - mean, axis=1) <= farthest
+
+    first = np.asarray(ends, float)
+    bounded = near(first)
+    if not bounded.any():
+        return first, bounded
+    # Others are not iterated: whatever is no number is refused as a cue.
+    begun = jnp.where(jnp.asarray(bounded)[:, None], ends, jnp.asarray(mean, ends.dtype))
+    once = recall(memory, begun, Iteration(200), sigma=held).x
+    settled = np.asarray(once, float)
+    bounded &= near(settled)
+    again = jnp.where(jnp.asarray(bounded)[:, None], once, jnp.asarray(mean, ends.dtype))
+    still = np.asarray(recall(memory, again, Iteration(200), sigma=held).x, float)
+    bounded &= near(still)
+    gap = np.where(bounded[:, None], still, 0) - np.where(bounded[:, None], settled, 0)
+    return settled, bounded & (np.sqrt(np.mean(gap**2, axis=1)) <= tolerance)
 
 
 def _clusters(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +196,8 @@ def _clusters(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndar
         means.append(left[near].mean(axis=0))
         counts.append(near.sum())
         left = left[~near]
+    if not counts:
+        return points, np.zeros(0, int)
     order = np.argsort(counts)[::-1]
     return np.stack(means)[order], np.array(counts)[order]
 

@@ -14,6 +14,9 @@ from dispersed.processes import VP, Process
 from dispersed.types import Array, Float
 from dispersed.validation import InputError, positive_number
 
+TINY = 1e-37
+"""The lowest level of a distribution that goes down to 0, and one over the highest; a number in single precision."""
+
 
 class Levels(eqx.Module):
     """A distribution of noise levels σ > 0. Subclasses write `quantile`."""
@@ -21,6 +24,12 @@ class Levels(eqx.Module):
     @abc.abstractmethod
     def quantile(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """The level below which the fraction u lies."""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest level that training may draw."""
+        low, high = map(float, self.quantile(jnp.array([0.0, 1.0])))
+        return max(low, TINY), min(high, 1 / TINY)
 
 
 class LogUniform(Levels):

@@ -57,7 +57,7 @@ def train(
       it is written every `checkpoint_seconds` and at the end. It belongs to the network with its first weights, the
       patterns, the key and the recipe, of which only more steps may be asked for later.
 
-    **Returns** the trained memory and its `Curve`.
+    **Returns** the trained memory, which knows the noise levels that it was trained at, and its `Curve`.
 
     **Raises** `InputError` for unusable arguments, a checkpoint of another training, one of other shapes or
     damaged; `DivergedError` naming the step and the last good checkpoint when the loss is not finite.
@@ -78,7 +78,7 @@ def train(
     )
     result = states.result if best is None else best.memory
     memory, curve = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, (result, curve))
-    return Trained(memory, curve)
+    return Trained(memory.trained_at(recipe.levels.range), curve)
 
 
 def check_network(memory: Any) -> None:
