@@ -288,6 +288,24 @@ def sequence_error(units: int | float, patterns: int | float, degree: int) -> fl
     return krotov_hopfield_error(units, patterns, at_least("degree", degree, 1) + 1)
 
 
+def transition_capacity(units: int | float, degree: int) -> float:
+    """N^d/(2(2d − 1)!! ln N): a typical transition of a sequence memory with f(a) = a^d is without error.
+
+    At the flip rate of `sequence_error` that is Φ(−√(2 ln N)), of N units.
+
+    **Source**: Chaudhry, Zavatone-Veth, Krotov & Pehlevan (2023), Long sequence Hopfield memory.
+    """
+    return float(polynomial_capacity(positive_number("units", float(units)), at_least("degree", degree, 1) + 1))
+
+
+def sequence_capacity(units: int | float, degree: int) -> float:
+    """The length `transition_capacity`/(d + 1) up to which whole sequences are recalled from their first state.
+
+    **Source**: Chaudhry, Zavatone-Veth, Krotov & Pehlevan (2023), Long sequence Hopfield memory.
+    """
+    return transition_capacity(units, degree) / (degree + 1)
+
+
 # --- Regimes of diffusion ---------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ from dispersed import (
     RandomFeatureHopfield,
     ReconstructiveMemory,
     Segment,
+    SequenceMemory,
     Smoothed,
     SparseHopfield,
     Sphere,
@@ -430,6 +431,11 @@ NETWORKS: dict[str, Case] = {
         lambda offset=0.0: SparseHopfield((turned(offset) + 1) / 2),
         lambda: oracle.SparseNetwork(ACTIVE),
         NETWORK | {"responsibilities"},
+    ),
+    "sequence": Case(
+        lambda offset=0.0: SequenceMemory(turned(offset), Polynomial(3)),
+        lambda: oracle.SequenceNetwork(SIGNS, lambda a: a**3),
+        NETWORK - {"energy"},
     ),
     "entmax": Case(
         lambda offset=0.0: FenchelYoungHopfield(Y + offset, 0.75),

@@ -60,6 +60,8 @@ OWN = {
     "error": "the loss of every training goes through it",
     "energy_error": "tests/memories/test_energies.py",
     "minima": "tests/memories/test_epanechnikov.py",
+    "associate": "tests/memories/test_sequences.py",
+    "sequence": "tests/memories/test_sequences.py",
 }
 """Helpers that single classes have."""
 

@@ -226,6 +226,28 @@ class BinaryNetwork:
         return index, self.responsibilities(x)[index]
 
 
+class SequenceNetwork:
+    """±1 units that go from each pattern to the next, unit by unit."""
+
+    def __init__(self, patterns, interaction):
+        self.patterns, self.interaction = np.asarray(patterns, float), interaction
+
+    def update(self, x):
+        new = []
+        for i in range(len(x)):
+            field = 0.0
+            for j, y in enumerate(self.patterns):
+                field += self.patterns[(j + 1) % len(self.patterns)][i] * self.interaction(y @ x)
+            new.append(np.sign(field) if field else (-1.0 if x[i] < 0 else 1.0))
+        return np.array(new)
+
+    def nearest(self, x):
+        overlaps = self.patterns @ x
+        part = np.maximum(self.interaction(overlaps), 0)
+        parts = part / part.sum() if part.any() else np.full(len(part), 1 / len(part))
+        return np.argmax(overlaps), parts[np.argmax(overlaps)]
+
+
 class ContinuousNetwork:
     """E(x) = −log(Σ_j exp(β xᵀy_j))/β + ‖x‖²/2 (Eq. 5)."""
 

@@ -1,7 +1,7 @@
 """Hopfield recall: hold the noise level and iterate the update to a fixed point."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -147,8 +147,19 @@ def _iterate(
     return end.x, end.period, end.step, states
 
 
+@runtime_checkable
+class Updating(Protocol):
+    """A module with an update of one state, as networks have it."""
+
+    def _update(self, x: State) -> State:
+        """The next state of one state."""
+
+    def _pushed(self, v: State, x: State) -> State:
+        """The product of the Jacobian of the update with v."""
+
+
 @eqx.filter_custom_jvp
-def with_derivative(network: Network, x: State) -> State:
+def with_derivative(network: Updating, x: State) -> State:
     """A fixed point x of a network as a function of the network, by the implicit function theorem.
 
         x = f(x; θ)    dx = (I − ∂f/∂x)⁻¹ ∂f/∂θ dθ
@@ -159,7 +170,7 @@ def with_derivative(network: Network, x: State) -> State:
 
 
 @with_derivative.def_jvp
-def _(primals: tuple[Network, State], tangents: tuple[Any, Any]) -> tuple[State, State]:
+def _(primals: tuple[Updating, State], tangents: tuple[Any, Any]) -> tuple[State, State]:
     network, x = primals
     change = eqx.filter_jvp(lambda network: network._update(x), (network,), (tangents[0],))[1]
     constant = without_derivatives(network)

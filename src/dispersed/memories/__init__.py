@@ -10,6 +10,7 @@ from dispersed.memories.hopfield_classical import ClassicalHopfield
 from dispersed.memories.hopfield_dense import DenseHopfield
 from dispersed.memories.hopfield_epanechnikov import EpanechnikovHopfield
 from dispersed.memories.hopfield_modern import ModernHopfield
+from dispersed.memories.hopfield_sequence import SequenceMemory
 from dispersed.memories.hopfield_sparse import Covariance, SparseHopfield, Willshaw
 from dispersed.memories.hopfield_universal import FenchelYoungHopfield, UniversalHopfield
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
@@ -59,6 +60,7 @@ __all__ = [
     "ReconstructiveMemory",
     "Rule",
     "Segment",
+    "SequenceMemory",
     "Smoothed",
     "SparseHopfield",
     "Sphere",

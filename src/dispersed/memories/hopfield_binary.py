@@ -67,7 +67,7 @@ class BinaryNetwork(Network):
 
     def _update(self, x: State) -> State:
         """All units at once: x_i ← sign(field_i(x)) (Eq. 1). May end in a 2-cycle."""
-        return sign(_batched(lambda network, x: network._signs(x), self, x), x)
+        return sign(batched(lambda network, x: network._signs(x), self, x, several=_signs_of_any), x)
 
     def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
         # Signs are constant almost everywhere.
@@ -75,7 +75,7 @@ class BinaryNetwork(Network):
 
     def sweep(self, x: State, order: Int[Array, " d"]) -> State:
         """One unit after another in the given order; each update of a ±1 state lowers the energy."""
-        return _batched(_sweeps, self, x, order)
+        return batched(_sweeps, self, x, order)
 
     def responsibilities(self, x: ArrayLike) -> Float[Array, "... n"]:
         """Each pattern's fraction of the energy of a state, (..., n), summing to one."""
@@ -141,8 +141,13 @@ def in_blocks(function: Callable[..., Array], states: int, entries: int, *arrays
     return found.reshape(count * size, *found.shape[2:])[:states]
 
 
-def _batched(function: Callable[..., Array], network: BinaryNetwork, *arrays: Array) -> Array:
-    """A function of a network and a batch, for one state that `jax.vmap` may map: the batch shares its products."""
+def batched(
+    function: Callable[..., Array], network: Network, *arrays: Array, several: Callable[..., Array] | None = None
+) -> Array:
+    """A function of a network and a batch, for one state that `jax.vmap` may map: the batch shares its products.
+
+    `several` is the same for many networks at once, if it is another function.
+    """
     leaves, rest = eqx.partition(network, eqx.is_array)
 
     @custom_vmap
@@ -157,8 +162,8 @@ def _batched(function: Callable[..., Array], network: BinaryNetwork, *arrays: Ar
                 jax.tree.map(lambda part: 0 if part else None, of_network),
                 *(0 if part else None for part in of_arrays),
             )
-            several = function if function is _sweeps else lambda network, x: network._signs_of_any(x)
-            return jax.vmap(lambda leaves, *arrays: several(eqx.combine(leaves, rest), *arrays), axes)(
+            of_any = function if several is None else several
+            return jax.vmap(lambda leaves, *arrays: of_any(eqx.combine(leaves, rest), *arrays), axes)(
                 leaves, *arrays
             ), True
         arrays = tuple(
@@ -170,6 +175,10 @@ def _batched(function: Callable[..., Array], network: BinaryNetwork, *arrays: Ar
 
     constant = jax.lax.stop_gradient((leaves, arrays))
     return of_batch(constant[0], *(array[None] for array in constant[1]))[0]
+
+
+def _signs_of_any(network: BinaryNetwork, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+    return network._signs_of_any(x)
 
 
 def _sweeps(network: BinaryNetwork, x: Float[Array, "b d"], order: Int[Array, "b d"]) -> Float[Array, "b d"]:
