@@ -140,6 +140,32 @@ def test_chi_squared_is_scipys_and_joins_rare_cells():
     assert int(rare.chi_squared().freedom) == 1
 
 
+def of_counts(counts, exact):
+    counts, exact = jnp.asarray(counts), jnp.asarray(exact)
+    return dispersed.Posterior(jnp.zeros((int(counts.sum()), 1)), counts, exact, jnp.array(1.0)).chi_squared()
+
+
+def test_rare_memories_are_no_blind_spot():
+    """Whether they are too many together or one of them alone, whatever χ² makes of the cell they are joined to."""
+    assert float(of_counts([500, 500], [1 - 1e-7, 1e-7]).p_value) < 1e-6
+    assert float(of_counts([0, 1000], [1 - 1e-7, 1e-7]).p_value) < 1e-6
+    assert float(of_counts([1000, 0], [1 - 1e-7, 1e-7]).p_value) == 1
+    assert float(of_counts([999, 1], [1.0, 0.0]).p_value) < 1e-6
+    one_of_many = [900, *[10, *[0] * 999]]
+    assert float(of_counts(one_of_many, [0.99, *[1e-5] * 1000]).p_value) < 1e-6
+    spread = np.bincount(np.random.default_rng(0).integers(0, 1000, 10), minlength=1000)
+    assert float(of_counts([990, *spread], [0.99, *[1e-5] * 1000]).p_value) > 0.1
+    tail = stats.binom.sf(6, 1000, 2e-3)
+    np.testing.assert_allclose(of_counts([993, 7], [0.998, 0.002]).p_value, 3 * tail, rtol=1e-3)
+
+
+def test_p_values_with_rare_memories_are_not_too_small(rng):
+    exact = np.array([0.6, 0.39, 0.004, 0.003, 0.002, 0.001])
+    found = [float(of_counts(rng.multinomial(500, exact), exact).p_value) for _ in range(400)]
+    for level in (0.05, 0.2):
+        assert np.mean(np.array(found) <= level) < level + 3 * np.sqrt(level / 400)
+
+
 def test_rows_are_one_a_cue_and_pattern():
     exact = jnp.array([[0.25, 0.75], [1.0, 0.0]])
     found = Posterior(jnp.zeros((2, 4, 3)), jnp.array([[1, 3], [4, 0]]), exact, jnp.ones(2))

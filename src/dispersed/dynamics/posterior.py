@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaincc
+from jax.scipy.special import betainc, gammaincc
 from jax.scipy.stats import binom, norm
 
 from dispersed.conditioning import Observation
@@ -50,11 +50,14 @@ class Alternatives(eqx.Module):
 
 
 class ChiSquared(NamedTuple):
-    """Pearson's test that counts are a sample of given probabilities."""
+    """Pearson's test that counts are a sample of given probabilities, with exact tests of what is rare."""
 
     statistic: Float[Array, "..."]
+    """χ² of the cells that are expected five times or more."""
     freedom: Int[Array, "..."]
+    """Its degrees of freedom."""
     p_value: Float[Array, "..."]
+    """The probability of as small a p-value of Pearson's test, or of an exact one of what is rare, if there is any."""
 
 
 class Posterior(eqx.Module):
@@ -148,7 +151,8 @@ class Posterior(eqx.Module):
         """Pearson's test that the recalls are samples of the exact posterior.
 
         Memories expected fewer than five times count as one cell, joined to the rarest other one if it is
-        still expected fewer than five times.
+        still expected fewer than five times. What χ² cannot see of them, exact binomial tests do: whether all rare ones
+        together, or any one of them, were recalled too often. The p-value is then three times the least of the three.
         """
         test = _chi_squared
         for _ in range(self.counts.ndim - 1):
@@ -259,6 +263,7 @@ def _first_of_duplicates(memory: PatternMemory) -> Int[Array, " n"]:
 
 
 def _chi_squared(counts: Int[Array, " n"], exact: Float[Array, " n"]) -> ChiSquared:
+    given = counts
     expected = exact * counts.sum()
     rare = expected < 5
     rest, rest_counts = jnp.sum(expected * rare), jnp.sum(counts * rare)
@@ -271,7 +276,22 @@ def _chi_squared(counts: Int[Array, " n"], exact: Float[Array, " n"]) -> ChiSqua
     statistic = terms.sum() + jnp.where(separate & (rest > 0), (rest_counts - rest) ** 2 / jnp.maximum(rest, 1e-30), 0)
     freedom = jnp.sum(~rare) + separate - 1
     p_value = jnp.where(freedom > 0, gammaincc(jnp.maximum(freedom, 1) / 2, statistic / 2), 1.0)
-    return ChiSquared(statistic, freedom, p_value)
+    total, number = given.sum(), jnp.maximum(rare.sum(), 1)
+    of_all = _at_least(rest_counts, total, rest / jnp.maximum(total, 1))
+    of_one = jnp.min(jnp.where(rare, _at_least(given, total, exact), 1)) * number
+    least = jnp.minimum(p_value, jnp.minimum(of_all, of_one))
+    return ChiSquared(statistic, freedom, jnp.where(rare.any(), jnp.minimum(3 * least, 1), p_value))
+
+
+def _at_least(
+    count: Int[Array, "..."], trials: Int[Array, ""], probability: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """The probability of so many successes or more, of a binomial distribution."""
+    inside = (count > 0) & (count < trials)
+    some = jnp.where(inside, count, 1)
+    tail = betainc(some * 1.0, jnp.maximum(trials - some, 0) + 1.0, jnp.clip(probability, 0, 1))
+    every = jnp.exp(trials * jnp.log(jnp.clip(probability, 1e-37, 1)))
+    return jnp.where(count <= 0, 1.0, jnp.where(inside, tail, every))
 
 
 __all__ = ["Alternatives", "ChiSquared", "Posterior", "recall_many", "wilson"]
