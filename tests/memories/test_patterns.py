@@ -255,3 +255,12 @@ def test_wrong_dimension_gets_one_line():
 
 def test_repr_says_what_it_is():
     assert repr(dispersed.PatternMemory(np.ones((2, 3)))) == "PatternMemory(2 patterns of 3 units, float32, Dense())"
+
+
+def test_a_single_pattern_starts_somewhere():
+    """Also one that conditioning has left alone."""
+    for y in ([[3.0, 4.0]], [[0.0, 0.0]], [[3.0, 4.0], [3.0, 4.0]]):
+        memory = PatternMemory(y)
+        x, sigma = memory.prior_start()
+        assert float(sigma) > 0
+        np.testing.assert_allclose(memory.denoise(x, sigma), y[0], atol=1e-6)

@@ -238,10 +238,12 @@ class PatternMemory(Memory):
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
 
-        Their responsibilities differ there from the prior by at most a few parts in a thousand.
+        Their responsibilities differ there from the prior by at most a few parts in a thousand. Of a single pattern
+        nothing is to be known at any level: it is then that of its norm, or 1.
         """
         mean, spread = self.held.start()
-        return mean, 10 * spread
+        norm = jnp.sqrt(jnp.sum(jnp.square(mean)))
+        return mean, jnp.where(spread > 0, 10 * spread, jnp.where(norm > 0, norm, 1))
 
 
 @eqx.filter_jit
