@@ -33,7 +33,7 @@ class Points:
 
     def __init__(self, source: Any, argument: str) -> None:
         self.source: np.ndarray | Storage = source if isinstance(source, Storage) else _checked(source, argument)
-        self.shape: tuple[int, int] = self.source.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int] = self.source.shape
         total, highest, lowest = np.zeros(self.shape[1]), -np.inf, np.inf
         for _, rows in self.blocks():
             total += rows.sum(axis=0, dtype=float)
