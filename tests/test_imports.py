@@ -30,6 +30,8 @@ LAYERS = [
     {"memories", "processes"},
     {"dynamics"},
     {"learning", "diagnostics", "regime"},
+    {"interop"},
+    {"testbench"},
     {"plasticity", "consolidation"},
     {"capacities"},
     {"selftest", "equation_index", "auditing"},

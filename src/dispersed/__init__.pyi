@@ -8,12 +8,14 @@ from . import datasets as datasets
 from . import diagnostics as diagnostics
 from . import dynamics as dynamics
 from . import engines as engines
+from . import interop as interop
 from . import learning as learning
 from . import memories as memories
 from . import noise as noise
 from . import plasticity as plasticity
 from . import processes as processes
 from . import storage as storage
+from . import testbench as testbench
 from . import theory as theory
 from .auditing import Audit, audit
 from .capacities import Capacity, CellFile, capacity
