@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from benchmarks.layers import measured
 
 from dispersed import InputError, ModernHopfield
 from dispersed.layers import Hopfield, HopfieldLookup, HopfieldPooling
@@ -219,3 +220,9 @@ def test_what_does_not_fit_is_one_line(arrays):
     ):
         with pytest.raises(InputError, match=f"^{name}: "):
             call()
+
+
+def test_what_the_benchmark_times_is_the_same():
+    lines = measured(queries=(2,), batch=2, n=20, d=8, repeats=1)
+    assert {name for _, name, *_ in lines} >= {"this library", "PyTorch, formulas", "PyTorch, fused attention"}
+    assert all(seconds > 0 and difference < 1e-5 for *_, seconds, _, difference in lines)
