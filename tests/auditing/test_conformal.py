@@ -11,8 +11,9 @@ def oracle(held_out, samples):
     found = []
     for i in range(len(samples[0])):
         bags = [np.append(one, other[i]) for one, other in zip(held_out, samples, strict=True)]
-        score = np.min([[np.sum(bag <= value) for value in bag] for bag in bags], axis=0)
-        found.append(np.mean(score <= score[-1]))
+        ranks = np.array([[np.sum(bag <= value) for value in bag] for bag in bags])
+        scores = [(min(pair), max(pair)) for pair in ranks.T]
+        found.append(np.mean([score <= scores[-1] for score in scores]))
     return np.array(found)
 
 
@@ -38,9 +39,18 @@ def test_false_alarms_are_at_most_what_was_allowed(rng, tied):
         counted.append(false_alarm_count(held_out, 0.05) / 119)
     error = np.std(found) / 20
     assert np.mean(found) <= 0.05 + 4 * error
-    assert np.mean(found) >= (0.0 if tied else 0.04) - 4 * error
+    assert np.mean(found) >= (0.0 if tied else 0.045) - 4 * error
     # Counted among the held-out states themselves they are about as many.
     assert np.mean(counted) == pytest.approx(np.mean(found), abs=0.01)
+
+
+def test_few_held_out_states_suffice(rng):
+    """With 19 held-out states and a rate of 5 %, only a sample beyond all of them is a copy, as often as allowed."""
+    found = []
+    for _ in range(300):
+        values = [rng.random(59) for _ in range(2)]
+        found.append(np.mean(p_values([v[:19] for v in values], [v[19:] for v in values]) <= 0.05 + 1e-12))
+    assert np.mean(found) == pytest.approx(0.05, abs=4 * np.std(found) / np.sqrt(300))
 
 
 @pytest.mark.parametrize("planted", [0.0, 0.02, 0.3])

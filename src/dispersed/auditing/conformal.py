@@ -3,7 +3,8 @@ r"""Which samples are nearer to the training patterns than held-out states are, 
 Held-out states h_1 … h_m and a sample x of a model that generalises are exchangeable. So the rank of x among all m + 1,
 by whatever score that treats them alike, is uniform, and p = rank/(m + 1) is below a with a probability of at most a,
 whatever the data and the dimension (Vovk, Gammerman & Shafer 2005). The score here is the smaller of the two ranks
-that a state has by its distance to the nearest pattern and by the ratio of that to the next distance.
+that a state has by its distance to the nearest pattern and by the ratio of that to the next distance; the larger one
+decides between equals.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from dispersed.types import Float
 
 TAIL = 0.025
 """How improbable what was found may be at the ends of an interval."""
+AT_ONCE = 1 << 21
+"""Pairs of a sample and a held-out state that are in memory at once."""
 NODES = 400
 """Values of the rate of false alarms over which probabilities are averaged."""
 
@@ -32,31 +35,42 @@ def p_values(held_out: list[np.ndarray], samples: list[np.ndarray]) -> Float[np.
     """The p-value of each sample by one or two statistics, of which small values say that it is a copy.
 
     The rank of a state by a statistic is the number of all m + 1 states with a value that is not larger, itself
-    included; its score is its smallest rank; p is the fraction of the m + 1 scores that are not larger.
+    included; its score is its smallest rank, and its largest one among equals; p is the fraction of the m + 1 scores
+    that are not larger.
     """
     m = len(held_out[0])
-    ordered = [np.sort(values) for values in held_out]
-    ranks = [np.searchsorted(o, values, "right") for o, values in zip(ordered, held_out, strict=True)]
-    own = np.min([np.searchsorted(o, values, "right") + 1 for o, values in zip(ordered, samples, strict=True)], axis=0)
-    # The sample adds one to the ranks of those states that it is not above. That matters for rank = score alone.
-    above = np.stack(
-        [np.append(o, -np.inf)[np.minimum(own - 1, m)] < values for o, values in zip(ordered, samples, strict=True)]
-    )
-    count = np.zeros(len(own), int)
-    for case in np.ndindex(*(2,) * len(ranks)):
-        # States whose rank by some statistic is at most the score, or one less where the sample adds one.
-        score = np.sort(np.min([rank + 1 - added for rank, added in zip(ranks, case, strict=True)], axis=0))
-        here = (above == np.array(case, bool)[:, None]).all(axis=0)
-        count[here] = np.searchsorted(score, own[here], "right")
-    return (count + 1) / (m + 1)
+    ranks = [_ranks(values, values) for values in held_out]
+    # The sample adds one to its own rank, and to those of the states that it is not above.
+    own = [_ranks(values, new) + 1 for values, new in zip(held_out, samples, strict=True)]
+    if len(own) == 1:
+        return own[0] / (m + 1)
+    score = _score(own, m)
+    p = np.empty(len(score))
+    step = max(1, AT_ONCE // m)
+    for start in range(0, len(score), step):
+        part = slice(start, start + step)
+        beside = [
+            rank + (new[part, None] <= values) for rank, values, new in zip(ranks, held_out, samples, strict=True)
+        ]
+        p[part] = ((_score(beside, m) <= score[part, None]).sum(axis=1) + 1) / (m + 1)
+    return p
 
 
 def false_alarm_count(held_out: list[np.ndarray], false_alarms: float) -> int:
     """How many held-out states would be called copies beside the others: fewer than allowed where there are ties."""
-    ranks = [np.searchsorted(np.sort(values), values, "right") for values in held_out]
-    score = np.min(ranks, axis=0)
-    p = np.searchsorted(np.sort(score), score, "right") / (len(score) + 1)
-    return int((p <= false_alarms + 1e-12).sum())
+    m = len(held_out[0])
+    score = _score([_ranks(values, values) for values in held_out], m)
+    return int((_ranks(score, score) / (m + 1) <= false_alarms + 1e-12).sum())
+
+
+def _ranks(values: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """How many values are not larger than that of each state."""
+    return np.searchsorted(np.sort(values), states, "right")
+
+
+def _score(ranks: list[np.ndarray], m: int) -> np.ndarray:
+    """Whole numbers in the order of the smallest rank, and of the largest among equals."""
+    return np.minimum.reduce(ranks) * (m + 2) + np.maximum.reduce(ranks)
 
 
 def rate(found: int, samples: int, alarms: int, held_out: int) -> Rate:
