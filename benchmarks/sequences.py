@@ -2,7 +2,8 @@
 
 Flip rates: units of y_{j+1} that one update of y_j gets wrong, of independent sets, whose scatter gives the standard
 error. Capacities: numbers of patterns at which a fraction of transitions, or of whole sequences, is without error that
-theory gives for as many; sequences at one half, since failures at the published capacity are too rare to count.
+theory gives for as many: of transitions that of many units at the published capacity; of sequences one half, since
+failures at the published capacity are too rare to count. Theory is of as many units as there are, and of many.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from scipy.optimize import brentq
 
 from benchmarks.timing import show
 from dispersed import Polynomial, SequenceMemory
-from dispersed.theory import sequence_error, transition_capacity
+from dispersed.theory import finite_sequence_error, sequence_error, transition_capacity
 
 
 def patterns_of(seed, n, d):
@@ -31,10 +32,16 @@ def flipped(seed, n, d, degree, cues):
 
 
 def flip_rate(degree, d, rate, sets, cues):
-    """The flip rate at a load at which theory gives `rate`, its standard error and that of theory."""
+    """The flip rate at a load at which theory gives `rate`, its standard error, and those of theory."""
     n = round(math.exp(brentq(lambda log_n: sequence_error(d, math.exp(log_n), degree) - rate, 0.0, 40.0)))
     rates = [flipped(seed, n, d, degree, cues).mean() for seed in range(sets)]
-    return n, float(np.mean(rates)), float(np.std(rates, ddof=1) / math.sqrt(sets)), sequence_error(d, n, degree)
+    return (
+        n,
+        float(np.mean(rates)),
+        float(np.std(rates, ddof=1) / math.sqrt(sets)),
+        finite_sequence_error(d, n, degree),
+        sequence_error(d, n, degree),
+    )
 
 
 def crossing(numbers, fractions, level):
@@ -44,16 +51,22 @@ def crossing(numbers, fractions, level):
     return float(np.exp((math.log(level / (1 - level)) - start) / slope))
 
 
+def number(failures, least, most):
+    """The number of patterns at which a rising function of it is 0."""
+    return math.exp(brentq(lambda log_n: failures(math.exp(log_n)), math.log(least), math.log(most)))
+
+
 def transitions(degree, d, sets, cues, around=(0.8, 0.9, 1.0, 1.1, 1.25)):
     """The number of patterns at which as many transitions are without error as theory says at its capacity."""
-    theory = transition_capacity(d, degree)
-    level = (1 - sequence_error(d, theory, degree)) ** d
+    published = transition_capacity(d, degree)
+    rate = sequence_error(d, published, degree)
+    theory = number(lambda n: finite_sequence_error(d, n, degree) - rate, published / 2, 2 * published)
     numbers = sorted({round(part * theory) for part in around})
     good = [
         np.mean([(~flipped(seed, n, d, degree, min(cues, n)).any(axis=1)).mean() for seed in range(sets)])
         for n in numbers
     ]
-    return crossing(numbers, good, level), theory
+    return crossing(numbers, good, (1 - rate) ** d), theory, published
 
 
 def whole(n, d, degree, sets, seed):
@@ -72,13 +85,15 @@ def whole(n, d, degree, sets, seed):
 def sequences(degree, d, sets, around=(0.85, 0.95, 1.0, 1.05, 1.15)):
     """The length at which half of all sequences are recalled, and where theory says so."""
 
-    def expected(log_n):
-        n = math.exp(log_n)
-        return n * d * math.log1p(-sequence_error(d, n, degree)) - math.log(0.5)
+    def failures(error, n):
+        return -n * d * math.log1p(-error(d, n, degree)) - math.log(2)
 
-    theory = math.exp(brentq(expected, math.log(2), math.log(transition_capacity(d, degree))))
+    most = 2 * transition_capacity(d, degree)
+    theory, asymptotic = (
+        number(lambda n, error=error: failures(error, n), 2, most) for error in (finite_sequence_error, sequence_error)
+    )
     numbers = sorted({round(part * theory) for part in around})
-    return crossing(numbers, [whole(n, d, degree, sets, n) for n in numbers], 0.5), theory
+    return crossing(numbers, [whole(n, d, degree, sets, n) for n in numbers], 0.5), theory, asymptotic
 
 
 def measured(quick=False):
@@ -103,13 +118,28 @@ def main(quick=False, path=None):
     rates, capacities = measured(quick)
     show(
         "Flips in one transition",
-        ["degree", "units", "patterns", "measured", "standard error", "theory", "off, standard errors"],
-        [(k, d, n, f"{p:.5f}", f"{e:.5f}", f"{t:.5f}", f"{(p - t) / e:+.1f}") for k, d, n, p, e, t in rates],
+        [
+            "degree",
+            "units",
+            "patterns",
+            "measured",
+            "standard error",
+            "theory",
+            "off, standard errors",
+            "of many units",
+        ],
+        [
+            (k, d, n, f"{p:.5f}", f"{e:.5f}", f"{t:.5f}", f"{(p - t) / e:+.1f}", f"{many:.5f}")
+            for k, d, n, p, e, t, many in rates
+        ],
     )
     show(
         "Capacities",
-        ["capacity", "degree", "units", "measured", "theory", "off"],
-        [(what, k, d, f"{n:.1f}", f"{t:.1f}", f"{n / t - 1:+.1%}") for what, k, d, n, t in capacities],
+        ["capacity", "degree", "units", "measured", "theory", "off", "of many units", "off"],
+        [
+            (what, k, d, f"{n:.1f}", f"{t:.1f}", f"{n / t - 1:+.1%}", f"{many:.1f}", f"{n / many - 1:+.1%}")
+            for what, k, d, n, t, many in capacities
+        ],
     )
     if path:
         with open(path, "w") as file:

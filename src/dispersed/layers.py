@@ -373,7 +373,8 @@ def _fixed_point(
     keys = jnp.broadcast_to(k, (*batch, *k.shape[-2:])).reshape(-1, *k.shape[-2:])
     betas = jnp.broadcast_to(beta[..., 0, 0], batch).reshape(-1)
     masks = jnp.broadcast_to(allowed, (*batch, rows, k.shape[-2])).reshape(-1, rows, k.shape[-2])
-    one = jax.vmap(lambda k, beta, allowed, x: with_derivative(_Head(k, beta, allowed), x), (None, None, 0, 0))
+    derived: Any = with_derivative
+    one = jax.vmap(lambda k, beta, allowed, x: derived(_Head(k, beta, allowed), x), (None, None, 0, 0))
     return jax.vmap(one)(keys, betas, masks, x.reshape(-1, rows, c)).reshape(x.shape), count
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import comb, erf, ndtr
+from scipy.stats import binom
 
 from dispersed.types import ArrayLike
 from dispersed.validation import InputError, at_least, positive_number, probability
@@ -286,6 +287,21 @@ def sequence_error(units: int | float, patterns: int | float, degree: int) -> fl
     **Source**: Chaudhry, Zavatone-Veth, Krotov & Pehlevan (2023), Long sequence Hopfield memory.
     """
     return krotov_hopfield_error(units, patterns, at_least("degree", degree, 1) + 1)
+
+
+def finite_sequence_error(units: int, patterns: int | float, degree: int) -> float:
+    """The same of N units: Φ(−N^d/√((P − 1) E h^{2d})), h the sum of N independent signs.
+
+    The other P − 1 patterns disturb the transition, with their moments at finite N; for many units and patterns this is
+    `sequence_error`.
+    """
+    units, degree = at_least("units", units, 1), at_least("degree", degree, 1)
+    others = positive_number("patterns", float(patterns)) - 1
+    if others <= 0:
+        return 0.0
+    flipped = np.arange(units + 1)
+    moment = float(np.sum(binom.pmf(flipped, units, 0.5) * (1 - 2 * flipped / units) ** (2 * degree)))
+    return float(ndtr(-1 / math.sqrt(others * moment)))
 
 
 def transition_capacity(units: int | float, degree: int) -> float:

@@ -8,7 +8,7 @@ from benchmarks.sequences import flip_rate, transitions
 from scipy.linalg import hadamard
 
 from dispersed import Exponential, InputError, Iteration, Observation, Polynomial, SequenceMemory, condition, recall
-from dispersed.theory import sequence_capacity, sequence_error, transition_capacity
+from dispersed.theory import finite_sequence_error, sequence_capacity, sequence_error, transition_capacity
 
 from .oracle import SequenceNetwork
 
@@ -126,13 +126,19 @@ def test_what_is_no_sequence_is_one_line(rng):
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_flips_are_as_rare_as_theory_says(degree):
-    n, rate, error, theory = flip_rate(degree, 100 if degree < 3 else 40, 0.1, 12, 50)
+    n, rate, error, theory, of_many = flip_rate(degree, 100 if degree < 3 else 40, 0.1, 12, 50)
     assert abs(rate - theory) < 3 * error, (n, rate, error, theory)
+    assert finite_sequence_error(10_000, 1e4**degree, degree) == pytest.approx(of_many_units(degree), rel=2e-3)
+    assert theory == pytest.approx(of_many, rel=0.1)
+
+
+def of_many_units(degree):
+    return sequence_error(10_000, 1e4**degree, degree)
 
 
 def test_the_capacity_of_transitions_is_that_of_theory():
-    found, theory = transitions(2, 100, 4, 200)
-    assert abs(found / theory - 1) < 0.1
+    found, finite, theory = transitions(2, 100, 4, 200)
+    assert abs(found / finite - 1) < 0.1
     assert theory == transition_capacity(100, 2) == 3 * sequence_capacity(100, 2)
     assert theory == pytest.approx(100**2 / (6 * np.log(100)))
     assert sequence_error(100, theory, 2) == pytest.approx(sequence_error(100, transition_capacity(100, 1), 1))
