@@ -9,6 +9,7 @@ from benchmarks import (
     gradients,
     growth,
     table1,
+    testbench,
 )
 
 for benchmark in (
@@ -22,5 +23,6 @@ for benchmark in (
     gradients,
     bound,
     growth,
+    testbench,
 ):
     benchmark.main()

@@ -2,8 +2,9 @@
 
 The faults are those of `dispersed.testbench.historic`. The classifier test (Lopez-Paz & Oquab 2017) trains a logistic
 regression with quadratic features to tell samples from as many exact draws, and tests its accuracy on held-out halves
-at the level of the bench. Pinned numbers are what test suites of samplers hold: the mean absolute value of the output
-within 1e-2 of what is right. Numbers that were recorded from the code itself would hold for every fault.
+at the level of the bench. Pinned numbers are what test suites of samplers hold: here the mean absolute value of the
+output, within four standard errors of what is right. Numbers that were recorded from the code itself would hold for
+every fault.
 """
 
 import argparse
@@ -53,7 +54,8 @@ def main(samples=4000):
         found = check(sampler, problem, samples, key=key)
         x = problem.draws(sampler, samples, key)
         exact = np.asarray(problem.posterior.sample(jax.random.key(1), (samples,)), float)
-        pinned = abs(np.abs(x).mean() - np.abs(exact).mean()) < 1e-2
+        one, other = np.abs(x).mean(axis=1), np.abs(exact).mean(axis=1)
+        pinned = abs(one.mean() - other.mean()) < 4 * np.hypot(one.std(), other.std()) / np.sqrt(samples)
         others = (found.passed, classifier_passes(x, exact, rng), pinned)
         verdicts = ["passes" if passed else "flagged" for passed in others]
         rows.append((name, f"{found.total_variation:.3f}", f"{found.floor:.3f}", *verdicts))

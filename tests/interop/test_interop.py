@@ -70,6 +70,7 @@ def test_results_are_the_callers_to_change():
     first.add_(1)
     assert torch.equal(x, before)
     assert torch.equal(denoise(x, 0.5), again)
+    assert denoise(x * torch.nan, 0.5).isnan().all()
 
 
 def outputs(kind, vp):
@@ -104,6 +105,7 @@ def test_every_parametrisation_is_the_same_memory(kind, vp):
     memory = interop.from_torch(outputs(kind, vp), D, kind, alphas_cumprod=ALPHAS if vp else None)
     z, sigma = np.random.default_rng(0).standard_normal((5, D)).astype("f4"), np.array([0.1, 0.3, 1.0, 2.5, 9.0])
     np.testing.assert_allclose(memory.denoise(z, sigma), oracle(z, sigma), atol=3e-4)
+    assert memory.levels == (pytest.approx((0.05, 20)) if vp else None)
 
 
 def test_preconditioned_networks():

@@ -67,7 +67,7 @@ def test_duplicates_are_one_pattern():
 
 @pytest.mark.parametrize("problem", [CUE, NOISE, MEASURED, PROJECTED], ids=lambda p: p.name)
 def test_exact_draws_pass_and_means_do_not(problem):
-    found = testbench.check(exact(problem), problem, key=KEY)
+    found = testbench.check(exact(problem), problem)
     assert found.passed
     assert found.p_value > 1e-3
     assert found.total_variation < 2 * found.floor

@@ -14,9 +14,9 @@ import numpy as np
 
 from dispersed.memories import Memory
 from dispersed.testbench.check import LEVEL
-from dispersed.testbench.problem import Problem, Sampler
+from dispersed.testbench.problem import Problem, Sampler, key_and_seed
 from dispersed.testbench.statistics import multinomial_p_value, projections
-from dispersed.validation import at_least, positive_number, random_key, random_seed
+from dispersed.validation import at_least, positive_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Calibration:
 
 
 def calibration(
-    sampler: Sampler, memory: Memory, sigma: float, *, problems: int = 500, samples: int = 15, key: Any = 0
+    sampler: Sampler, memory: Memory, sigma: float, *, problems: int = 500, samples: int = 15, key: Any = None
 ) -> Calibration:
     """Whether samples are calibrated: over many y of a memory and cues y + σε, the rank of y among samples is uniform.
 
@@ -55,13 +55,11 @@ def calibration(
     """
     problems, samples = at_least("problems", problems, 1), at_least("samples", samples, 1)
     problem = Problem(memory, None, positive_number("sigma", sigma))
-    seeded = isinstance(key, int | np.integer)
-    key = jax.random.key(random_seed(seed := int(key))) if seeded else key
-    random_key(key)
+    key, seed = key_and_seed(key)
     for_truth, for_noise, for_sampler = jax.random.split(key, 3)
     y = memory.sample(for_truth, (problems,))
     z = y + problem.sigma * jax.random.normal(for_noise, y.shape, y.dtype)
-    x = problem.drawn(sampler, jnp.repeat(z, samples, axis=0), seed if seeded else for_sampler)
+    x = problem.drawn(sampler, jnp.repeat(z, samples, axis=0), for_sampler if seed is None else seed)
     rng, truth = np.random.default_rng(0), np.asarray(y, float)
     axes = projections(truth, 0, rng)[:8]
     drawn = np.nan_to_num(x.reshape(problems, samples, -1) @ axes.T, nan=np.inf)

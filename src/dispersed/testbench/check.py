@@ -75,7 +75,7 @@ class Check:
         return self.page()
 
 
-def check(sampler: Sampler, problem: Problem, samples: int = 4000, *, key: Any = 0, level: float = LEVEL) -> Check:
+def check(sampler: Sampler, problem: Problem, samples: int = 4000, *, key: Any = None, level: float = LEVEL) -> Check:
     """Whether a sampler draws from the exact posterior of a problem.
 
     **Arguments**
@@ -85,8 +85,8 @@ def check(sampler: Sampler, problem: Problem, samples: int = 4000, *, key: Any =
       exploding coordinates; with a measurement, that of the conditioned memory. A solver of inverse problems has a
       fifth parameter named `observation`: it is given the measurement, and the denoiser without it.
     - `samples`: how many; smaller faults need more.
-    - `key`: a JAX key, and the sampler is called with arrays and a key of JAX; or a whole number, and it is called with
-      tensors of PyTorch, after `torch.manual_seed`, and the number.
+    - `key`: a JAX key, by default `jax.random.key(0)`, and the sampler is called with arrays and a key of JAX; or a
+      whole number, and it is called with tensors of PyTorch, after `torch.manual_seed`, and the number.
     - `level`: the probability of a false alarm.
 
     Samples count as the nearest pattern, duplicates as one. Those farther from it than a tenth of its distance to the

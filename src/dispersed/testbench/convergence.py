@@ -39,7 +39,7 @@ def convergence(
     steps: Sequence[int] = (4, 8, 16, 32),
     samples: int = 50_000,
     *,
-    key: Any = 0,
+    key: Any = None,
 ) -> Convergence:
     """The weak order of a sampler: how its bias on one problem falls with the number of steps.
 

@@ -17,7 +17,7 @@ def assert_samples_exactly() -> Callable[..., None]:
     """A function of the arguments of `judge` that fails with the verdict where the sampler fails."""
 
     def assert_exact(
-        sampler: Sampler, problems: Sequence[Problem] | None = None, samples: int = 4000, *, key: Any = 0
+        sampler: Sampler, problems: Sequence[Problem] | None = None, samples: int = 4000, *, key: Any = None
     ) -> None:
         verdict = judge(sampler, problems, samples, key=key)
         if not verdict.passed:

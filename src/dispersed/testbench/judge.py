@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from dispersed.testbench.check import LEVEL, Check, check
 from dispersed.testbench.page import page
-from dispersed.testbench.problem import Problem, Sampler
+from dispersed.testbench.problem import Problem, Sampler, key_and_seed
 from dispersed.testbench.standard import standard_problems
 from dispersed.validation import InputError
 
@@ -43,7 +42,9 @@ class Verdict:
         return self.page()
 
 
-def judge(sampler: Sampler, problems: Sequence[Problem] | None = None, samples: int = 4000, *, key: Any = 0) -> Verdict:
+def judge(
+    sampler: Sampler, problems: Sequence[Problem] | None = None, samples: int = 4000, *, key: Any = None
+) -> Verdict:
     """Check a sampler on every problem, by default `standard_problems()`.
 
     **Arguments** as for `check`, and `problems`: those of `standard_problems()` without a cue, for a deterministic
@@ -52,8 +53,8 @@ def judge(sampler: Sampler, problems: Sequence[Problem] | None = None, samples: 
     problems = standard_problems() if problems is None else list(problems)
     if not problems:
         raise InputError("problems", "got none", "at least one Problem is accepted")
-    seeded = isinstance(key, int | np.integer)
-    keys = [int(key) + i if seeded else jax.random.fold_in(key, i) for i in range(len(problems))]
+    key, seed = key_and_seed(key)
+    keys = [jax.random.fold_in(key, i) if seed is None else seed + i for i in range(len(problems))]
     level = LEVEL / len(problems)
     return Verdict(
         tuple(check(sampler, one, samples, key=k, level=level) for one, k in zip(problems, keys, strict=True))

@@ -106,11 +106,9 @@ class Problem:
 
     def draws(self, sampler: Sampler, count: int, key: Any) -> Float[np.ndarray, "samples d"]:
         """What a sampler returns for so many states, flat, in double precision; see `check` for how it is called."""
-        in_torch = isinstance(key, int | np.integer) and not isinstance(key, bool)
-        key = jax.random.key(random_seed(seed := int(key))) if in_torch else key
-        random_key(key)
+        key, seed = key_and_seed(key)
         for_start, for_sampler = jax.random.split(key)
-        return self.drawn(sampler, self.starts(for_start, count), seed if in_torch else for_sampler)
+        return self.drawn(sampler, self.starts(for_start, count), for_sampler if seed is None else seed)
 
     def drawn(self, sampler: Sampler, z: Float[Array, "samples d"], key: Any) -> Float[np.ndarray, "samples d"]:
         """What a sampler returns for states z: (samples, d)."""
@@ -133,6 +131,15 @@ class Problem:
         return found.reshape(z.shape).astype(float)
 
 
+def key_and_seed(key: Any) -> tuple[Key[Array, ""], int | None]:
+    """The JAX key of a run, and its seed where that was a whole number, which means a sampler of PyTorch."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(random_seed(int(key))), int(key)
+    key = jax.random.key(0) if key is None else key
+    random_key(key)
+    return key, None
+
+
 class ExactDenoiser(eqx.Module):
     """The exact denoiser D_σ(z) as samplers call it, for one state or a batch.
 
@@ -151,4 +158,4 @@ class ExactDenoiser(eqx.Module):
         return denoised(self.memory, z.reshape(*batch, self.memory.dimension), level).reshape(z.shape)
 
 
-__all__ = ["ExactDenoiser", "Problem", "Sampler"]
+__all__ = ["ExactDenoiser", "Problem", "Sampler", "key_and_seed"]
