@@ -373,9 +373,13 @@ def _fixed_point(
     keys = jnp.broadcast_to(k, (*batch, *k.shape[-2:])).reshape(-1, *k.shape[-2:])
     betas = jnp.broadcast_to(beta[..., 0, 0], batch).reshape(-1)
     masks = jnp.broadcast_to(allowed, (*batch, rows, k.shape[-2])).reshape(-1, rows, k.shape[-2])
-    derived: Any = with_derivative
-    one = jax.vmap(lambda k, beta, allowed, x: derived(_Head(k, beta, allowed), x), (None, None, 0, 0))
-    return jax.vmap(one)(keys, betas, masks, x.reshape(-1, rows, c)).reshape(x.shape), count
+
+    def derived(k: Float[Array, "n c"], beta: Scalar, allowed: Bool[Array, " n"], x: State) -> State:
+        found: State = with_derivative(_Head(k, beta, allowed), x)
+        return found
+
+    every = jax.vmap(jax.vmap(derived, (None, None, 0, 0)))
+    return every(keys, betas, masks, x.reshape(-1, rows, c)).reshape(x.shape), count
 
 
 def _each(module: eqx.nn.Linear | eqx.nn.LayerNorm | None, x: Float[Array, "... n c"]) -> Float[Array, "... n e"]:
