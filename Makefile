@@ -25,8 +25,9 @@ test: .venv/ready ## What CI runs
 test-slow: .venv/ready ## The tests that are too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow
 
-fuzz: .venv/ready ## Over 10,000 damaged files, beside what other libraries make of them
+fuzz: .venv/ready ## Over 10,000 damaged files, beside what other libraries make of them, and 5,000 requests
 	$(BIN)/python -m tests.reading.fuzz
+	$(BIN)/python -m tests.explorer.fuzz
 
 coverage: .venv/ready ## Which lines and branches all tests reach
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow' --cov --cov-report=term

@@ -29,7 +29,7 @@ LAYERS = [
     {"engines"},
     {"memories", "processes"},
     {"dynamics"},
-    {"learning", "diagnostics", "regime"},
+    {"learning", "diagnostics", "regime", "bifurcation"},
     {"interop"},
     {"testbench"},
     {"plasticity", "consolidation"},

@@ -18,6 +18,7 @@ from . import storage as storage
 from . import testbench as testbench
 from . import theory as theory
 from .auditing import Audit, audit
+from .bifurcation import Bifurcations, bifurcations
 from .capacities import Capacity, CellFile, capacity
 from .conditioning import Observation, condition
 from .dynamics import (
@@ -110,6 +111,7 @@ __all__ = [
     "AncestralSampling",
     "Asynchronous",
     "Audit",
+    "Bifurcations",
     "Box",
     "Capacity",
     "CellFile",
@@ -182,6 +184,7 @@ __all__ = [
     "audit",
     "basins",
     "beta_from_sigma",
+    "bifurcations",
     "capacity",
     "condition",
     "equations",

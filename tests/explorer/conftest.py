@@ -59,14 +59,14 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(host):
+def serving(host, log_level="warning"):
     """The explorer, told that it is at `host`, at a free port of this machine."""
     import uvicorn
 
     from dispersed.explorer.server import application
 
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(host), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(application(host), log_level=log_level, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

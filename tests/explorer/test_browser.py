@@ -11,7 +11,7 @@ from dispersed.datasets import load_digits
 
 
 def settle(page):
-    """Wait until the plane has drawn its last change, recalled and found its places."""
+    """Wait until the plane has drawn its last change, recalled and found its attractors."""
     page.wait_for_selector('#plane[data-state="still"]')
 
 
@@ -76,7 +76,7 @@ def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
     settle(page)
     before = patterns(page)
     assert len(before) == 5
-    assert page.text_content("#splits").startswith("Now 5 places")
+    assert page.text_content("#splits").startswith("Now 5 attractors")
     memory = dispersed.PatternMemory(before)
     stated = np.asarray(memory.responsibilities(np.array([-0.25, -0.45]), 0.4))
     np.testing.assert_allclose(probabilities(page), stated, atol=1.5e-3)
@@ -120,7 +120,7 @@ def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
     change(page, lambda: page.mouse.dblclick(*screen(page, 0.4, -0.4)))
     np.testing.assert_allclose(patterns(page)[-1], [0.4, -0.4], atol=0.02)
     assert "Cue at -1.00, 0.30" in page.locator(".handle.cue").get_attribute("aria-label")
-    assert "Now 6 places" in page.text_content("#splits")
+    assert "Now 6 attractors" in page.text_content("#splits")
 
 
 def test_the_landscape_by_keys(open_page):

@@ -1,7 +1,11 @@
 """What the server answers is what the library says, whatever fills a memory up; and strangers get nothing."""
 
+import asyncio
+import contextlib
 import json
+import logging
 import struct
+import threading
 
 import jax.monitoring
 import numpy as np
@@ -9,7 +13,10 @@ import pytest
 
 from dispersed import VE, VP
 from dispersed.datasets import load_digits
+from dispersed.explorer.memory import resident
 from dispersed.explorer.scene import levels, read_level
+from dispersed.explorer.work import ADMITTED, THREADS, AbandonedError, BusyError, Workers
+from tests.explorer.fuzz import HOSTS, ORIGINS, fuzz
 
 SIGMA = 0.4
 
@@ -114,7 +121,7 @@ def test_nothing_is_compiled_when_a_pattern_is_added(ask):
             compiled.append(event)
 
     def all_of(items):
-        for name in ("landscape", "recall", "places"):
+        for name in ("landscape", "recall", "attractors"):
             question = {"scene": scene(items=items), "cue": [0.1, 0.2], "dynamics": ["iteration", "exponential"]}
             ask(name, question)
 
@@ -140,17 +147,17 @@ def test_one_level_has_four_names(process):
 
 def test_basins_split_where_they_must(ask):
     # Two equal patterns at distance 2a: D_σ(x) = a tanh(ax/σ²) has a second minimum exactly below σ = a.
-    pair = ask("places", {"scene": scene(items=[item("pattern", (0.8, 0.3)), item("pattern", (-0.8, 0.3))])})
+    pair = ask("attractors", {"scene": scene(items=[item("pattern", (0.8, 0.3)), item("pattern", (-0.8, 0.3))])})
     (split,) = pair["splits"]
     assert (split["before"], split["after"]) == (1, 2)
     assert split["sigma"] == pytest.approx(0.8, rel=3e-3)
     assert pair["counts"][0] == 1
     assert pair["counts"][-1] == 2
     # Duplicates are one memory, and never split.
-    same = ask("places", {"scene": scene(items=[item("pattern", (0.5, 0)), item("pattern", (0.5, 0))])})
+    same = ask("attractors", {"scene": scene(items=[item("pattern", (0.5, 0)), item("pattern", (0.5, 0))])})
     assert same["splits"] == []
     # Every minimum is a fixed point of the update.
-    five = ask("places", {"scene": scene()})
+    five = ask("attractors", {"scene": scene()})
     at = five["at"][np.isclose(five["at"][:, 0], np.array(five["sigma"], np.float32)[-1])][:, 1:]
     assert len(at) == 5
     np.testing.assert_allclose(sorted(at.tolist()), sorted(p["at"] for p in POINTS), atol=1e-3)
@@ -158,7 +165,7 @@ def test_basins_split_where_they_must(ask):
 
 def test_smoothing_moves_a_split(ask):
     pair = [item("pattern", (0.8, 0.3)), item("pattern", (-0.8, 0.3))]
-    (split,) = ask("places", {"scene": scene("smoothed", pair, bandwidth=0.5)})["splits"]
+    (split,) = ask("attractors", {"scene": scene("smoothed", pair, bandwidth=0.5)})["splits"]
     assert split["sigma"] == pytest.approx(np.sqrt(0.8**2 - 0.5**2), rel=5e-3)
 
 
@@ -198,6 +205,10 @@ BAD = {
     "shape": ("landscape", {"scene": scene(items=[item("circle", (0, 0))])}),
     "cue": ("recall", {"scene": scene()}),
     "dynamics": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["guess"]}),
+    "dynamics: twice": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["sde", "sde"]}),
+    "dynamics: up to 4": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["sde"] * 400}),
+    "index: whole": ("digit", {"index": 3.5, "alpha": 0.5}),
+    "missing: twice": ("digit", {"index": 0, "alpha": 0.5, "missing": [1, 1]}),
     "index": ("digit", {"index": 1797, "alpha": 0.5}),
     "missing": ("digit", {"index": 0, "alpha": 0.5, "missing": [64]}),
     "missing: got every": ("digit", {"index": 0, "alpha": 0.5, "missing": list(range(64))}),
@@ -231,11 +242,11 @@ def test_what_is_no_question_is_refused(client):
 
 
 def test_strangers_are_refused(client):
-    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "192.0.2.7", "[", ""):
-        assert client.get("/", Host=host)[0] == 403, host
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"):
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "192.0.2.7", *HOSTS):
+        assert client.get("/", Host=host)[0] in (400, 403), host
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", *ORIGINS):
         assert client.post("digits", {}, Origin=origin)[0] == 403, origin
-    for host in ("127.0.0.1:8765", "localhost:1", "[::1]:8765"):
+    for host in ("127.0.0.1:8765", "localhost:1", "LOCALHOST", "[::1]:8765", "[0:0::1]", "127.0.0.2"):
         assert client.get("/api/ready", Host=host)[0] == 200, host
     status, headers, _ = client.post("digits", {}, Origin=client.address[:-1])
     assert status == 200
@@ -245,3 +256,75 @@ def test_strangers_are_refused(client):
 def test_where_every_address_is_served_names_are_not(everywhere):
     assert everywhere.get("/api/ready", Host="192.0.2.7:8765")[0] == 200
     assert everywhere.get("/api/ready", Host="evil.example")[0] == 403
+
+
+def test_random_requests_get_an_answer_and_leave_no_trace(client, ask, caplog):
+    for name in ("landscape", "digits"):
+        ask(name, {"scene": scene()})
+    with caplog.at_level(logging.ERROR):
+        ends, slowest = fuzz(client, 200, seed=5)
+    assert sum(ends.values()) == 200
+    assert ends["400"] > 20
+    assert ends["403"] > 20
+    assert ends["left"] > 5
+    assert not {"500", "hung"} & set(ends), ends
+    assert slowest < 60
+    assert caplog.records == []
+    assert client.get("/")[0] == 200
+
+
+def test_work_ends_when_its_client_leaves_and_is_not_piled_up():
+    """Blocked work stands for long work; what ends it is the check between two pieces."""
+    pieces, begun = [], threading.Semaphore(0)
+    going_on = threading.Event()
+
+    def work(check):
+        begun.release()
+        going_on.wait(30)
+        for piece in range(3):
+            check()
+            pieces.append(piece)
+
+    async def scenario():
+        workers = Workers(threading.Event())
+        leaving = [asyncio.Event() for _ in range(ADMITTED)]
+        running = [asyncio.ensure_future(workers.run(work, event.wait)) for event in leaving]
+        for _ in range(THREADS):
+            await asyncio.to_thread(begun.acquire)
+        with pytest.raises(BusyError):
+            await workers.run(work, asyncio.Event().wait)
+        for event in leaving:
+            event.set()
+        ended = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 5)
+        assert [type(error) for error in ended] == [AbandonedError] * ADMITTED
+        going_on.set()
+        # All threads are free again, and none has done a piece.
+        answer = None
+        while answer is None:
+            with contextlib.suppress(BusyError):
+                answer = await workers.run(lambda check: 17, asyncio.Event().wait)
+            await asyncio.sleep(0.01)
+        assert (answer, pieces) == (17, [])
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_work_ends_when_the_server_stops():
+    stopping = threading.Event()
+
+    async def scenario():
+        workers = Workers(stopping)
+        running = asyncio.ensure_future(workers.run(lambda check: stopping.wait(30) and check(), asyncio.Event().wait))
+        await asyncio.sleep(0.05)
+        stopping.set()
+        with pytest.raises(AbandonedError):
+            await asyncio.wait_for(running, 5)
+
+    asyncio.run(scenario())
+
+
+def test_resident_memory_is_known_where_the_system_says_it():
+    before = resident()
+    held = np.ones(50_000_000, np.uint8)
+    assert before == 0 or 40e6 < resident() - before < 80e6
+    assert held.any()

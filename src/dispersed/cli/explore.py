@@ -1,6 +1,6 @@
 """`dispersed explore`: the memory landscape and real digits in the browser."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,10 +43,19 @@ def explore_command(
     Console(highlight=False, soft_wrap=True).print(f"The explorer is at {url} (Ctrl-C to stop).")
     if browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    settings = uvicorn.Config(application(host, warm=True), log_level="warning", timeout_graceful_shutdown=2)
+    stopping = threading.Event()
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            stopping.set()
+            super().handle_exit(sig, frame)
+
+    # What clients send or leave out is no message for the terminal.
+    app = application(host, warm=True, stopping=stopping)
+    settings = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=2)
     # The server may take the interrupt for itself and return.
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(settings).run(sockets=[listening])
+        Server(settings).run(sockets=[listening])
     Console().print("Stopped.")
     # A thread may be compiling, which cannot be interrupted and crashes an interpreter that shuts down meanwhile.
     sys.stdout.flush()

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from dispersed.explorer.digits import digit
+from dispersed.explorer.digits import read_damage
 from dispersed.explorer.landscape import RECALLS
-from dispersed.explorer.scene import CORES, Item, Scene, blob_factor, choice, mapping
+from dispersed.explorer.scene import CORES, Item, Scene, blob_factor
 from dispersed.names import BUILTIN
-from dispersed.paper.digits.measure import DYNAMICS
 
 PROCESSES = {"vp": "VP()", "ve": "VE()"}
 
@@ -60,11 +59,8 @@ def landscape_code(scene: Scene, cue: tuple[float, float] | None, names: list[st
 
 def digit_code(given: Any) -> str:
     """A script that damages the digit, recalls it, and lists what it may have been."""
-    asked = mapping("digit", given)
-    digit(asked)  # what cannot be recalled cannot be copied
-    name = choice("dynamics", asked.get("dynamics", "exponential"), DYNAMICS)
-    missing = sorted(set(asked.get("missing", [])))
-    index, alpha, seed = int(asked["index"]), float(asked["alpha"]), int(asked.get("seed", 0))
+    damage = read_damage(given)
+    index, alpha, seed, missing, name = damage.index, damage.alpha, damage.seed, damage.missing, damage.dynamics
     lines = [
         "import jax",
         "import jax.numpy as jnp",

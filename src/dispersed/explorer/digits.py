@@ -1,6 +1,7 @@
 """Real digits: one of scikit-learn's 1,797, damaged by noise or a mask, and what recall makes of it."""
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from scipy.special import entr
 from dispersed.conditioning import Observation, condition
 from dispersed.datasets import load_digits
 from dispersed.dynamics import recall
-from dispersed.explorer.scene import choice, mapping, number
+from dispersed.explorer.scene import choice, mapping, number, whole
+from dispersed.explorer.work import Check
 from dispersed.memories import PatternMemory
 from dispersed.noise import sigma_from_alpha
 from dispersed.paper.digits.measure import DYNAMICS
@@ -33,25 +35,51 @@ def stored() -> tuple[PatternMemory, np.ndarray, np.ndarray]:
     return PatternMemory(patterns), np.asarray(patterns, dtype=np.float32), labels
 
 
-def digit(given: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Damage:
+    """What is done to a stored image, and by which dynamics it is recalled."""
+
+    index: int
+    alpha: float
+    seed: int
+    missing: list[int]
+    """The entries that are not observed, rising."""
+    dynamics: str
+
+
+def read_damage(given: Any) -> Damage:
+    """The damage that a page describes: `index` of the image, `alpha`, `seed`, `missing` entries and `dynamics`."""
+    damage = mapping("digit", given)
+    _, images, _ = stored()
+    return Damage(
+        whole("index", damage.get("index"), 0, len(images) - 1),
+        number("alpha", damage.get("alpha"), 0.02, 0.999),
+        whole("seed", damage.get("seed", 0), 0, 2**31 - 1),
+        _missing(damage.get("missing", []), images.shape[1]),
+        choice("dynamics", damage.get("dynamics", "exponential"), DYNAMICS),
+    )
+
+
+def digit(given: Any, check: Check) -> dict[str, Any]:
     """Damage one stored image, recall it, and say what else it may have been.
 
-    `given`: `index` of the image, `alpha` in (0, 1), `seed`, `missing` entries (a list of 0 to 63, or empty) and
-    `dynamics`. Missing entries are not looked at; the others are evidence (`known` of `dispersed.recall`).
+    Missing entries are not observed; the others are evidence (`known` of `dispersed.recall`).
     """
-    asked = mapping("digit", given)
+    damage = read_damage(given)
+    index, alpha, seed, missing, name = damage.index, damage.alpha, damage.seed, damage.missing, damage.dynamics
     memory, images, labels = stored()
-    index = int(number("index", asked.get("index"), 0, len(images) - 1))
-    alpha = number("alpha", asked.get("alpha"), 0.02, 0.999)
-    seed = int(number("seed", asked.get("seed", 0), 0, 2**31 - 1))
-    name = choice("dynamics", asked.get("dynamics", "exponential"), DYNAMICS)
-    known = _known(asked.get("missing", []), images.shape[1])
+    known = None
+    if missing:
+        known = np.ones(images.shape[1], dtype=bool)
+        known[missing] = False
     dynamics = DYNAMICS[name]
     for_noise, for_recall = jax.random.split(jax.random.key(seed))
     process = VP() if known is None else VE()
     cue = process.corrupt(images[index], alpha=alpha, key=for_noise)
     sigma = sigma_from_alpha(alpha)
+    check()
     found = recall(memory, cue, dynamics, alpha=alpha, known=known, key=for_recall, trajectory=True)
+    check()
     z = cue / process.scale(process.time(sigma))
     if known is None:
         exact = memory.responsibilities(z, sigma)
@@ -99,14 +127,14 @@ def verdict(posterior: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"sure": "no", "text": f"I don't know: at best a {int(by_digit.argmax())}, p = {by_digit.max():.2f}"}
 
 
-def _known(missing: Any, units: int) -> np.ndarray | None:
-    """Which entries were seen, or None if all of them."""
-    if not isinstance(missing, list) or not all(isinstance(i, int) and 0 <= i < units for i in missing):
-        raise InputError("missing", f"got {missing!r:.60}", f"a list of entries from 0 to {units - 1} is accepted")
-    if not missing:
-        return None
-    if len(set(missing)) == units:
-        raise InputError("missing", "got every entry", "at least one entry must be seen")
-    known = np.ones(units, dtype=bool)
-    known[missing] = False
-    return known
+def _missing(given: Any, units: int) -> list[int]:
+    """The entries that are not observed, in their order."""
+    accepted = f"a list of different entries from 0 to {units - 1} is accepted"
+    if not isinstance(given, list) or len(given) > units:
+        raise InputError("missing", f"got {given!r:.60}", accepted)
+    entries = sorted(whole("missing", entry, 0, units - 1) for entry in given)
+    if len(set(entries)) < len(entries):
+        raise InputError("missing", "got an entry twice", accepted)
+    if len(entries) == units:
+        raise InputError("missing", "got every entry", "at least one entry must be observed")
+    return entries

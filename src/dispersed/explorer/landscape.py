@@ -10,8 +10,8 @@ import numpy as np
 from dispersed.diagnostics import effective_patterns
 from dispersed.dynamics import Dynamics, named, recall
 from dispersed.explorer.scene import LEAST, MOST, PROCESSES, REACH, Scene, levels
+from dispersed.explorer.work import Check
 from dispersed.memories import Memory
-from dispersed.validation import InputError
 
 RESOLUTION = 200
 """The energy is drawn from 200 × 200 states."""
@@ -69,15 +69,16 @@ def what_it_says(scene: Scene, memory: Any, cue: tuple[float, float]) -> dict[st
     }
 
 
-def runs(scene: Scene, memory: Any, cue: tuple[float, float], names: list[str], seed: int) -> dict[str, Any]:
+def runs(
+    scene: Scene, memory: Any, cue: tuple[float, float], names: list[str], seed: int, check: Check
+) -> dict[str, Any]:
     """Recall of one cue by some dynamics: trajectories (recalls, times, 2) in z = x/s(t), and how they ended."""
     process = PROCESSES[scene.process]()
     x = jnp.asarray(cue, jnp.float32) * process.scale(process.time(jnp.float32(scene.sigma)))
     slots = scene.slots()
     answer: dict[str, Any] = {}
     for name in names:
-        if name not in DYNAMICS:
-            raise InputError("dynamics", f"got {name!r:.60}", f"{', '.join(DYNAMICS)} are accepted")
+        check()
         dynamics = DYNAMICS[name]
         cues = jnp.broadcast_to(x, (RECALLS if dynamics.random else 1, 2))
         found = recall(

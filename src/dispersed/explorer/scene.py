@@ -97,6 +97,9 @@ def read_scene(given: Any) -> Scene:
     raw = scene.get("items")
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         raise InputError("items", f"got {raw!r:.60}", "a list of at least one item is accepted")
+    room = sum(ROOM[shape] for shape in SHAPES[kind])
+    if len(raw) > room:
+        raise InputError("items", f"got {len(raw)}", f"at most {room} are accepted")
     items = tuple(_item(entry, SHAPES[kind]) for entry in raw)
     for shape in SHAPES[kind]:
         count = sum(item.shape == shape for item in items)
@@ -125,7 +128,7 @@ def read_level(given: Any, process: Process, least: float = LEAST, most: float =
     """The σ of a noise level that is given as exactly one of sigma, alpha, beta and t."""
     level = mapping("level", given)
     if len(level) != 1 or not set(level) <= {"sigma", "alpha", "beta", "t"}:
-        raise InputError("level", f"got {sorted(level)}", "exactly one of sigma, alpha, beta and t is accepted")
+        raise InputError("level", f"got {sorted(level)!r:.60}", "exactly one of sigma, alpha, beta and t is accepted")
     ((name, raw),) = level.items()
     value = number(name, raw, 0, 1e9)
     if name == "t" and value == 0:
@@ -165,6 +168,13 @@ def number(argument: str, given: Any, least: int | float, most: int | float) -> 
     if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
         raise InputError(argument, f"got {given!r:.60}", f"numbers from {least:g} to {most:g} are accepted")
     return float(given)
+
+
+def whole(argument: str, given: Any, least: int, most: int) -> int:
+    """A whole JSON number within limits."""
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
+        raise InputError(argument, f"got {given!r:.60}", f"whole numbers from {least} to {most} are accepted")
+    return given
 
 
 def choice(argument: str, given: Any, accepted: Mapping[str, Any] | Sequence[str]) -> str:

@@ -1,32 +1,38 @@
 """The local server: one page, a few questions that it asks, and nobody else's."""
 
+import asyncio
 import ipaddress
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from dispersed.explorer.attractors import attractors
 from dispersed.explorer.code import digit_code, landscape_code
 from dispersed.explorer.digits import digit, stored
 from dispersed.explorer.landscape import DYNAMICS, picture, runs
-from dispersed.explorer.places import places
-from dispersed.explorer.scene import REACH, choice, mapping, number, pair, read_scene
+from dispersed.explorer.scene import REACH, choice, mapping, pair, read_scene, whole
 from dispersed.explorer.warm import warm_up
+from dispersed.explorer.work import ADMITTED, AbandonedError, BusyError, Check, Workers
 from dispersed.validation import InputError
 
 PAGE = Path(__file__).parent / "page"
-LARGEST = 1 << 18
-"""The largest question, in bytes."""
+LARGEST = 1 << 14
+"""The largest question, in bytes; one with as many items as are accepted takes a third."""
+PATIENCE = 10
+"""Seconds that a question may take to arrive."""
+HOST = re.compile(r"(\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?", re.ASCII)
+"""A host as it stands in a request: a name, or an address, with IPv6 in brackets; no user, path or zone."""
+CLOSE = {"Connection": "close"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -35,11 +41,13 @@ HEADERS = {
 }
 
 
-def application(host: str = "127.0.0.1", *, warm: bool = False) -> Starlette:
+def application(host: str = "127.0.0.1", *, warm: bool = False, stopping: threading.Event | None = None) -> Starlette:
     """The explorer as an ASGI application that answers requests addressed to `host`.
 
-    With `warm`, every program is compiled in the background from the start, so that no first click waits.
+    With `warm`, every program is compiled in the background from the start, so that no first click waits. Once
+    `stopping` is set, requests end at once.
     """
+    workers = Workers(threading.Event() if stopping is None else stopping)
     ready = threading.Event()
     if warm:
         threading.Thread(target=warm_up, args=(ready,), daemon=True).start()
@@ -55,7 +63,7 @@ def application(host: str = "127.0.0.1", *, warm: bool = False) -> Starlette:
     routes = [
         Route("/", index),
         Route("/api/ready", state),
-        *(Route(f"/api/{name}", _endpoint(answer), methods=["POST"]) for name, answer in ANSWERS.items()),
+        *(Route(f"/api/{name}", _endpoint(answer, workers), methods=["POST"]) for name, answer in ANSWERS.items()),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
     app = Starlette(routes=routes)
@@ -67,20 +75,25 @@ class _OnlyOurs:
     """Refuses requests that another site's page sends, or that reach us under another site's name."""
 
     def __init__(self, app: Any, host: str) -> None:
-        self.app, self.host = app, host
+        self.app, self.host = app, host.lower()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._is_ours(host):
-            refused = f"host: got {host!r:.80}; requests to this machine by its address are accepted"
+        # A body that is malformed from its beginning has been answered: its connection is lost by the next round of the
+        # loop, and before that nothing may be sent.
+        await asyncio.sleep(0)
+        hosts, origins = (
+            [value.decode("latin1").lower() for key, value in scope["headers"] if key.lower() == name]
+            for name in (b"host", b"origin")
+        )
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            refused = f"host: got {', '.join(hosts)!r:.80}; requests to this machine by its address are accepted"
             await JSONResponse({"error": refused}, 403, HEADERS)(scope, receive, send)
             return
-        if origin is not None and urlsplit(origin).netloc != host:
-            refused = f"origin: got {origin!r:.80}; requests from the explorer's own page are accepted"
+        if origins and origins not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]):
+            refused = f"origin: got {', '.join(origins)!r:.80}; requests from the explorer's own page are accepted"
             await JSONResponse({"error": refused}, 403, HEADERS)(scope, receive, send)
             return
 
@@ -96,37 +109,72 @@ class _OnlyOurs:
 
     def _is_ours(self, host: str) -> bool:
         """A name that another site's owner cannot point at this machine: an address, localhost, or `host`."""
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
+        parts = HOST.fullmatch(host)
+        if parts is None or int(parts["port"] or 0) > 65535:
+            return False
+        name = parts["six"] or parts["name"]
+        if parts["six"] and ":" not in name:
             return False
         if name in ("localhost", self.host):
             return True
         try:
-            address = ipaddress.ip_address(name or "")
+            address = ipaddress.ip_address(name)
         except ValueError:
             return False
         return address.is_loopback or self.host in ("0.0.0.0", "::")
 
 
-def _endpoint(answer: Callable[[Any], Mapping[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    answer: Callable[[Any, Check], Mapping[str, Any]], workers: Workers
+) -> Callable[..., Awaitable[Response]]:
     """Questions are JSON; a bad one gets status 400 and one line."""
 
     async def endpoint(request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LARGEST:
-                return JSONResponse({"error": f"body: got more than {LARGEST} bytes; less is accepted"}, 413)
         try:
-            question = json.loads(body, parse_constant=_refuse_constant)
-            return _packed(await run_in_threadpool(answer, mapping("body", question)))
+            question = _question(await asyncio.wait_for(_body(request), PATIENCE))
+            return await workers.run(lambda check: _packed(answer(question, check)), lambda: _left(request))
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        except (ValueError, RecursionError):
-            return JSONResponse({"error": "body: got no JSON; a JSON object is accepted"}, 400)
+        except _TooLargeError:
+            return JSONResponse({"error": f"body: got more than {LARGEST} bytes; less is accepted"}, 413, CLOSE)
+        except TimeoutError:
+            refused = f"body: got no end within {PATIENCE} s; faster requests are accepted"
+            return JSONResponse({"error": refused}, 408, CLOSE)
+        except BusyError:
+            refused = f"server: got more than {ADMITTED} requests at once; the same one is accepted a little later"
+            return JSONResponse({"error": refused}, 503, {"Retry-After": "1"})
+        except (AbandonedError, ClientDisconnect):
+            return JSONResponse({"error": "server: stopping"}, 503, CLOSE)
 
     return endpoint
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST:
+            raise _TooLargeError
+    return body
+
+
+async def _left(request: Request) -> None:
+    """Wait until the client has left; its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _question(body: bytes) -> Mapping[str, Any]:
+    try:
+        return mapping("body", json.loads(body, parse_constant=_refuse_constant))
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
+        raise InputError("body", "got no JSON", "a JSON object is accepted") from None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -146,9 +194,9 @@ def _packed(answer: Mapping[str, Any]) -> Response:
         nonlocal offset
         if isinstance(value, np.ndarray):
             arrays.append(np.ascontiguousarray(value, dtype="<f4"))
-            place = {"shape": list(value.shape), "offset": offset}
+            where = {"shape": list(value.shape), "offset": offset}
             offset += value.size
-            return place
+            return where
         if isinstance(value, Mapping):
             return {key: plain(entry) for key, entry in value.items()}
         if isinstance(value, list | tuple):
@@ -167,57 +215,60 @@ def _cue(question: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _seed(question: Mapping[str, Any]) -> int:
-    return int(number("seed", question.get("seed", 0), 0, 2**31 - 1))
+    return whole("seed", question.get("seed", 0), 0, 2**31 - 1)
 
 
 def _names(question: Mapping[str, Any]) -> list[str]:
     given = question.get("dynamics", [])
-    if not isinstance(given, list):
-        raise InputError("dynamics", f"got {given!r:.60}", "a list of names is accepted")
-    return [choice("dynamics", name, DYNAMICS) for name in given]
+    if not isinstance(given, list) or len(given) > len(DYNAMICS):
+        raise InputError("dynamics", f"got {given!r:.60}", f"a list of up to {len(DYNAMICS)} names is accepted")
+    names = [choice("dynamics", name, DYNAMICS) for name in given]
+    if len(set(names)) < len(names):
+        raise InputError("dynamics", "got a name twice", "each name is accepted once")
+    return names
 
 
-def _landscape(question: Mapping[str, Any]) -> dict[str, Any]:
+def _landscape(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     scene = read_scene(question.get("scene"))
     field = choice("field", question.get("field", "displacement"), ("displacement", "score"))
     return picture(scene, scene.memory(), _cue(question), field)
 
 
-def _recall(question: Mapping[str, Any]) -> dict[str, Any]:
+def _recall(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     scene, cue = read_scene(question.get("scene")), _cue(question)
     if cue is None:
         raise InputError("cue", "got none", "two numbers are accepted")
-    return runs(scene, scene.memory(), cue, _names(question), _seed(question))
+    return runs(scene, scene.memory(), cue, _names(question), _seed(question), check)
 
 
-def _places(question: Mapping[str, Any]) -> dict[str, Any]:
+def _attractors(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     scene = read_scene(question.get("scene"))
-    found = places(scene, scene.memory())
-    level = np.repeat(found.sigma, [len(states) for states in found.states])
+    found = attractors(scene, scene.memory(), check)
+    level = np.repeat(found.sigma, [len(states) for states in found.attractors])
     return {
         "sigma": found.sigma.tolist(),
-        "counts": [len(states) for states in found.states],
-        "at": np.column_stack([level, np.concatenate(found.states)]),
+        "counts": [len(states) for states in found.attractors],
+        "at": np.column_stack([level, np.concatenate(found.attractors)]),
         "splits": [split._asdict() for split in found.splits],
     }
 
 
-def _code(question: Mapping[str, Any]) -> dict[str, Any]:
+def _code(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     if choice("tab", question.get("tab"), ("landscape", "digits")) == "digits":
         return {"code": digit_code(question.get("digit"))}
     scene = read_scene(question.get("scene"))
     return {"code": landscape_code(scene, _cue(question), _names(question), _seed(question))}
 
 
-def _digits(question: Mapping[str, Any]) -> dict[str, Any]:
+def _digits(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     _, images, labels = stored()
     return {"images": images, "labels": labels.tolist()}
 
 
-ANSWERS: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+ANSWERS: dict[str, Callable[[Mapping[str, Any], Check], Mapping[str, Any]]] = {
     "landscape": _landscape,
     "recall": _recall,
-    "places": _places,
+    "attractors": _attractors,
     "code": _code,
     "digits": _digits,
     "digit": digit,

@@ -1,36 +1,27 @@
-"""Every program that the page may need, compiled before it is asked for."""
+"""The programs that the page needs first, compiled before it is asked for."""
 
-import dataclasses
 import threading
 
+from dispersed.explorer.attractors import attractors
 from dispersed.explorer.digits import digit
 from dispersed.explorer.landscape import DYNAMICS, picture, runs
-from dispersed.explorer.places import places
-from dispersed.explorer.scene import PROCESSES, SHAPES, Scene, read_scene
-from dispersed.paper.digits.measure import DYNAMICS as DIGIT_DYNAMICS
+from dispersed.explorer.memory import confine
+from dispersed.explorer.scene import read_scene
+from dispersed.explorer.work import always
 
 
 def warm_up(ready: threading.Event) -> None:
-    """Ask each question once, what is seen first at first; set `ready` when no more needs compiling."""
-    scenes = []
-    for kind, shapes in SHAPES.items():
-        items = [{"shape": shape, "at": [0.5, 0.2], "reach": [0.3, 0.1]} for shape in shapes]
-        scenes.append(read_scene({"kind": kind, "items": items, "level": {"sigma": 0.3}}))
-    for scene in scenes:
-        memory = scene.memory()
-        picture(scene, memory, (0.0, 0.0), "displacement")
-        picture(scene, memory, (0.0, 0.0), "score")
-    _recall_by_all(scenes[0])
-    for name in DIGIT_DYNAMICS:
-        for missing in ([], [0]):
-            digit({"index": 0, "alpha": 0.7, "dynamics": name, "missing": missing})
-    for scene in scenes[1:]:
-        _recall_by_all(scene)
-    ready.set()
+    """Answer each question about points and digits once; then set `ready`.
 
-
-def _recall_by_all(scene: Scene) -> None:
+    All programs of all kinds would take two gigabytes: those of other kinds are compiled when they are chosen.
+    """
+    items = [{"shape": "pattern", "at": [0.5, 0.2]}]
+    scene = read_scene({"kind": "points", "items": items, "level": {"sigma": 0.3}})
     memory = scene.memory()
-    places(scene, memory)
-    for process in PROCESSES:
-        runs(dataclasses.replace(scene, process=process), memory, (0.0, 0.0), list(DYNAMICS), 0)
+    picture(scene, memory, (0.0, 0.0), "displacement")
+    runs(scene, memory, (0.0, 0.0), list(DYNAMICS), 0, always)
+    attractors(scene, memory, always)
+    for missing in ([], [0]):
+        digit({"index": 0, "alpha": 0.7, "missing": missing}, always)
+    confine()
+    ready.set()

@@ -1,12 +1,18 @@
 // Questions to the local server, and answers with their arrays.
 
-/** Ask once; an Error with the server's one line where it refuses. */
-export async function ask(name, question) {
+/** Ask, again a little later where the server is busy; an Error with its one line where it refuses. */
+export async function ask(name, question, signal = null) {
   const response = await fetch(`/api/${name}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(question),
+    signal,
   });
+  if (response.status === 503 && response.headers.has("Retry-After")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(response.headers.get("Retry-After"))));
+    signal?.throwIfAborted();
+    return ask(name, question, signal);
+  }
   if (!response.ok) {
     const refusal = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
     throw new Error(refusal.error);
@@ -25,9 +31,13 @@ function unpack(buffer) {
   });
 }
 
-/** A channel on which the latest question wins: one under way, one waiting, all others superseded. */
+/** A channel on which the latest question wins: one under way, one waiting, all others superseded.
+ *
+ * Pictures that are under way are shown, while a hand still moves; other answers are given up, which ends their work.
+ */
 export function channel(name, show) {
   let busy = false;
+  let given = null;
   let waiting = null;
   const idle = [];
   async function next() {
@@ -35,13 +45,14 @@ export function channel(name, show) {
     busy = true;
     const question = waiting;
     waiting = null;
+    given = new AbortController();
     const begun = performance.now();
     try {
-      const answer = await ask(name, question);
+      const answer = await ask(name, question, given.signal);
       if (waiting === null || name === "landscape") show(answer, question, performance.now() - begun);
       complain("");
     } catch (error) {
-      complain(error.message);
+      if (error.name !== "AbortError") complain(error.message);
     }
     busy = false;
     if (waiting === null) idle.splice(0).forEach((resolve) => resolve());
@@ -49,6 +60,7 @@ export function channel(name, show) {
   }
   return (question) => {
     waiting = question;
+    if (busy && name !== "landscape") given.abort();
     next();
     return new Promise((resolve) => idle.push(resolve));
   };

@@ -34,8 +34,8 @@ const state = {
   moving: false,
   picture: null,
   recalls: null,
-  places: null,
-  placed: null,
+  attractors: null,
+  found: null,
 };
 const items = () => scenes[state.kind];
 
@@ -60,7 +60,7 @@ export function question() {
   };
 }
 
-/** All of a scene that the places depend on. */
+/** All of a scene that its attractors depend on. */
 const stored = ({ kind, items, bandwidth, core }) => JSON.stringify([kind, items, bandwidth, core]);
 
 /** Every item's number among those of which responsibilities speak, in the server's order. */
@@ -104,10 +104,10 @@ const askRecalls = channel("recall", (answer, asked) => {
   showBars();
 });
 
-const askPlaces = channel("places", (answer, asked) => {
+const askAttractors = channel("attractors", (answer, asked) => {
   if (stored(asked.scene) !== stored(question().scene)) return;
-  state.places = answer;
-  state.placed = stored(asked.scene);
+  state.attractors = answer;
+  state.found = stored(asked.scene);
   showStrip();
 });
 
@@ -120,7 +120,7 @@ function changed() {
   $("plane").dataset.state = "busy";
   number();
   place();
-  if (state.placed !== stored(question().scene)) state.places = null;
+  if (state.found !== stored(question().scene)) state.attractors = null;
   askPicture(question());
   pause = setTimeout(rest, 160);
 }
@@ -131,7 +131,7 @@ async function rest() {
   const asked = question();
   if (state.cue && asked.dynamics.length) waiting.push(askRecalls(asked));
   else showOutcome();
-  if (state.placed !== stored(asked.scene)) waiting.push(askPlaces(asked));
+  if (state.found !== stored(asked.scene)) waiting.push(askAttractors(asked));
   await Promise.all(waiting);
   state.settled = changes;
   rested();
@@ -179,7 +179,7 @@ function showBars() {
   const rows = remembered().map((item, i) => barRow(`${NAMES[item.shape].toLowerCase()} ${item.label}`, said.responsibilities[i], counts ? counts[i] / total : null));
   $("bars").replaceChildren(...rows);
   $("doubt").textContent =
-    `p(j | x) at σ (Eq. 29)${counts ? ", orange: share of random recalls" : ""}. Entropy ${said.entropy.toFixed(3)} nats: ` +
+    `p(j | x) at σ (Eq. 29)${counts ? ", orange: fraction of random recalls" : ""}. Entropy ${said.entropy.toFixed(3)} nats: ` +
     `as if ${said.effective.toFixed(2)} of ${rows.length} were equally likely.`;
   Object.assign($("doubt").dataset, { entropy: said.entropy, effective: said.effective });
 }
@@ -200,10 +200,10 @@ function showOutcome() {
 
 function showStrip() {
   const sigma = state.picture?.levels.sigma ?? state.level.sigma;
-  drawStrip($("strip"), state.places, sigma, REACH);
-  const words = state.places ? inWords(state.places, sigma) : "Looking for splits…";
+  drawStrip($("strip"), state.attractors, sigma, REACH);
+  const words = state.attractors ? inWords(state.attractors, sigma) : "Looking for splits…";
   $("splits").textContent = words;
-  $("strip").setAttribute("aria-label", `Places where recall ends, over σ. ${words}`);
+  $("strip").setAttribute("aria-label", `Attractors over σ. ${words}`);
 }
 
 function add(at) {

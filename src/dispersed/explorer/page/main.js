@@ -3,6 +3,7 @@
 import { copying } from "./code.js";
 import * as numerals from "./digits.js";
 import * as plane from "./landscape.js";
+import { saving } from "./save.js";
 
 const tabs = [...document.querySelectorAll('[role="tab"]')];
 let opened = false;
@@ -33,5 +34,6 @@ for (const [i, tab] of tabs.entries()) {
 }
 
 copying({ landscape: plane.question, digits: numerals.question });
+saving();
 plane.landscape();
 if (location.hash === "#digits") open(tabs[1]);

@@ -47,7 +47,7 @@ const CAPTIONS = {
   points:
     "Stored patterns: p<sub>σ</sub>(x) = Σ<sub>j</sub> w<sub>j</sub> N(x; y<sub>j</sub>, σ²I) (Eq. 12). With β = 1/σ² its energy is that of a modern Hopfield network (Eq. 14).",
   extended:
-    "Memories that are places: p<sub>σ</sub>(x) = Σ<sub>k</sub> w<sub>k</sub> ∫ N(x; y, σ²I) φ<sub>k</sub>(y) dy, with φ<sub>k</sub> spread evenly over each shape and normally over a blob (Eq. 23).",
+    "Extended memories: p<sub>σ</sub>(x) = Σ<sub>k</sub> w<sub>k</sub> ∫ N(x; y, σ²I) φ<sub>k</sub>(y) dy, with φ<sub>k</sub> spread evenly over each shape and normally over a blob (Eq. 23).",
   smoothed: "A density known by samples: details finer than the bandwidth h are forgotten (Eq. 24).",
   gaussians: "A semantic memory: a density and no stored items, here a mixture of Gaussians (Eq. 24).",
   reconstructive:

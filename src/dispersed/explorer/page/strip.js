@@ -5,7 +5,7 @@ import { short } from "./surface.js";
 
 const EDGE = { left: 30, right: 12, top: 26, bottom: 34 };
 
-/** Draw the places by their first coordinate over σ, falling to the right, with the current σ marked. */
+/** Draw the attractors by their first coordinate over σ, falling to the right, with the current σ marked. */
 export function drawStrip(canvas, found, sigma, reach) {
   const { context, width, height } = fresh(canvas);
   if (!found) return;
@@ -50,7 +50,7 @@ export function drawStrip(canvas, found, sigma, reach) {
   }
   context.fillStyle = soft;
   context.textAlign = "left";
-  context.fillText(`places: ${found.splits[0]?.before ?? found.counts[0]}`, EDGE.left, EDGE.top - 8);
+  context.fillText(`attractors: ${found.splits[0]?.before ?? found.counts[0]}`, EDGE.left, EDGE.top - 8);
   context.fillStyle = bar;
   for (let k = 0; k < found.at.data.length; k += 3) {
     context.beginPath();
@@ -71,7 +71,7 @@ export function inWords(found, sigma) {
   const splits = found.splits.slice(0, 8).map(({ sigma: at, before, after }) => `${before} → ${after} at σ = ${at.toPrecision(3)}`);
   const rest = found.splits.length > 8 ? `, and ${found.splits.length - 8} more` : "";
   const now = passed(found, sigma) ?? found.counts[level];
-  return `Now ${now} ${now === 1 ? "place" : "places"} at σ = ${short(sigma)}. ${splits.length ? `Splits: ${splits.join(", ")}${rest}.` : "Nothing splits in this range."}`;
+  return `Now ${now} ${now === 1 ? "attractor" : "attractors"} at σ = ${short(sigma)}. ${splits.length ? `Splits: ${splits.join(", ")}${rest}.` : "Nothing splits in this range."}`;
 }
 
 function passed(found, sigma) {

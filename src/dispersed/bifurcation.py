@@ -1,0 +1,244 @@
+r"""Attractors of denoising at every noise level, and the levels at which they split.
+
+An attractor of x ← D_σ(x) is a minimum of the energy E_σ, since D_σ(x) = x − ∇E_σ(x). As σ falls one attractor, near
+the mean of all, splits into several: a bifurcation, at which an eigenvalue of ∇²E_σ = I − ∂D_σ/∂x passes 0. Iterating
+D_σ is slow there. So each component of the step along an eigenvector of ∇²E_σ is divided by the eigenvalue's absolute
+value where that is below 1: at a minimum this is Newton's method, and across a saddle it leads away from it.
+
+**Sources**: Raya & Ambrogioni (2023), Spontaneous symmetry breaking in generative diffusion models; Dauphin et al.
+(2014), Identifying and attacking the saddle point problem, for steps by absolute eigenvalues.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+
+from dispersed.memories import Memory, PatternMemory, Smoothed
+from dispersed.memories.associative_memory import over_states
+from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
+from dispersed.validation import InputError, double_array, state_array
+
+LEVELS = 48
+"""Noise levels that are examined at once."""
+STEPS = 16
+REFINEMENTS = 2
+"""How often the interval in which a split lies is divided into smaller ones."""
+MOST_STARTS = 1024
+"""Up to so many patterns are starting points themselves."""
+BUDGET = 1 << 22
+"""The most entries of Hessians at once."""
+LEAST_CURVATURE = 3e-4
+RESOLUTION = 2e-3
+"""Changes within this fraction of σ are one split: so near to it a minimum cannot be told from a saddle."""
+
+
+class Split(NamedTuple):
+    """As σ falls below `sigma`, the number of attractors changes from `before` to `after`."""
+
+    sigma: float
+    before: int
+    after: int
+
+
+class Bifurcations(NamedTuple):
+    """The attractors of D_σ at each of some noise levels, and the splits between them."""
+
+    sigma: Float[np.ndarray, " levels"]
+    """The noise levels, falling."""
+    attractors: list[Float[np.ndarray, "attractors d"]]
+    """The attractors at each level."""
+    splits: list[Split]
+    """The levels at which their number changes, falling."""
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{before} → {after} at σ = {sigma:.3g}" for sigma, before, after in self.splits)
+        high, low = self.sigma[0], self.sigma[-1]
+        return f"Bifurcations(σ from {high:.3g} to {low:.3g}, attractors: {told or len(self.attractors[0])})"
+
+
+def bifurcations(memory: Memory, sigmas: ArrayLike | None = None, starts: ArrayLike | None = None) -> Bifurcations:
+    r"""The attractors of x ← D_σ(x) over noise levels, and the σ at which they split.
+
+    **Arguments**
+
+    - `memory`: of isolated attractors, such as patterns, smoothed patterns and mixtures of Gaussians, of up to some
+      hundred units; a Hessian (d, d) is diagonalised in each step. States along a segment or a circle would be counted
+      one by one.
+    - `sigmas`: noise levels, two or more; by default 48 from twice the spread of the starts to an eighth of the least
+      distance between two of them. Splits within 0.2 % of each other count as one.
+    - `starts`: states (n, d) from which attractors are searched at every level; by default the patterns of a
+      `PatternMemory` of up to 1,024. An attractor to which none of them leads is not found.
+
+    **Raises** `InputError` for starts that are missing, equal or of another dimension, and for levels that are no
+    positive numbers.
+
+    Two patterns at distance 2a split at σ = a, by D_σ(x) = a tanh(ax/σ²) along their line:
+
+    >>> import dispersed
+    >>> memory = dispersed.PatternMemory([[-1.0, 0.0], [1.0, 0.0]])
+    >>> found = dispersed.bifurcations(memory)
+    >>> [(round(sigma, 2), before, after) for sigma, before, after in found.splits]
+    [(1.0, 1, 2)]
+    """
+    if not isinstance(memory, Memory):
+        raise InputError("memory", f"got a {type(memory).__name__}", "memories with an energy at every σ are accepted")
+    x = _starts(memory, starts)
+    middle = x.mean(axis=0)
+    spread = float(np.sqrt(((x - middle) ** 2).sum(axis=1).mean()))
+    if spread == 0:
+        raise InputError("starts", "got equal states", "at least two different states are accepted")
+    levels = _default_levels(x, spread) if sigmas is None else double_array("sigmas", sigmas)
+    if levels.ndim != 1 or len(levels) < 2 or not (np.isfinite(levels) & (levels > 0)).all():
+        raise InputError("sigmas", f"got shape {levels.shape}", "two or more positive numbers are accepted")
+    levels = np.sort(levels)[::-1]
+    # From the mean too: above the first split it is next to the only attractor.
+    x = np.concatenate([x, middle[None]])
+    return located(lambda sigma: attractors_at(memory, x, sigma, spread), levels)
+
+
+def located(find: Callable[[np.ndarray], list[np.ndarray]], sigma: np.ndarray) -> Bifurcations:
+    """The attractors at falling levels, by `find`, and their splits in smaller and smaller intervals.
+
+    `find` is called with as many levels each time as there are in `sigma`, so that one program serves.
+    """
+    states = find(sigma)
+    changes = list(_changes([float(level) for level in sigma], [len(found) for found in states]))
+    for _ in range(REFINEMENTS):
+        changes = _refined(find, changes, len(sigma))
+    splits: list[Split] = []
+    for high, low, before, after in changes:
+        level = float(np.sqrt(high * low))
+        if splits and level > (1 - RESOLUTION) * splits[-1].sigma:
+            level, before = splits.pop()[:2]
+        if before != after:
+            splits.append(Split(level, before, after))
+    return Bifurcations(sigma, states, splits)
+
+
+def attractors_at(
+    memory: Memory, starts: np.ndarray, sigma: np.ndarray, scale: float, same: float | None = None
+) -> list[np.ndarray]:
+    """The attractors at each level to which some start leads; ends within `same`, `scale`/100, of each other are one.
+
+    `scale` is the length over which the energy extends, such as the spread of the starts.
+    """
+    if isinstance(memory, Smoothed):  # its minima are those of what it smooths, and there they are better conditioned
+        sigma, memory = np.hypot(sigma, np.asarray(memory.bandwidth)), memory.memory
+    x = jnp.asarray(starts, jnp.promote_types(memory._dtype, jnp.float32))
+    found = _settled(memory, x, jnp.asarray(sigma, x.dtype), jnp.asarray(scale, x.dtype))
+    ends, at_rest = map(np.asarray, found)
+    return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
+
+
+def distinct(
+    ends: np.ndarray, at_rest: np.ndarray, same: float, linked: np.ndarray | None = None, along: float = 0.0
+) -> Iterator[np.ndarray]:
+    """The different ones among the ends (levels, starts, d) at each level.
+
+    Ends within `same` of each other are one, and those of `linked` starts within `along`.
+    """
+    last = ends[0, :1]
+    for at, good in zip(ends, at_rest, strict=True):
+        distance = np.linalg.norm(at[good][:, None] - at[good][None], axis=-1)
+        near = distance < same
+        if linked is not None:
+            near |= linked[good][:, good] & (distance < along)
+        count, label = connected_components(near, directed=False)
+        if count:
+            last = np.array([at[good][label == group].mean(axis=0) for group in range(count)])
+        # At the very split no start is at rest yet: the attractors are then those just above it.
+        yield last
+
+
+def _starts(memory: Memory, starts: ArrayLike | None) -> np.ndarray:
+    if starts is not None:
+        states = np.asarray(state_array("starts", starts, memory.dimension), float)
+        if states.ndim != 2 or not len(states):
+            raise InputError("starts", f"got shape {states.shape}", f"shape (n, {memory.dimension}) is accepted")
+        return states
+    inner = memory.memory if isinstance(memory, Smoothed) else memory
+    if not isinstance(inner, PatternMemory) or len(inner.log_weights) > MOST_STARTS:
+        accepted = f"states to start from are needed, except for up to {MOST_STARTS:,} patterns"
+        raise InputError("starts", "got none", accepted)
+    return np.asarray(inner.patterns, float)
+
+
+def _default_levels(x: np.ndarray, spread: float) -> np.ndarray:
+    square = ((x[:, None] - x[None]) ** 2).sum(axis=-1) if x.shape[1] < 8 else _squared_distances(x)
+    floor = 1e-12 * spread**2
+    nearest = float(np.sqrt(square[square > floor].min()))
+    return np.geomspace(2 * spread, nearest / 8, LEVELS)
+
+
+def _squared_distances(x: np.ndarray) -> np.ndarray:
+    x = x - x.mean(axis=0)
+    square = (x**2).sum(axis=1)
+    return square[:, None] + square[None] - 2 * x @ x.T
+
+
+def _changes(sigma: list[float], counts: list[int]) -> Iterator[tuple[float, float, int, int]]:
+    """The intervals of σ over which the number of attractors changes, and from what to what."""
+    steps = zip(sigma[:-1], sigma[1:], counts[:-1], counts[1:], strict=True)
+    return (step for step in steps if step[2] != step[3])
+
+
+def _refined(
+    find: Callable[[np.ndarray], list[np.ndarray]], changes: list[tuple[float, float, int, int]], count: int
+) -> list[tuple[float, float, int, int]]:
+    """The same changes in smaller intervals; one interval may turn out to hold several."""
+    if not changes or len(changes) > count:
+        return changes
+    inside = count // len(changes)
+    between = [np.geomspace(high, low, inside + 2)[1:-1] for high, low, *_ in changes]
+    wanted = np.concatenate(between)
+    counts = iter([len(found) for found in find(np.resize(wanted, count))][: len(wanted)])
+    finer: list[tuple[float, float, int, int]] = []
+    for (high, low, before, after), levels in zip(changes, between, strict=True):
+        edges = [high, *map(float, levels), low]
+        finer += _changes(edges, [before, *(next(counts) for _ in levels), after])
+    return finer
+
+
+@jax.jit
+def _settled(
+    memory: Memory, starts: Float[Array, "n d"], sigma: Float[Array, " levels"], scale: Scalar
+) -> tuple[Float[Array, "levels n d"], Bool[Array, "levels n"]]:
+    """Where each start ends at each level, and whether it is at rest there, at a minimum."""
+
+    def step(x: State, level: Scalar) -> tuple[State, Scalar]:
+        move, least = _by_curvature(memory._hessian(x, level), memory._denoise(x, level) - x)
+        length = jnp.linalg.norm(move)
+        return move * jnp.minimum(1, scale / 4 / jnp.where(length > 0, length, 1)), least
+
+    def settle(start: State, level: Scalar) -> tuple[State, Bool[Array, ""]]:
+        x, _ = jax.lax.scan(lambda x, _: (x + step(x, level)[0], None), start, None, length=STEPS)
+        move, least = step(x, level)
+        still = jnp.linalg.norm(move) < scale / 200
+        return x, still & (least > -1e-3 * jnp.minimum(1, 2 * level / scale))
+
+    n, d = starts.shape
+    of_level = jax.vmap(settle, (0, None))
+    return over_states(lambda level: of_level(starts, level), max(1, BUDGET // (n * d**2)), sigma)
+
+
+def _by_curvature(hessian: Float[Array, "d d"], slope: State) -> tuple[State, Scalar]:
+    """The slope with its component along each eigenvector divided by |eigenvalue|, and the least eigenvalue."""
+    d = len(slope)
+    hessian = (hessian + hessian.T) / 2
+    if d != 2:
+        values, vectors = jnp.linalg.eigh(hessian)
+        return vectors @ ((slope @ vectors) / jnp.clip(jnp.abs(values), LEAST_CURVATURE, 1)), values[0]
+    # Any function of a symmetric 2 × 2 matrix is linear in it, which is much faster than its eigenvectors.
+    mean = jnp.trace(hessian) / 2
+    rest = hessian - mean * jnp.eye(2)
+    half = jnp.hypot(rest[0, 0], rest[0, 1])
+    high, low = (1 / jnp.clip(jnp.abs(value), LEAST_CURVATURE, 1) for value in (mean + half, mean - half))
+    move = (high + low) / 2 * slope + (high - low) / jnp.where(half > 0, 2 * half, 1) * (rest @ slope)
+    return move, mean - half
+
+
+__all__ = ["Bifurcations", "Split", "bifurcations"]
