@@ -29,7 +29,7 @@ LAYERS = [
     {"engines"},
     {"memories", "processes"},
     {"dynamics"},
-    {"learning", "diagnostics", "regime", "bifurcation"},
+    {"learning", "diagnostics", "layers", "regime", "bifurcation"},
     {"interop"},
     {"testbench"},
     {"plasticity", "consolidation"},

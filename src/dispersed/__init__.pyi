@@ -9,6 +9,7 @@ from . import diagnostics as diagnostics
 from . import dynamics as dynamics
 from . import engines as engines
 from . import interop as interop
+from . import layers as layers
 from . import learning as learning
 from . import memories as memories
 from . import noise as noise
@@ -85,6 +86,7 @@ from .memories import (
     ReconstructiveMemory,
     Rule,
     Segment,
+    SequenceMemory,
     Smoothed,
     SparseHopfield,
     Sphere,
@@ -168,6 +170,7 @@ __all__ = [
     "ScanOptions",
     "Scanned",
     "Segment",
+    "SequenceMemory",
     "Sharded",
     "Smoothed",
     "Solver",
