@@ -1,4 +1,16 @@
-"""Sequences and pairs: networks in which each pattern calls another one."""
+"""Sequences and pairs: networks in which each pattern calls another one.
+
+Of 100 units, by `python -m benchmarks.sequences`, with theory of as many units (`finite_sequence_error`) and of many:
+
+| f(a) = a^d | capacity | measured | theory | of many units |
+| --- | --- | --- | --- | --- |
+| d = 1 | transitions | 12.9 | 11.9 | 10.9 |
+| | half of all sequences | 11.6 | 10.7 | 9.8 |
+| d = 2 | transitions | 369 | 365 | 362 |
+| | half of all sequences | 204 | 212 | 209 |
+| d = 3 | transitions | 7,465 | 7,386 | 7,238 |
+| | half of all sequences | 3,079 | 3,221 | 3,161 |
+"""
 
 from typing import Any
 
