@@ -161,6 +161,9 @@ def main():
     with serving("127.0.0.1", log_level="error") as client:
         for name, question in QUESTIONS.items():  # compiled before the clock runs
             client.post(name, question)
+        for process in ("vp", "ve"):
+            every = ["iteration", "flow", "exponential", "sde"]
+            client.post("recall", {"scene": SCENE | {"process": process}, "cue": [0.1, 0.2], "dynamics": every})
         begun = time.perf_counter()
         ends, slowest = fuzz(client, given.count, given.seed)
         took = time.perf_counter() - begun

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dispersed
 from dispersed.datasets import load_digits
@@ -70,6 +71,15 @@ def copied(page, tab):
     return scope
 
 
+def saved(page, tab, folder):
+    """The picture that "Save picture" downloads, in grey."""
+    with page.expect_download() as download:
+        page.click(f"button.save[data-tab={tab}]")
+    assert download.value.suggested_filename == f"{tab}.png"
+    download.value.save_as(folder / f"{tab}.png")
+    return np.asarray(Image.open(folder / f"{tab}.png").convert("L"))
+
+
 def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = open_page()
@@ -94,6 +104,14 @@ def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
     np.testing.assert_array_equal(after[[0, 1, 3, 4]], before[[0, 1, 3, 4]])
     assert pixel(page, 1.6, -1.9) < high - 100
     assert pixel(page, 0.9, -1.05) > low + 100
+
+    # The picture that is saved is dark where energy is low, and holds the strip of attractors below.
+    drawn = saved(page, "landscape", tmp_path)
+    size = drawn.shape[1]
+    assert drawn.shape[0] > 1.1 * size
+    dark, pale = (drawn[int((2 - y) / 4 * size), int((x + 2) / 4 * size)] for x, y in ((1.63, -1.95), (0.9, -0.9)))
+    assert dark < pale
+    assert np.ptp(drawn[int(1.05 * size) :]) > 100
 
     # A click drops a cue, and recall ends at a minimum.
     change(page, lambda: page.mouse.click(*screen(page, -1.0, 0.3)))
@@ -170,7 +188,7 @@ def test_other_kinds_of_memory(open_page, kind):
     assert pixel(page, *on) < pixel(page, 0, 1.9) - 50
 
 
-def test_digits(open_page):
+def test_digits(open_page, tmp_path):
     page = open_page(path="#digits")
     settle_digit(page)
     _, labels = load_digits()
@@ -181,6 +199,10 @@ def test_digits(open_page):
     assert page.text_content("#verdict").startswith(f"Image {index}, a 7")
     scope = copied(page, "digits")
     assert int(scope["result"].index) == int(page.locator("#verdict").get_attribute("data-nearest")) == index
+
+    drawn = saved(page, "digits", tmp_path)
+    stored = 1 - (load_digits()[0][index].reshape(8, 8) + 1) / 2
+    np.testing.assert_allclose(drawn[16:256:32, 16:256:32], 255 * np.asarray(stored), atol=1)
 
     # A mask is painted by mouse, and by keys.
     page.locator("#cue").scroll_into_view_if_needed()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -32,7 +32,6 @@ PATIENCE = 10
 """Seconds that a question may take to arrive."""
 HOST = re.compile(r"(\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?", re.ASCII)
 """A host as it stands in a request: a name, or an address, with IPv6 in brackets; no user, path or zone."""
-CLOSE = {"Connection": "close"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -81,21 +80,24 @@ class _OnlyOurs:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # A body that is malformed from its beginning has been answered: its connection is lost by the next round of the
-        # loop, and before that nothing may be sent.
-        await asyncio.sleep(0)
-        hosts, origins = (
-            [value.decode("latin1").lower() for key, value in scope["headers"] if key.lower() == name]
-            for name in (b"host", b"origin")
-        )
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            refused = f"host: got {', '.join(hosts)!r:.80}; requests to this machine by its address are accepted"
-            await JSONResponse({"error": refused}, 403, HEADERS)(scope, receive, send)
+        refused = self._refusal(scope)
+        try:
+            # A body that is malformed has been answered by the server, after which nothing may be sent.
+            body = await asyncio.wait_for(_body(receive), PATIENCE)
+        except _TooLargeError:
+            refused = refused or _refused(f"body: got more than {LARGEST} bytes; less is accepted", 413)
+        except TimeoutError:
+            refused = refused or _refused(f"body: got no end within {PATIENCE} s; faster requests are accepted", 408)
+        else:
+            if body is None:
+                return
+        if refused is not None:
+            await refused(scope, receive, send)
             return
-        if origins and origins not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]):
-            refused = f"origin: got {', '.join(origins)!r:.80}; requests from the explorer's own page are accepted"
-            await JSONResponse({"error": refused}, 403, HEADERS)(scope, receive, send)
-            return
+        read = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def received() -> Any:
+            return read.pop() if read else await receive()
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -105,7 +107,21 @@ class _OnlyOurs:
                 ]
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, received, with_headers)
+
+    def _refusal(self, scope: Any) -> Response | None:
+        """The answer to a request that is not from our own page; None if it is."""
+        hosts, origins = (
+            [value.decode("latin1").lower() for key, value in scope["headers"] if key.lower() == name]
+            for name in (b"host", b"origin")
+        )
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            given = ", ".join(hosts)
+            return _refused(f"host: got {given!r:.80}; requests to this machine by its address are accepted", 403)
+        if origins and origins not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]):
+            given = ", ".join(origins)
+            return _refused(f"origin: got {given!r:.80}; requests from the explorer's own page are accepted", 403)
+        return None
 
     def _is_ours(self, host: str) -> bool:
         """A name that another site's owner cannot point at this machine: an address, localhost, or `host`."""
@@ -131,20 +147,15 @@ def _endpoint(
 
     async def endpoint(request: Request) -> Response:
         try:
-            question = _question(await asyncio.wait_for(_body(request), PATIENCE))
+            question = _question(await request.body())
             return await workers.run(lambda check: _packed(answer(question, check)), lambda: _left(request))
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        except _TooLargeError:
-            return JSONResponse({"error": f"body: got more than {LARGEST} bytes; less is accepted"}, 413, CLOSE)
-        except TimeoutError:
-            refused = f"body: got no end within {PATIENCE} s; faster requests are accepted"
-            return JSONResponse({"error": refused}, 408, CLOSE)
         except BusyError:
-            refused = f"server: got more than {ADMITTED} requests at once; the same one is accepted a little later"
-            return JSONResponse({"error": refused}, 503, {"Retry-After": "1"})
-        except (AbandonedError, ClientDisconnect):
-            return JSONResponse({"error": "server: stopping"}, 503, CLOSE)
+            busy = f"server: got more than {ADMITTED} requests at once; the same one is accepted a little later"
+            return JSONResponse({"error": busy}, 503, {"Retry-After": "1"})
+        except AbandonedError:
+            return JSONResponse({"error": "server: stopping"}, 503, {"Connection": "close"})
 
     return endpoint
 
@@ -153,13 +164,20 @@ class _TooLargeError(Exception):
     pass
 
 
-async def _body(request: Request) -> bytes:
+def _refused(line: str, status: int) -> Response:
+    return JSONResponse({"error": line}, status, {**HEADERS, "Connection": "close"})
+
+
+async def _body(receive: Any) -> bytes | None:
+    """The body of a request; None if its client has left before the end."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
         if len(body) > LARGEST:
             raise _TooLargeError
-    return body
+        if not message.get("more_body", False):
+            return body
+    return None
 
 
 async def _left(request: Request) -> None:

@@ -71,7 +71,7 @@ function show() {
   $("film").replaceChildren(...film);
   $("film-caption").textContent =
     `States z = x/s(t) on the way; ${answer.evaluations} evaluations of D, ` +
-    `${answer.converged ? "ending at a fixed point" : "not ending at a fixed point"}; nearest: image ${answer.nearest}, p(image | cue) = ${answer.probability.toFixed(3)}.${hidden.missing.size ? " Pixels that were seen stay as they were seen." : ""}`;
+    `${answer.converged ? "ending at a fixed point" : "not ending at a fixed point"}; nearest: image ${answer.nearest}, p(image | cue) = ${answer.probability.toFixed(3)}.${hidden.missing.size ? " Observed pixels stay as they are." : ""}`;
   $("alternatives").replaceChildren(
     ...answer.alternatives.map(({ index, label, probability }) => {
       const canvas = document.createElement("canvas");
