@@ -62,6 +62,8 @@ OWN = {
     "minima": "tests/memories/test_epanechnikov.py",
     "associate": "tests/memories/test_sequences.py",
     "sequence": "tests/memories/test_sequences.py",
+    "trained_at": "tests/learning",
+    "warn_outside": "tests/learning",
 }
 """Helpers that single classes have."""
 
