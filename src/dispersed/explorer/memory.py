@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 LIMIT = 700 << 20
-"""Bytes from which on programs are dropped; compiling those of extended memories takes some 400 MB more for a moment."""
+"""Bytes from which on programs are dropped; those of extended memories take 400 MB more while compiled."""
 _lock = threading.Lock()
 
 
