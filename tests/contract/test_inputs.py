@@ -119,7 +119,15 @@ MASKED = np.ma.masked_array(Y, np.eye(5, 3, dtype=bool))
 
 @pytest.mark.parametrize(
     "patterns",
-    [MASKED, Y * 1j, Y.astype(str), np.array(Y, object), Y.astype("m8[s]"), Y.astype("M8[s]"), [[1.0], [1.0, 2.0]]],
+    [
+        MASKED,
+        Y * 1j,
+        Y.astype(str),
+        np.array([[1.0, None], [2.0, 3.0]], object),
+        Y.astype("m8[s]"),
+        Y.astype("M8[s]"),
+        [[1.0], [1.0, 2.0]],
+    ],
     ids=["masked", "complex", "text", "objects", "durations", "dates", "ragged"],
 )
 @pytest.mark.parametrize("build", [PatternMemory, ClassicalHopfield, lambda y: PatternMemory(y, engine=Scanned())])
@@ -127,6 +135,11 @@ def test_what_is_no_array_of_numbers_gets_one_line(build, patterns):
     with pytest.raises(InputError) as error:
         build(patterns)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_in_an_array_of_objects_are_numbers():
+    """As pandas gives columns that may have missing entries."""
+    np.testing.assert_array_equal(PatternMemory(np.array(Y, object)).patterns, PatternMemory(Y).patterns)
 
 
 def traced(memory, x, sigma):
