@@ -48,6 +48,7 @@ def test_code_that_is_not_run_is_only_where_it_is_known_to_be():
     assert {name for name, text in pages.items() if re.search(r"^```py$", text, re.MULTILINE)} == {
         "differences.md",
         "guides/hosts.md",
+        "guides/sampler.md",
     }
     assert len(re.findall(r"^```python$", "".join(pages.values()), re.MULTILINE)) > 40
 
