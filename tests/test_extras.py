@@ -29,6 +29,9 @@ def test_the_library_alone_recalls_and_trains_without_any_of_them():
     done = run(
         "import numpy as np, jax, dispersed as ds\n"
         "from dispersed.learning import Recipe\n"
+        "offered = [getattr(ds, name) for name in ds.__all__]\n"
+        "from jax._src import xla_bridge\n"
+        "assert not xla_bridge.backends_are_initialized(), 'an import computes something'\n"
         "memory = ds.PatternMemory(np.eye(4, dtype='f4'))\n"
         "result = ds.recall(memory, memory.patterns[:2], sigma=0.1)\n"
         "assert result.index.tolist() == [0, 1]\n"

@@ -168,14 +168,15 @@ class UniversalHopfield(SimilarityNetwork):
         self,
         patterns: ArrayLike,
         similarity: str | Callable[..., Any] = "dot",
-        separation: Any = Entmax(1.0),
+        separation: Any = None,
     ) -> None:
         y = pattern_array(patterns)
         if not callable(similarity) and similarity not in SIMILARITIES:
             names = ", ".join(map(repr, SIMILARITIES))
             raise InputError("similarity", f"got {similarity!r}", f"{names} or a function of a state and a pattern")
         self.similarity = similarity
-        self.separation = as_separation(separation)
+        # Its default is made here: at import, arrays would start JAX before a program can say on which devices.
+        self.separation = as_separation(Entmax(1.0) if separation is None else separation)
         self.own = None if similarity in ("dot", "euclidean") else y
         self.held = None
         if similarity in ("dot", "cosine", "euclidean"):
