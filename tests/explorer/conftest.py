@@ -34,6 +34,12 @@ def missing(reason):
     pytest.skip(reason)
 
 
+@pytest.fixture(autouse=True)
+def kept_programs(monkeypatch):
+    """The process of the tests is larger than an explorer may be: its programs are not dropped for that."""
+    monkeypatch.setattr("dispersed.explorer.memory.LIMIT", 1 << 40)
+
+
 class Client:
     """Requests to a server, sent as they are written."""
 
