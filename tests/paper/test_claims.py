@@ -154,12 +154,6 @@ SUPPORT = {
     "posterior": {"orders": change({"part": "order"}, ci_low=0.9, ci_high=2.1)},
     "potential": {"negligible": change({"part": "rate", "compared": "eq21"}, ci_high=3.0)},
     "reconstruction": {"printed": recalled("printed", plausibility=0.0, core_error=0.01)},
-    "regimes": {
-        "speciation": change({"dimension": 32}, speciation=3.0),
-        "cloning": ("regimes_cloning", change({"dimension": 128}, cloning_of_classes=0.2)),
-        "collapse": change({"dimension": 8}, collapse=2.0),
-        "digits": ("regimes_digits", change({}, cloning_of_classes_low=0.3)),
-    },
     "replay": {
         "drift": change({"kind": "neutral", "part": "feedback"}, wins_low=0.1),
         "positive_feedback": change({"kind": "neutral", "part": "feedback"}, time_expected=100.0),
