@@ -5,7 +5,7 @@ from dispersed.paper.regimes.measure import DIMENSIONS
 
 
 @claim(
-    "Classes split [|elsewhere than |]where theory says: the slope of D at the mean reaches 1 at σ, by dimension, "
+    "Classes split [where theory says|elsewhere than theory says]: the slope of D at the mean reaches 1 at σ, by dimension, "
     "{measured:.2f}; theory has {expected:.2f} for all."
 )
 def speciation(tables: Tables) -> Decision:
