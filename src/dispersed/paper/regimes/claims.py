@@ -5,8 +5,8 @@ from dispersed.paper.regimes.measure import DIMENSIONS
 
 
 @claim(
-    "Classes split [where theory says|elsewhere than theory says]: the slope of D at the mean reaches 1 at σ, by dimension, "
-    "{measured:.2f}; theory has {expected:.2f} for all."
+    "Classes split [where theory says|elsewhere than theory says]: the slope of D at the mean reaches 1 at σ, by "
+    "dimension, {measured:.2f}; theory has {expected:.2f} for all."
 )
 def speciation(tables: Tables) -> Decision:
     rows = tables["regimes"]
