@@ -55,10 +55,10 @@ def test_gaussian_data_collapse_where_theory_says(key):
     assert math.isnan(found.speciation.value)  # one cloud does not split
     # By intervals: high noise keeps all patterns, low noise one of them.
     assert found.effective_patterns[0, 0] > n / 2
-    assert found.effective_patterns[-1, 0] == pytest.approx(1, abs=1e-3)
+    assert found.effective_patterns[-1, 0] == pytest.approx(1, abs=1e-2)
     assert found.certainty[-1, 0] > 0.999
     assert found.cloning[-1, 0] > 0.999
-    assert found.local_dimension[-1, 0] < 0.01
+    assert found.local_dimension[-1, 0] < 0.05
     assert found.attractors[0] == 1
     assert found.attractors[-1] == 32
     assert (np.diff(found.log_odds[:, 0]) > -1e-6)[:-4].all()

@@ -43,7 +43,7 @@ def diffusers_sampler(scheduler: type, steps: int = 200, sigma_min: float = 0.01
     It is made anew for each problem, with `config`, at as many levels of training as steps, from `sigma_min` to the
     problem's own σ in equal steps of log σ. `config` may have `eta`, which is passed to the scheduler's `step`.
     """
-    at_least("steps", steps, 2)
+    steps = at_least("steps", steps, 2)
     step_options = {"eta": config.pop("eta")} if "eta" in config else {}
 
     def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
@@ -74,7 +74,7 @@ def k_diffusion_sampler(
     sample: Callable[..., Any], steps: int = 200, sigma_min: float = 0.01, **options: Any
 ) -> Sampler:
     """A function of `k_diffusion.sampling`, such as `sample_euler_ancestral`, on a grid of equal steps of log σ."""
-    at_least("steps", steps, 2)
+    steps = at_least("steps", steps, 2)
 
     def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
         torch = pytorch()
@@ -87,7 +87,7 @@ def k_diffusion_sampler(
 
 def azula_sampler(sampler_class: type, steps: int = 200, sigma_min: float = 0.01, **options: Any) -> Sampler:
     """A sampler of `azula.sample`, such as `DDPMSampler`, under a variance exploding schedule from the problem's σ."""
-    at_least("steps", steps, 2)
+    steps = at_least("steps", steps, 2)
 
     def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
         azula_denoise, azula_noise = (importlib.import_module(f"azula.{name}") for name in ("denoise", "noise"))
