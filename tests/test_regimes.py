@@ -13,7 +13,9 @@ CURVES = ("certainty", "effective_patterns", "log_odds", "cloning", "local_dimen
 
 
 def test_two_points_split_at_their_distance_from_the_middle(x64, key):
-    found = regimes(np.array([[3.0, 0.0], [-3.0, 0.0]]), labels=["a", "b"], key=key, cues=20)
+    found = regimes(
+        np.array([[3.0, 0.0], [-3.0, 0.0]]), labels=["a", "b"], key=key, cues=20, sigmas=[9.0, 4.0, 2.5, 1.0]
+    )
     assert found.speciation.value == pytest.approx(3, rel=1e-6)
     assert found.speciation_of_covariance.value == pytest.approx(theory.speciation_sigma(9.0), rel=1e-12)
     np.testing.assert_allclose(found.cloning[:, 0], found.cloning_of_classes[:, 0], atol=1e-6)
@@ -29,7 +31,7 @@ def test_cloning_of_a_mixture_of_two_classes(key):
     y = (s * rng.standard_normal((n, d))).astype("f4")
     y[:, 0] += m * (2 * label - 1)
     sigmas = np.array([8.0, 3.0, 1.5])
-    found = regimes(y, labels=label, key=key, sigmas=sigmas, cues=3000)
+    found = regimes(y, labels=label, key=key, sigmas=sigmas, cues=2000)
     x, w = np.polynomial.hermite_e.hermegauss(80)
     for sigma, (value, low, high) in zip(sigmas, found.cloning_of_classes, strict=True):
         width = math.hypot(s, sigma)
@@ -46,7 +48,7 @@ def test_gaussian_data_collapse_where_theory_says(key):
     rng = np.random.default_rng(1)
     d, n = 12, 3000
     y = rng.standard_normal((n, d)).astype("f4")
-    found = regimes(y, key=key, cues=400)
+    found = regimes(y, key=key, cues=400, sigmas=np.geomspace(3, 0.15, 9))
     limit = theory.collapse_sigma(np.ones(d), n)
     shifted = theory.collapse_sigma(np.ones(d), n // 2)
     assert found.collapse.low < shifted * 1.03
@@ -89,7 +91,7 @@ def test_the_posterior_is_the_brute_force_one(x64, key):
 
 def test_duplicates_are_one_pattern(key):
     y = np.random.default_rng(3).standard_normal((50, 4)).astype("f4")
-    alone = regimes(y, key=key, cues=100)
+    alone = regimes(y, key=key, cues=100, sigmas=np.geomspace(2, 0.1, 6))
     twice = regimes(np.concatenate([y, y]), key=key, cues=100, sigmas=alone.sigma)
     assert twice.log_odds[-1, 0] > 10
     assert twice.collapse.value == pytest.approx(alone.collapse.value, rel=0.15)
@@ -98,10 +100,10 @@ def test_duplicates_are_one_pattern(key):
 def test_held_out_states_are_covered_where_noise_hides_what_they_are(key):
     rng = np.random.default_rng(4)
     y, fresh = rng.standard_normal((2, 300, 8)).astype("f4")
-    found = regimes(y, held_out=fresh, key=key)
+    found = regimes(y, held_out=fresh, key=key, sigmas=[5.0, 1.0, 0.1])
     assert found.covered[0, 0] == 1
     assert found.covered[-1, 0] == 0
-    same = regimes(y, held_out=y, key=key, sigmas=found.sigma[-3:])
+    same = regimes(y, held_out=y, key=key, sigmas=[0.3, 0.1])
     assert (same.covered[:, 0] > 0.95).all()
 
 
