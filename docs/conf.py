@@ -28,7 +28,13 @@ author = "The dispersed developers"
 copyright = "The dispersed developers, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "equations", "examples", "docstrings"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "equations",
+    "examples",
+    "docstrings",
+]
 exclude_patterns = ["extensions"]
 default_role = "py:obj"  # docstrings are prose with `names`: links where they name something of ours
 myst_enable_extensions = ["deflist", "colon_fence"]

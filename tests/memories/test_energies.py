@@ -91,7 +91,9 @@ def mirrored(x, patterns, beta):
     return x @ x / 2 - jax.nn.logsumexp(jnp.abs(beta * patterns @ x)) / beta
 
 
-REGISTERED = Method("mirrored", lambda y: EnergyNetwork(functools.partial(mirrored, patterns=y, beta=1.0), y.shape[1]), Iteration())  # noqa: E501, one line
+REGISTERED = Method(
+    "mirrored", lambda y: EnergyNetwork(functools.partial(mirrored, patterns=y, beta=1.0), y.shape[1]), Iteration()
+)  # noqa: E501, one line
 
 
 def test_a_new_energy_is_one_function_and_one_line_of_registration():
