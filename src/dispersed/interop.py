@@ -124,8 +124,8 @@ def from_torch(
 
     **Arguments** as for `from_jax`, and
 
-    - `module`: `module(x, level)` of a batch x: (b, *shape) and levels (b,), that returns as many states. It runs on
-      the device and in the precision of its parameters, in the mode (`eval` or `train`) that it is in.
+    - `module`: `module(x, level)` of a batch x: `(b, *shape)` and levels `(b,)`, that returns as many states. It runs
+      on the device and in the precision of its parameters, in the mode (`eval` or `train`) that it is in.
 
     The network runs on the host side of compiled programs, under `jax.vmap` and `jax.jit`; derivatives in forward and
     in reverse mode are `torch.func.jvp` and `torch.func.vjp`. Its parameters are not copied: train it further, and the
@@ -173,7 +173,7 @@ def as_torch(memory: Denoiser, shape: Sequence[int] | None = None) -> Callable[.
     **Arguments**
 
     - `memory`: an exact memory, or any other that has a denoiser.
-    - `shape`: the shape of one state, such as (1, 8, 8), of x: (..., *shape); by default (d,).
+    - `shape`: the shape of one state, such as (1, 8, 8), of x: `(..., *shape)`; by default (d,).
 
     σ is a number or a tensor that broadcasts against the batch axes, or against x. Derivatives in x and σ pass through
     `torch.autograd`, once. Tensors are shared with JAX through DLPack, not copied, where both compute on the same
@@ -181,9 +181,9 @@ def as_torch(memory: Denoiser, shape: Sequence[int] | None = None) -> Callable[.
 
     **Raises** `MissingExtraError` without PyTorch, and `InputError` for states of another shape.
 
-    >>> import dispersed, torch
-    >>> D = as_torch(dispersed.PatternMemory([[1.0, 1.0], [-1.0, -1.0]]))
-    >>> D(torch.tensor([[2.0, 0.0], [0.0, -1.0]]), 1.0)
+    >>> import dispersed, torch  # doctest: +SKIP
+    >>> D = as_torch(dispersed.PatternMemory([[1.0, 1.0], [-1.0, -1.0]]))  # doctest: +SKIP
+    >>> D(torch.tensor([[2.0, 0.0], [0.0, -1.0]]), 1.0)  # doctest: +SKIP
     tensor([[ 0.9640,  0.9640],
             [-0.7616, -0.7616]])
     """
