@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from benchmarks.layers import measured
 
 from dispersed import InputError, ModernHopfield
@@ -32,6 +31,7 @@ def associated(layer, *arrays, mask=None, key=None):
 
 
 def tensor(array):
+    torch = pytest.importorskip("torch")
     return torch.tensor(np.array(array), dtype=torch.float64)
 
 
@@ -40,6 +40,7 @@ def published(layer, state, stored, values, mask, steps):
 
     Returns the output, the weights and the energies.
     """
+    torch = pytest.importorskip("torch")
 
     def prepared(norm, project, rows):
         if norm is not None:
@@ -223,6 +224,7 @@ def test_what_does_not_fit_is_one_line(arrays):
 
 
 def test_what_the_benchmark_times_is_the_same():
+    pytest.importorskip("torch")
     lines = measured(queries=(2,), batch=2, n=20, d=8, repeats=1)
     assert {name for _, name, *_ in lines} >= {"this library", "PyTorch, formulas", "PyTorch, fused attention"}
     assert all(seconds > 0 and difference < 1e-5 for *_, seconds, _, difference in lines)

@@ -93,7 +93,7 @@ def mirrored(x, patterns, beta):
 
 REGISTERED = Method(
     "mirrored", lambda y: EnergyNetwork(functools.partial(mirrored, patterns=y, beta=1.0), y.shape[1]), Iteration()
-)  # noqa: E501, one line
+)
 
 
 def test_a_new_energy_is_one_function_and_one_line_of_registration():
