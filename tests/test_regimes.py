@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import expit
 
 from dispersed import InputError, PatternMemory, Scanned, regimes, theory
+from dispersed.regime import _multiplicities
 
 CURVES = ("certainty", "effective_patterns", "log_odds", "cloning", "local_dimension")
 
@@ -95,6 +96,14 @@ def test_duplicates_are_one_pattern(key):
     twice = regimes(np.concatenate([y, y]), key=key, cues=100, sigmas=alone.sigma)
     assert twice.log_odds[-1, 0] > 10
     assert twice.collapse.value == pytest.approx(alone.collapse.value, rel=0.15)
+
+
+def test_weights_of_duplicates_are_added_up():
+    """Zeros of both signs are one number, and what is equal in its first unit alone is no duplicate."""
+    y = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 2.0], [1.0, 0.0], [1.0, -0.0]], "f4")
+    weights = np.array([0.1, 0.2, 0.3, 0.15, 0.25])
+    found = _multiplicities(PatternMemory(y, weights), weights, y)
+    np.testing.assert_allclose(found, [0.3, 0.3, 0.3, 0.4, 0.4])
 
 
 def test_held_out_states_are_covered_where_noise_hides_what_they_are(key):

@@ -280,21 +280,20 @@ def _levels(memory: PatternMemory, behind: np.ndarray, wide: float) -> np.ndarra
 
 def _multiplicities(memory: PatternMemory, weights: np.ndarray, behind: np.ndarray) -> np.ndarray:
     """The prior weight of each pattern and all of its exact duplicates together."""
-    n, _ = memory.held.shape
-    wanted, inverse = np.unique(behind, axis=0, return_inverse=True)
-    weight = np.zeros(len(wanted))
-    order = {row.tobytes(): number for number, row in enumerate(wanted)}
-    first = np.sort(wanted[:, 0])
-    for start in range(0, n, 65_536):
-        part = np.arange(start, min(start + 65_536, n))
-        rows = memory.held.rows(part)
-        # Few rows share their first unit with a cue's; only these are compared.
-        candidates = np.isin(rows[:, 0], first)
-        for row, w in zip(rows[candidates], weights[part][candidates], strict=True):
-            number = order.get((row + 0.0).tobytes())
-            if number is not None:
-                weight[number] += w
-    return weight[inverse.reshape(-1)]
+
+    def as_keys(rows: np.ndarray) -> np.ndarray:
+        # Zeros of both signs are one number.
+        return np.ascontiguousarray(rows + 0.0).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
+
+    keys, inverse = np.unique(as_keys(behind), return_inverse=True)
+    total = np.zeros(len(keys))
+    for start in range(0, len(weights), 65_536):
+        part = np.arange(start, min(start + 65_536, len(weights)))
+        found = as_keys(memory.held.rows(part))
+        place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
+        equal = keys[place] == found
+        np.add.at(total, place[equal], weights[part[equal]])
+    return total[inverse]
 
 
 def _unstable(memory: PatternMemory, centre: np.ndarray, wide: float) -> float:

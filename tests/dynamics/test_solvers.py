@@ -189,6 +189,25 @@ def test_a_prior_that_outweighs_the_evidence_stops_nothing(x64):
     np.testing.assert_allclose(start, full, atol=1e-9)
 
 
+@pytest.mark.parametrize("ratio", [13.0, 15.6, 60.0])
+def test_a_prior_that_less_noise_overrules_stops_nothing(ratio):
+    """To single precision all probability is with the first pattern, until less noise says that it is the other."""
+    memory = PatternMemory([[0.0], [0.099]], log_weights=[0.0, -ratio])
+    dynamics = ExponentialIntegrator(80, sigma_min=0.0099)
+    early, every = (recall(memory, [5.66], dynamics, sigma=1.0, trajectory=keep) for keep in (False, True))
+    assert int(early.index) == int(every.index)
+    np.testing.assert_allclose(early.x, every.x, atol=1e-6)
+
+
+def test_known_entries_that_less_noise_understands_otherwise_are_completed_alike():
+    memory = PatternMemory([[0.0, 0.0], [1.0, 1.0]], log_weights=[0.0, -15.6])
+    settings = {"sigma": 2.0, "known": [True, False]}
+    early, every = (recall(memory, [1.0, 1.0], DDIM(40), **settings, trajectory=keep) for keep in (False, True))
+    assert int(early.index) == int(every.index) == 1
+    np.testing.assert_allclose(early.x, every.x, atol=1e-6)
+    assert int(early.evaluations) <= 4
+
+
 class Looping(Solver):
     """Steps with an inner loop, whose values belong to another program."""
 

@@ -147,7 +147,7 @@ def capacity(
 
 
 class Grid:
-    """The cells of one memory family at one dimension, measured when asked for."""
+    """The cells of one memory family at one dimension, each measured when it is first needed."""
 
     def __init__(
         self,

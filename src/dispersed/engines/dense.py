@@ -50,8 +50,9 @@ TOLERANCE = 1e-3
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
 centred copy of the patterns is stored."""
-ALIKE = 16.0
-"""The range of log weights up to which a probability of 1 to single precision says that a pattern is the nearest."""
+ALIKE = 14.0
+"""The range of log weights up to which a probability of 1 to single precision, log odds of 15, says that a pattern is
+the nearest."""
 SMALL = 1 << 17
 """The number of states × patterns × units up to which a program by differences alone is compiled and run sooner."""
 SAMPLE = 1024

@@ -238,6 +238,6 @@ def scan_block(
 def _weighted_sums(
     y: Float[Array, "size d"], weight: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
 ) -> SoftmaxSums:
-    # Where no mean is asked for, no entropy is.
+    # Where no mean is computed, no entropy is.
     logits = jnp.sum(jnp.where(weight > 0, weight * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
     return SoftmaxSums(top, weight.sum(axis=1), precise_product(weight, y), logits)

@@ -1,4 +1,4 @@
-"""The programs that the page needs first, compiled before it is asked for."""
+"""The programs that the page needs first, compiled before they are needed."""
 
 import threading
 

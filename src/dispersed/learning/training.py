@@ -55,7 +55,7 @@ def train(
     - `patience`: stop after so many checks without a lower held-out error, and return the best network.
     - `checkpoint`: a file. If it exists the training goes on from it, exactly as if it had never stopped;
       it is written every `checkpoint_seconds` and at the end. It belongs to the network with its first weights, the
-      patterns, the key and the recipe, of which only more steps may be asked for later.
+      patterns, the key and the recipe, of which only the number of steps may grow later.
 
     **Returns** the trained memory, which knows the noise levels that it was trained at, and its `Curve`.
 

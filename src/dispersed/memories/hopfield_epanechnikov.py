@@ -83,7 +83,7 @@ class EpanechnikovHopfield(Network):
     def _most_states(self, hook: Any) -> int:
         return max(1, BUDGET // self.patterns.size)
 
-    def _heights(self, x: State) -> Float[jax.Array, " n"]:
+    def _kernels(self, x: State) -> Float[jax.Array, " n"]:
         """ReLU(1 − ‖x − y_j‖²/r²)."""
         # Differences: products would take the digits that decide who is within r. In units of r nothing overflows.
         limit = (float(np.finfo(x.dtype).max) / x.size) ** 0.5 / 4
@@ -92,7 +92,7 @@ class EpanechnikovHopfield(Network):
 
     def _energy(self, x: State) -> Scalar:
         """−β⁻¹ log S(x)."""
-        total = jnp.sum(self._heights(x))
+        total = jnp.sum(self._kernels(x))
         some = total > 0
         largest = jnp.finfo(x.dtype).max
         energy = jnp.clip(-jnp.log(jnp.where(some, total, 1)) / self.beta, -largest, largest)
@@ -100,7 +100,7 @@ class EpanechnikovHopfield(Network):
 
     def _update(self, x: State) -> State:
         """The centroid of the active patterns, or x without any."""
-        active = (self._heights(x) > 0).astype(x.dtype)
+        active = (self._kernels(x) > 0).astype(x.dtype)
         count = jnp.sum(active)
         step = self.patterns - self.patterns[jnp.argmax(active)]
         centroid = self.patterns[jnp.argmax(active)] + active @ step / jnp.maximum(count, 1)
@@ -108,16 +108,16 @@ class EpanechnikovHopfield(Network):
 
     def _pushed(self, v: State, x: State) -> State:
         # The active set is constant almost everywhere. Where it is empty no state attracts.
-        return jnp.where(jnp.any(self._heights(x) > 0), 0, 2) * v
+        return jnp.where(jnp.any(self._kernels(x) > 0), 0, 2) * v
 
     def responsibilities(self, x: ArrayLike) -> Float[jax.Array, "... n"]:
         """Each pattern's part of S(x), (..., n): they sum to one, or are 0 where no pattern is within reach."""
         return self._mapped("_responsibilities", x)
 
     def _responsibilities(self, x: State) -> Float[jax.Array, " n"]:
-        heights = self._heights(x)
-        total = jnp.sum(heights)
-        return heights / jnp.where(total > 0, total, 1)
+        kernels = self._kernels(x)
+        total = jnp.sum(kernels)
+        return kernels / jnp.where(total > 0, total, 1)
 
     def _nearest(self, x: State) -> tuple[Int[jax.Array, ""], Float[jax.Array, ""]]:
         """Index of the closest pattern, the first of several, and its part of S(x)."""

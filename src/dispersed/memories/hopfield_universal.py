@@ -34,7 +34,7 @@ class SimilarityNetwork(Network):
 
     @abc.abstractmethod
     def __repr__(self) -> str:
-        raise NotImplementedError
+        """Say in a line what is stored, and how it is scored."""
 
     @property
     def dimension(self) -> int:

@@ -277,9 +277,8 @@ class ObservedPatterns(Denoiser):
         return self._mean_and_nearest(x, sigma)[0]
 
     def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        # A pattern that has all probability has it at all lower levels, too, whose evidence is sharper.
-        mean, _, probability = self._mean_and_nearest(x, sigma)
-        return mean, probability
+        # The state does not enter: a recall may stop at once, since its last step alone says where it ends.
+        return self._denoise(x, sigma), jnp.ones_like(sigma)
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self._mean_and_nearest(x, sigma)[1:]

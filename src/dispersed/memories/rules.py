@@ -1,6 +1,6 @@
 r"""Learning rules of pairwise networks: the couplings W that a list of ±1 patterns leaves.
 
-`ClassicalHopfield` recalls by the sign of W x, with W_ii = 0 unless self-coupling is asked for; a positive factor of W
+`ClassicalHopfield` recalls by the sign of W x, with W_ii = 0 unless there is self-coupling; a positive factor of W
 does not matter. Capacities are numbers of random patterns per unit, α = n/d, at which recall fails in large networks;
 measured by `python -m benchmarks.rules`:
 

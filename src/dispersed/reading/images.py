@@ -37,7 +37,7 @@ def open_images(
     files of a folder are passed over.
 
     Raises `InputError`, naming the file, for what is no image, images of several sizes, of more than `PIXELS` pixels,
-    and of several pages unless `pages` are asked for, each of which then is a state.
+    and of several pages unless `pages` is set; each page is a state then.
     """
     files, notes = _files(path, argument) if path.is_dir() else ([path], [])
     counts = [_page_count(file, argument, pages) for file in files]

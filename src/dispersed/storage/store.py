@@ -110,7 +110,7 @@ class Known(NamedTuple):
 class PatternStore:
     """Patterns of `dimension` units in one encoding, with columns of metadata, in the folder `path`.
 
-    Opened without loading it: `storage` maps the patterns into memory, `metadata` reads the rows it is asked for. One
+    Opened without loading it: `storage` maps the patterns into memory, `metadata` reads rows by their indices. One
     process at a time may append; others may read meanwhile, each the patterns that were there when it opened the store
     or last called `refresh`. The first `append` takes a lock, which `close`, leaving the `with` block or the end of the
     process gives up. Threads may share a store: their appends follow one another. A forked process has the store, but
