@@ -92,6 +92,14 @@ class Regimes(eqx.Module):
             rows.append(row | {"attractors": float(self.attractors[level])})
         return rows
 
+    def levels(self) -> dict[str, float | None]:
+        """Speciation and collapse with the ends of their intervals, as columns; None where there is none."""
+        columns: dict[str, float | None] = {}
+        for name in ("speciation", "collapse"):
+            for end, value in zip(("", "_low", "_high"), getattr(self, name), strict=True):
+                columns[name + end] = None if np.isnan(value) else float(value)
+        return columns
+
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} at σ = {_told(getattr(self, name))}" for name in ("speciation", "collapse"))
         return f"Regimes({self.patterns} patterns of {self.dimension} units, {parts})"
@@ -121,6 +129,7 @@ def regimes(
 
     >>> import jax, numpy as np, dispersed
     >>> y = np.random.default_rng(0).standard_normal((200, 5))
+    >>> y[:100] += 4  # two classes, which split before patterns collapse
     >>> found = dispersed.regimes(y, key=jax.random.key(0), cues=50)
     >>> bool(found.collapse.value < found.speciation.value)
     True

@@ -65,11 +65,7 @@ def regimes_command(
     start = time.perf_counter()
     fresh = None if held_out is None else open_source(held_out, "held-out", **options).all("held-out")
     found = regimes(source.all("patterns"), held_out=fresh, labels=classes, key=jax.random.key(seed), cues=cues)
-    levels: dict[str, float | None] = {}
-    for name in ("speciation", "collapse"):
-        ends = zip(("", "_low", "_high"), getattr(found, name), strict=True)
-        levels |= {name + end: None if value != value else float(value) for end, value in ends}
-    rows = [row | levels for row in found.rows()]
+    rows = [row | found.levels() for row in found.rows()]
     title = f"Regimes of {found.patterns} patterns of {found.dimension} units"
     flags = f" {patterns}" + "".join(
         f" --{name} {value}" for name, value in (("held-out", held_out), ("labels", labels)) if value is not None

@@ -198,10 +198,10 @@ class PotentialProcess(eqx.Module):
             accepted = f"the patterns have {y.shape[-1]} units: shape (..., {y.shape[-1]}) is accepted"
             raise InputError("x", f"got shape {states.shape}", accepted)
         prior = log_prior(weights, None, len(y))
-        w = jnp.ones(len(y)) if prior is None else jnp.exp(jnp.asarray(prior, float))
+        log_w = jnp.zeros(len(y)) if prior is None else jnp.asarray(prior, float)
         time = one_number("t", positive("t", t)).astype(y.dtype)
         self._check(y[0], time)
-        energy = self._energy(states, time, y, jnp.log(w / w.sum()).astype(y.dtype), limit)
+        energy = self._energy(states, time, y, jax.nn.log_softmax(log_w).astype(y.dtype), limit)
         if is_known(energy) and not np.isfinite(energy).all():
             raise InputError("t", f"got {float(time):g}, where the linearised kernel overflows", "give a shorter time")
         return energy

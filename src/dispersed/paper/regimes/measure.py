@@ -18,7 +18,7 @@ from dispersed import theory
 from dispersed.datasets import load_digits
 from dispersed.paper.results import Row
 from dispersed.progress import track
-from dispersed.regime import Regimes, regimes
+from dispersed.regime import regimes
 from dispersed.validation import at_least, random_seed
 
 DIMENSIONS = (8, 32, 128)
@@ -44,7 +44,7 @@ def regimes_of_mixtures_and_digits(
         y = (WIDTH * rng.standard_normal((patterns, d))).astype(np.float32)
         y[:, 0] += HALF_DISTANCE * (2 * label - 1)
         of = regimes(y, labels=label, key=jax.random.fold_in(key, d), cues=cues)
-        found.append({"dimension": d, "patterns": patterns} | _levels(of) | _theory(d, patterns))
+        found.append({"dimension": d, "patterns": patterns} | of.levels() | _theory(d, patterns))
         curves += [
             {"dimension": d, **row, "cloning_of_classes_expected": cloning(row["sigma"] or 0.0)} for row in of.rows()
         ]
@@ -54,16 +54,7 @@ def regimes_of_mixtures_and_digits(
     of = regimes(
         images[stored], held_out=images[held_out], labels=digits[stored], key=jax.random.fold_in(key, 0), cues=cues
     )
-    return found, curves, [_levels(of) | row for row in of.rows()]
-
-
-def _levels(of: Regimes) -> Row:
-    """Speciation and collapse with their intervals, as columns; None where there is none."""
-    row: Row = {}
-    for name in ("speciation", "collapse"):
-        for end, value in zip(("", "_low", "_high"), getattr(of, name), strict=True):
-            row[name + end] = None if math.isnan(value) else float(value)
-    return row
+    return found, curves, [of.levels() | row for row in of.rows()]
 
 
 def _theory(d: int, n: int) -> Row:
