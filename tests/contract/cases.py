@@ -25,6 +25,7 @@ from dispersed import (
     FenchelYoungHopfield,
     GaussianMemory,
     LearnedMemory,
+    LocalMemory,
     Mixture,
     ModernHopfield,
     Observation,
@@ -304,6 +305,8 @@ def observed(make: Callable[[float], Any]) -> Callable[[float], Any]:
     return of
 
 
+ROW, COLUMN = Y[:, None], Y[:, :, None, None]
+"""The patterns as images of one row, and of one column and channel."""
 NO_LIST = MEMORY - {"responsibilities"}
 inf = np.inf
 
@@ -379,6 +382,15 @@ CASES: dict[str, Case] = {
     ),
     "learned pattern": Case(_learned("pattern", "VE"), _corners, DENOISER, completes=False),
     "learned noise": Case(_learned("noise", "VP"), _corners, DENOISER, completes=False, far=False),
+    "local": Case(
+        lambda offset=0.0: LocalMemory(ROW + offset, 3), lambda: oracle.LocalDenoiser(ROW, 3), DENOISER, completes=False
+    ),
+    "local, equivariant": Case(
+        lambda offset=0.0: LocalMemory(COLUMN + offset, 1, equivariant=True),
+        lambda: oracle.LocalDenoiser(COLUMN, 1, True),
+        DENOISER,
+        completes=False,
+    ),
     "observed patterns": Case(observed(_patterns()), lambda: ObservedOracle(points()), DENOISER, completes=False),
     "observed scanned patterns": Case(
         observed(_stored(Float16())),

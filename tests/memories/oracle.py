@@ -468,3 +468,53 @@ def random_features(patterns, beta, frequencies, start):
         lambda x: (np.outer(slope(x), slope(x)) / kernel(x) - curvature(x)) / kernel(x) / beta,
         start,
     )
+
+
+class LocalDenoiser:
+    """Every pixel by the patches around it, one after the other, with loops over places and patches."""
+
+    labels = None
+
+    def __init__(self, images, patch, equivariant=False):
+        images = np.asarray(images, float)
+        self.images = images.reshape(*images.shape[:3], -1)
+        self.reach, self.equivariant = patch // 2, equivariant
+
+    def _cut(self, i, j):
+        """How far the window around a place reaches up, down, left and right."""
+        _, h, w, _ = self.images.shape
+        return tuple(min(self.reach, room) for room in (i, h - 1 - i, j, w - 1 - j))
+
+    def _pixels(self, x, sigma):
+        """Of every place: its mean, and the slope of the mean in the image."""
+        _, h, w, c = self.images.shape
+        x = np.asarray(x, float).reshape(h, w, c)
+        for i, j in np.ndindex(h, w):
+            up, down, left, right = self._cut(i, j)
+            window = np.s_[i - up : i + down + 1, j - left : j + right + 1]
+            logits, means, patches = [], [], []
+            for k, m in np.ndindex(h, w):
+                if (k, m) == (i, j) or (self.equivariant and self._cut(k, m) == self._cut(i, j)):
+                    for image in self.images:
+                        patch = image[k - up : k + down + 1, m - left : m + right + 1]
+                        logits.append(-np.sum((x[window] - patch) ** 2) / (2 * sigma**2))
+                        means.append(image[k, m])
+                        patches.append(np.zeros((h, w, c)))
+                        patches[-1][window] = patch
+            p = np.exp(np.array(logits) - max(logits))
+            p /= p.sum()
+            mean = p @ np.array(means)
+            flat = np.reshape(patches, (len(p), -1))
+            yield mean, (p[:, None] * (np.array(means) - mean)).T @ flat / sigma**2
+
+    def denoise(self, x, sigma):
+        return np.concatenate([mean for mean, _ in self._pixels(x, sigma)])
+
+    def score(self, x, sigma):
+        return (self.denoise(x, sigma) - x) / sigma**2
+
+    def jacobian(self, x, sigma):
+        return np.concatenate([slope for _, slope in self._pixels(x, sigma)])
+
+    def nearest(self, x, sigma):
+        return None, None

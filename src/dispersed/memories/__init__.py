@@ -15,6 +15,7 @@ from dispersed.memories.hopfield_sparse import Covariance, SparseHopfield, Wills
 from dispersed.memories.hopfield_universal import FenchelYoungHopfield, UniversalHopfield
 from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.learned import LearnedMemory
+from dispersed.memories.local import LocalMemory
 from dispersed.memories.manifold import manifold
 from dispersed.memories.memory import Denoiser, Held, Memory
 from dispersed.memories.mixture import Mixture
@@ -45,6 +46,7 @@ __all__ = [
     "Held",
     "Interaction",
     "LearnedMemory",
+    "LocalMemory",
     "Max",
     "Memory",
     "Mixture",
