@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dispersed.engines.dataset_statistics import DatasetStatistics
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.storage import InMemory, Storage
@@ -52,3 +53,15 @@ def placed(patterns, weights=None, log_weights=None, **options):
     if log_weights is not None:
         log_weights = log_weights - np.logaddexp.reduce(log_weights)
     return PlacedPatterns(storage, log_weights, None, ScanOptions(**options))
+
+
+def described(patterns, log_weights=None, centre=0.0, radius=1.0, flush=0.0, max_log_weight=0.0, **options):
+    """Patterns on no device, with any statistics: all that what is computed on the host reads of them."""
+    held = object.__new__(PlacedPatterns)
+    y = np.asarray(patterns, np.float32)
+    n, d = y.shape
+    held.storage, held.options, held._log_weights = InMemory(y), ScanOptions(**options), log_weights
+    held.first, held.total, held.present, held.height = 0, n, n, n
+    centre = np.full(d, float(centre))
+    held.statistics = DatasetStatistics(0, centre, centre, radius, radius, flush, max_log_weight)
+    return held

@@ -11,7 +11,10 @@ from jax.extend.core import jaxprs_in_params
 from dispersed.engines import candidate_screening
 from dispersed.engines.candidate_screening import (
     FAR,
+    SLACK,
     States,
+    allowed_tail,
+    as_candidates,
     distance_from_logit,
     sample_logits,
     screen,
@@ -19,11 +22,12 @@ from dispersed.engines.candidate_screening import (
     screening_depth,
 )
 from dispersed.engines.certified_posterior import posterior
-from dispersed.engines.online_softmax import scan_block
+from dispersed.engines.online_softmax import BlockScan, SoftmaxSums, scan_block
 from dispersed.engines.options import TILE, ScanOptions
+from dispersed.engines.roundoff import gamma, log_sum_bound
 from dispersed.storage import Bits, InMemory, Int8, open_patterns, save_patterns
 from dispersed.validation import InputError
-from tests.engines.oracle import exact, families, placed
+from tests.engines.oracle import described, exact, families, placed
 
 TAIL = 1e-5
 SMALL = {"block_patterns": 128, "chunk_patterns": 64, "by_differences": 4}
@@ -271,3 +275,142 @@ def test_products_are_asked_for_in_the_precision_of_their_numbers(rng):
     look(jax.make_jaxpr(lambda *states: scan_block.__wrapped__(rows, *states, True, 32))(*arrays).jaxpr)
     assert len(found) == 3
     assert all(precision == (jax.lax.Precision.HIGHEST,) * 2 for precision in found)
+
+
+TILES = np.array([0.0, -5.0, -12.5, -30.0])
+"""The largest logits of four tiles. Of the first its best is selected, of the second everything, of the third one."""
+
+
+def end_of_screen(tail, off=0.3, depth=20.0, best=0.0, most=128, log_weights=None, unweighted=None, x=0.0, shut=False):
+    """What a pass over 128 patterns ends with, of whose others the computed weight is e^−21, for a state at x."""
+    held = described(np.zeros((128, 1)), log_weights)
+    states = States(*(np.full(shape, x) for shape in ((1, 1), 1, (1, 1), 1)))._replace(sigma=np.ones(1))
+    found = candidate_screening._Screening(held, states, *(np.array([v]) for v in (off, depth, best)), most)
+    bits = np.uint32([0, 0, 0, 0]) if shut else np.uint32([8, 0xFFFFFFFF, 128, 0])
+    others = SoftmaxSums(*map(jnp.asarray, np.float32([[-25], [np.exp(4)]])), jnp.zeros((1, 0)), jnp.zeros(1))
+    above = None if unweighted is None else jnp.float32([unweighted])
+    found.add(0, BlockScan(others, jnp.asarray(bits[None, None]), jnp.float32(TILES[None, None]), above))
+    return found.candidates(tail, 1)[0]
+
+
+OTHERS = log_sum_bound(np.log(np.float32(np.exp(4))) - 25, 0.0, 128, 0.3, 1, np.float32)
+ONE, MANY = -12.5, np.log(32) - 5
+"""The logarithms of the weights that are selected in the third tile and in the second."""
+
+
+def test_tiles_are_cut_as_long_as_all_that_is_excluded_stays_within_the_tail():
+    """Logits of what is excluded are off by 0.3 upwards, that of the best downwards."""
+    for cut, kept in (([ONE], 33), ([ONE, MANY], 1)):
+        exactly = np.exp(OTHERS + 0.3) + np.exp(cut).sum() * np.exp(0.6)
+        for factor, expected in ((1 + 1e-7, kept), (1 - 1e-7, kept + (1 if kept == 33 else 32))):
+            assert len(end_of_screen(exactly * factor).indices) == expected
+    np.testing.assert_array_equal(end_of_screen(1.0).indices, [3])
+    np.testing.assert_array_equal(end_of_screen(0.1).indices, [3, *range(32, 64)])
+
+
+def test_what_a_screen_excludes_is_bounded_by_what_is_attained():
+    """Every logit of what was cut is as much larger as it can be."""
+    one, many = end_of_screen(1e-4), end_of_screen(1.0)
+    np.testing.assert_allclose(one.log_tail_mass, np.logaddexp(OTHERS, ONE + 0.3), rtol=1e-12)
+    np.testing.assert_allclose(many.log_tail_mass, np.logaddexp.reduce([OTHERS, ONE + 0.3, MANY + 0.3]), rtol=1e-12)
+    np.testing.assert_allclose([one.log_tail_max, many.log_tail_max], [-12.2, -4.7], rtol=1e-12)
+    distances = [one.excluded_distance, many.excluded_distance]
+    np.testing.assert_allclose(distances, np.sqrt([2 * 12.2, 2 * 4.7]), rtol=1e-12)
+    # Where their sum says nothing, as if all lay just below the depth of the screen; of those of the best, or of
+    # what it was guessed to be.
+    for best in (0.0, 10.0):
+        nothing = end_of_screen(1e-4, off=1.0, depth=30.0, best=best, shut=True)
+        below = best - 30 + SLACK * (best + 30) + 1
+        np.testing.assert_allclose(nothing.log_tail_mass, np.log(128) + below, rtol=1e-12)
+        np.testing.assert_allclose(nothing.log_tail_max, below, rtol=1e-12)
+        np.testing.assert_allclose(nothing.excluded_distance, np.sqrt(-2 * below), rtol=1e-12)
+    # At x = 2 all of it is 2 less, and a logit of −12.2 is as far away as squares say.
+    moved = end_of_screen(1e-4, x=2.0)
+    np.testing.assert_allclose(moved.log_tail_mass, one.log_tail_mass - 2, rtol=1e-12)
+    np.testing.assert_allclose(moved.log_tail_max, -14.2, rtol=1e-12)
+    np.testing.assert_allclose(moved.excluded_distance, np.sqrt(4 + 2 * 12.2), rtol=1e-12)
+
+
+def test_how_near_excluded_patterns_lie_follows_from_their_logits_without_weights():
+    """Of what was never selected the scan says it; of what was cut, each pattern's own weight."""
+
+    def nearest(tail, light, by):
+        log_w = np.full(128, -1.0)
+        log_w[light] = by
+        return end_of_screen(tail, log_weights=log_w, unweighted=-11.0).excluded_distance
+
+    np.testing.assert_allclose(nearest(1e-4, 100, -50.0), np.sqrt(2 * (11 - SLACK * 11 - 0.3)), rtol=1e-12)
+    np.testing.assert_allclose(nearest(1e-4, 71, -9.0), np.sqrt(2 * (12.5 - 9 - 0.3)), rtol=1e-12)
+    np.testing.assert_allclose(nearest(1.0, 50, -2.5), np.sqrt(2 * (5 - 2.5 - 0.3)), rtol=1e-12)
+
+
+def test_a_screen_that_excludes_nothing_or_too_little():
+    def end(most, tail=1e-4):
+        return end_of_screen(tail, most=most)
+
+    # 34 are selected, and 33 stay; fewer than all are given up if more, or if what is excluded weighs more.
+    assert end(33) is not None
+    assert end(32) is None
+    assert end(8, 1.0) is None
+    assert end(9, 1.0) is not None
+    least = np.exp(OTHERS + 0.3) / 4
+    assert end(100, least * (1 + 1e-7)) is not None
+    assert end(100, least * (1 - 1e-7)) is None
+    assert end(128, least / 2) is not None
+
+
+def test_bounds_on_logits_are_bounds_on_distances_with_their_round_off():
+    """With so many units that it shows: squares are off by γ_{d+8} of themselves."""
+    d = 10**6
+    zeros, g = np.zeros((1, d)), gamma(d + 8, float)
+    states = States(zeros, np.array([2.0]), zeros, np.array([6.0]))
+
+    def bounds(log_tail, log_max, unweighted, states=states, off=0.0):
+        every = (np.array([part]) for part in (off, log_tail, log_max, unweighted))
+        return as_candidates(states, *every, np.ones(1, bool), np.zeros(2, int), np.array([7, 3]))[0]
+
+    found = bounds(-3.0, -5.0, -8.0)
+    np.testing.assert_allclose([found.log_tail_mass, found.log_tail_max], np.array([-7.5, -9.5]) + 9 * g, rtol=1e-13)
+    away = 36 + 8 * 8.0
+    np.testing.assert_allclose(found.excluded_distance, np.sqrt(away - g * 2 * (away + 36)), rtol=1e-13)
+    np.testing.assert_array_equal(found.indices, [7, 3])
+    np.testing.assert_allclose(bounds(0, 0, -8.5, off=0.5).excluded_distance, found.excluded_distance, rtol=1e-14)
+    # A logit larger than all squares allow says nothing, and none at all says that nothing is near.
+    assert bounds(0, 0, 5.0).excluded_distance == bounds(0, 0, np.inf).excluded_distance == 0
+    none = bounds(-np.inf, -np.inf, -np.inf)
+    assert none.log_tail_mass == none.log_tail_max == -np.inf
+    np.testing.assert_allclose(none.excluded_distance, FAR, rtol=1e-9)
+    # A difference of two numbers is rounded as well.
+    central = States(zeros[:, :1], np.ones(1), zeros[:, :1], np.zeros(1))
+    found = bounds(-1.0, -1.0, -1.0, central)
+    np.testing.assert_allclose([found.log_tail_mass + 1, found.log_tail_max + 1], gamma(4, float), rtol=0.1)
+
+
+def test_what_one_byte_a_unit_blurs_is_attained(rng, monkeypatch):
+    """A state in the direction of what int8 rounded away from the pattern that suffers most."""
+    n, d = 1500, 16
+    patterns = rng.normal(size=(n, d)).astype(np.float32)
+    held = placed(patterns, **SMALL)
+    lost = patterns - np.concatenate([decoded(block.rows, d) for block in held.quantized.blocks]).astype(float)
+    worst = lost[np.linalg.norm(lost, axis=1).argmax()]
+    x = held.statistics.centre + 3 * worst[None] / np.linalg.norm(worst)
+    states = States.of(held, np.repeat(x, 4, axis=0), np.full(4, 0.4))
+    seen = []
+    original = candidate_screening._Screening
+
+    def recorded(*arguments):
+        seen.append(arguments[2])
+        return original(*arguments)
+
+    monkeypatch.setattr(candidate_screening, "_Screening", recorded)
+    screen(held, states, TAIL, n)
+    blurred = seen[0] - states.logit_error(held, np.float32)
+    moved = np.abs(lost @ states.moved[0]).max() / 0.4**2
+    assert (moved <= blurred).all()
+    assert (blurred <= 1.001 * moved).all()
+
+
+def test_the_tail_that_a_tolerance_allows():
+    held = described(np.zeros((2, 1)), radius=4.0)
+    np.testing.assert_allclose(allowed_tail(held, 1e-3), held.options.tail_fraction * 1e-3 / 4)
+    assert allowed_tail(held, 1e3) == held.options.most_tail

@@ -10,11 +10,12 @@ is the first l; the likeliest pattern relative to it is the next one, until the 
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.placed_patterns import PlacedPatterns
-from dispersed.engines.roundoff import gamma
+from dispersed.engines.roundoff import gamma, merged_terms
 
 ROUNDS = 4
 """The most leading patterns that are tried: the second is the likeliest already, up to the round-off of one logit."""
@@ -62,7 +63,7 @@ class _Sums(NamedTuple):
         top = max(self.top, other.top)
         parts = []
         for one in (self, other):
-            fall = max(one.top - top, -1e30)
+            fall = one.top - top
             scale = np.exp(fall)
             mass = one.mass * scale
             parts.append(
@@ -139,7 +140,7 @@ def _round(
             step = y - lead[i]
             squares = np.einsum("kd,kd->k", step, step)
             gap = (2 * step @ (x[i] - lead[i]) - squares) / sigma[i] / sigma[i] / 2 + log_w - log_lead[i]
-            sums[i] = sums[i].merged(_sums(placed, x[i], sigma[i], lead[i], log_lead[i], step, squares, gap, log_w))
+            sums[i] = sums[i].merged(_sums(x[i], sigma[i], lead[i], log_lead[i], step, squares, gap, log_w))
             first = np.argsort(-gap, kind="stable")[:k] if k > 1 else [int(np.argmax(gap))]
             logits = np.concatenate([best[i], gap[first]])
             order = np.argsort(-logits, kind="stable")[:k]
@@ -161,7 +162,6 @@ def _round(
 
 
 def _sums(
-    placed: PlacedPatterns,
     x: np.ndarray,
     sigma: float,
     lead: np.ndarray,
@@ -184,7 +184,7 @@ def _sums(
         weight.sum(),
         weight @ step,
         weight @ far,
-        weight @ np.maximum(gap - top, -1e30),
+        weight @ (gap - top),
         wrong.sum(),
         wrong @ far,
     )
@@ -210,8 +210,10 @@ def _finish(
     if not (certain > 0 and np.isfinite(sums.wrong_far)):
         return
     rounding = (sums.wrong_far + sums.wrong * length) / certain
-    blocks = 8 * (placed.total // max(1, placed.options.difference_units // len(x)) + 2)
-    terms = min(placed.total, placed.options.difference_units) + blocks
+    units = placed.options.difference_units
+    # Every host may have a slice that is not full.
+    slices = placed.total // max(1, units // len(x)) + 1 + jax.process_count()
+    terms = merged_terms(min(placed.total, units), slices)
     summing = 2 * gamma(terms + 8, float) * (sums.far / sums.mass + length)
     shift = gamma(8, float) * (np.linalg.norm(lead) + np.linalg.norm(result.mean[i]))
     result.bound[i] = rounding + summing + shift

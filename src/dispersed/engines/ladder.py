@@ -281,12 +281,13 @@ def leading_patterns(
         mine = slice(ends[i] - counts[i], ends[i])
         # By differences, unless these lose more than products: for states far beyond all patterns.
         lost = gamma(d + 8, float) * (away[mine].min(initial=np.inf) + placed.statistics.max_log_weight)
-        exact = half[i] - away[mine] + placed.log_weights(which[mine]) if lost < off[i] else logits[mine]
+        # In order before the square of the state joins, which may exceed what patterns differ by.
+        exact, common = (placed.log_weights(which[mine]) - away[mine], half[i]) if lost < off[i] else (logits[mine], 0)
         error[i] = 2 * min(lost, off[i])
         order = np.lexsort((which[mine], -exact))[:k]
         order = order[logits[mine][order] > -np.inf]
         index[i, : len(order)] = which[mine][order] + placed.first
-        every[i, : len(order)], share[i, : len(order)] = exact[order], logits[mine][order]
+        every[i, : len(order)], share[i, : len(order)] = exact[order] + common, logits[mine][order]
     index, every, share = (np.concatenate(list(all_gather(part)), axis=1) for part in (index, every, share))
     order = np.argsort(-every, axis=1, kind="stable")[:, :k]
     index, every, share = (np.take_along_axis(part, order, 1) for part in (index, every, share))
