@@ -20,7 +20,7 @@ from . import testbench as testbench
 from . import theory as theory
 from .auditing import Audit, audit
 from .bifurcation import Bifurcations, bifurcations
-from .capacities import Capacity, CellFile, capacity
+from .capacities import Capacity, CapacityMap, CellFile, capacity, capacity_map
 from .conditioning import Observation, condition
 from .dynamics import (
     DDIM,
@@ -117,6 +117,7 @@ __all__ = [
     "Bifurcations",
     "Box",
     "Capacity",
+    "CapacityMap",
     "CellFile",
     "CertifiedFlow",
     "Circuit",
@@ -191,6 +192,7 @@ __all__ = [
     "beta_from_sigma",
     "bifurcations",
     "capacity",
+    "capacity_map",
     "condition",
     "equations",
     "estimate_sigma",

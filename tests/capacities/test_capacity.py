@@ -5,7 +5,7 @@ import pytest
 
 import dispersed
 from dispersed import CellFile, ClassicalHopfield, InputError, OneStep, PatternMemory, capacity, theory
-from dispersed.capacities.capacity import ladder
+from dispersed.capacities.search import ladder
 
 
 def test_search_brackets_the_crossing_finely():

@@ -13,11 +13,17 @@ from dispersed import (
     PatternMemory,
     ProbabilityFlow,
 )
-from dispersed.capacities.cell import measure_cell, random_sets, recall_cell
+from dispersed.capacities.cell import Trial, cell_of, damaged_sets, measure_cell, random_sets, recaller_of, signs
 from dispersed.capacities.corruption import Mask, Noise
+from dispersed.capacities.products import flow_by_products, updates_by_products
 from dispersed.dynamics import uniform_time
 
 ALPHA, SETS, SEED = 0.68, 6, 5
+
+
+def cell_of_trial(trial, n, sets):
+    counts = measure_cell(trial, n, range(sets))
+    return cell_of(trial, n, {name: np.array(row) for name, row in counts.items()})
 
 
 def cues_of(corruption, d, n):
@@ -85,14 +91,14 @@ def classical(patterns, cue):
 def test_cell_is_the_oracles(family, dynamics, oracle, corruption):
     d, n = 7, 6
     patterns, cues = cues_of(corruption, d, n)
-    cell = measure_cell(family, d, n, dynamics, corruption, SETS, 4, SEED)
+    cell = cell_of_trial(Trial(family, d, dynamics, corruption, max_cues=4, seed=SEED), n, SETS)
     assert cell.cues == 4
-    assert cell.hamming.mean() > 0.005, "a cell without errors would prove nothing"
+    assert cell.errors["hamming"].mean() > 0.005, "a cell without errors would prove nothing"
     for r in range(SETS):
         outputs = np.stack([oracle(patterns[r], cue) for cue in cues[r, :4]])
         hamming, whole = errors_of(outputs, patterns[r, :4])
-        assert cell.hamming[r] == pytest.approx(hamming.mean(), abs=1e-12)
-        assert cell.pattern[r] == pytest.approx(whole, abs=1e-12)
+        assert cell.errors["hamming"][r] == pytest.approx(hamming.mean(), abs=1e-12)
+        assert cell.errors["pattern"][r] == pytest.approx(whole, abs=1e-12)
 
 
 def test_sets_are_nested_and_random():
@@ -115,16 +121,42 @@ def test_undecided_units_are_half_wrong():
         return PatternMemory(patterns.at[1].set(-patterns[0]).at[2:].set(0.0), weights=np.array([0.5, 0.5, 0.0]))
 
     # With all entries masked, nothing is known: every unit of the mean is zero.
-    cell = measure_cell(flat, 4, 3, ExponentialIntegrator(5), Mask(1 - 1e-9), 3, 1, 0)
-    np.testing.assert_array_equal(cell.hamming, 0.5)
-    np.testing.assert_array_equal(cell.pattern, 1)
+    cell = cell_of_trial(Trial(flat, 4, ExponentialIntegrator(5), Mask(1 - 1e-9), max_cues=1), 3, 3)
+    np.testing.assert_array_equal(cell.errors["hamming"], 0.5)
+    np.testing.assert_array_equal(cell.errors["pattern"], 1)
 
 
-def test_fast_and_euler_recall_have_the_same_signs():
-    """What allows Figure 3 an exponential integrator of order 2 in 20 steps instead of 300 Euler steps."""
+def test_fast_recalls_have_the_same_signs():
+    """What allows Figure 3 an exponential integrator of order 2 in 20 steps instead of 300 Euler steps, and
+    products.
+    """
+    euler = ProbabilityFlow(sigma_min=None, grid=uniform_time)
+    ways = {
+        "euler": (PatternMemory, euler),
+        "exponential": (PatternMemory, ExponentialIntegrator(20)),
+        "products": (PatternMemory, flow_by_products(ALPHA)),
+        "hopfield": (modern_memory, Iteration(150, tol=0.0)),
+        "updates": (modern_memory, updates_by_products(5.0)),
+    }
     for d, n in ((6, 8), (12, 24)):
-        signs = [
-            recall_cell(PatternMemory, d, n, dynamics, Noise(ALPHA), 30, 256, 0)[0]
-            for dynamics in (ExponentialIntegrator(20), ProbabilityFlow(sigma_min=None, grid=uniform_time))
-        ]
-        assert np.mean(signs[0] != signs[1]) < 2e-3
+        found = {}
+        for name, (family, dynamics) in ways.items():
+            trial = Trial(family, d, dynamics, Noise(ALPHA))
+            recalled = recaller_of(trial, n, 30)(*damaged_sets(trial, n, range(30)), range(30))
+            found[name] = signs(recalled, trial.levels)
+        assert np.mean(found["euler"] != found["exponential"]) < 2e-3
+        np.testing.assert_array_equal(found["exponential"], found["products"])
+        np.testing.assert_array_equal(found["hopfield"], found["updates"])
+
+
+def modern_memory(patterns):
+    return ModernHopfield(patterns, 5.0)
+
+
+def test_blocks_of_sets_are_the_sets_of_one_block():
+    trial = Trial(PatternMemory, 5, ExponentialIntegrator(5), Noise(ALPHA), seed=SEED)
+    whole, *parts = (measure_cell(trial, 4, sets) for sets in (range(12), range(4), range(4, 12)))
+    in_fours = measure_cell(trial, 4, range(4, 12), recaller_of(trial, 4, 4))
+    for name, counts in whole.items():
+        assert counts == parts[0][name] + parts[1][name]
+        assert in_fours[name] == parts[1][name]

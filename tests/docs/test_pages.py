@@ -53,7 +53,7 @@ def public_classes() -> dict[str, type]:
     found = {}
     for module in (
         "",
-        *(f".{room}" for room in ("dynamics", "engines", "learning", "memories", "processes", "storage")),
+        *(f".{room}" for room in ("capacities", "dynamics", "engines", "learning", "memories", "processes", "storage")),
     ):
         package = importlib.import_module(f"dispersed{module}")
         names = {name: getattr(package, name) for name in package.__all__}

@@ -1,14 +1,22 @@
-"""How many random patterns can a memory hold? The search for the number at which recall begins to fail."""
+"""How many random patterns can a memory hold? The number at which recall begins to fail."""
+
+from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
-from dispersed.capacities.cell import Cell, Family, measure_cell
-from dispersed.capacities.cell_file import CellFile, Values
-from dispersed.capacities.corruption import Corruption, Mask, Noise
-from dispersed.capacities.estimate import bootstrap_crossings, estimate
+from dispersed.capacities.cell import Cell, Family, Recalled, Trial
+from dispersed.capacities.cell_file import CellFile
+from dispersed.capacities.corruption import Corruption, Damage, corruption_of
+from dispersed.capacities.ensembles import Ensemble, Rademacher, Subsample, drawn, ensemble_of, two_levels
+from dispersed.capacities.grid import Grid
+from dispersed.capacities.measures import MEASURES, OF_SIGNS, Measure, measure_of
+from dispersed.capacities.search import search
 from dispersed.dynamics import Dynamics
-from dispersed.validation import InputError, at_least, probability, random_seed
+from dispersed.dynamics.registry import named
+from dispersed.types import ArrayLike
+from dispersed.validation import InputError, at_least, positive_number, probability, random_seed
 
 
 class Capacity(eqx.Module):
@@ -25,6 +33,11 @@ class Capacity(eqx.Module):
     cells: tuple[Cell, ...]
     """The error grid, one cell for every number of patterns tried, ascending."""
 
+    @property
+    def sets(self) -> int:
+        """The number of pattern sets of the cells that it was estimated from, the most that any cell has."""
+        return max(cell.sets for cell in self.cells)
+
     def rows(self) -> list[dict[str, float | int]]:
         """The error grid, one row a number of patterns: mean and median of Hamming and whole-pattern errors."""
         return [error_row(cell) for cell in self.cells]
@@ -38,36 +51,27 @@ class Capacity(eqx.Module):
 
 
 def error_row(cell: Cell) -> dict[str, float | int]:
-    """What one cell says, as a row."""
-    return {
-        "dimension": cell.dimension,
-        "n_patterns": cell.n_patterns,
-        "hamming_mean": float(cell.hamming.mean()),
-        "hamming_median": float(np.median(cell.hamming)),
-        "pattern_mean": float(cell.pattern.mean()),
-        "pattern_median": float(np.median(cell.pattern)),
-        "sets": cell.half_errors.size,
-        "cues": cell.cues,
-    }
-
-
-def ladder(most: int) -> list[int]:
-    """Numbers of patterns worth trying, up to `most`: two an octave, between which error curves are straight."""
-    rungs = [1, 2, 3, *(round(2 ** (k / 2)) for k in range(4, 2 * most.bit_length()))]
-    return [n for n in rungs if n < most] + [most]
+    """What one cell says, as a row: the mean and the median of each error over sets."""
+    row: dict[str, float | int] = {"dimension": cell.dimension, "n_patterns": cell.n_patterns}
+    for name, errors in cell.errors.items():
+        row |= {f"{name}_mean": float(errors.mean()), f"{name}_median": float(np.median(errors))}
+    return row | {"sets": cell.sets, "cues": cell.cues}
 
 
 def capacity(
     family: Family,
-    dimension: int,
-    dynamics: Dynamics | None = None,
+    dimension: int | None = None,
+    dynamics: Dynamics | Recalled | str | None = None,
     *,
+    ensemble: Ensemble | ArrayLike | None = None,
     alpha: float = 0.68,
     mask_rate: float | None = None,
+    corruption: Corruption | Damage | None = None,
     threshold: float = 0.03,
-    measure: str = "hamming",
+    measure: str | Measure = "hamming",
     statistic: str = "mean",
     sets: int = 140,
+    precision: float | None = None,
     max_patterns: int = 4096,
     max_cues: int = 256,
     seed: int = 0,
@@ -75,7 +79,7 @@ def capacity(
     cells: CellFile | None = None,
     name: str | None = None,
 ) -> Capacity:
-    r"""The number of random ±1 patterns that a memory holds: where its recall error crosses `threshold`.
+    r"""The number of random patterns that a memory holds: where its recall error crosses `threshold`.
 
     For a few numbers of patterns N, `sets` random pattern sets are stored; their patterns are damaged and
     recalled, and the error is averaged over sets. N is tried by octaves until the error crosses the threshold,
@@ -85,17 +89,31 @@ def capacity(
 
     - `family`: makes a memory of patterns (n, d), e.g. `PatternMemory` or
       `lambda patterns: ModernHopfield(patterns, beta=5)`. It must be traceable by `jax.jit`.
-    - `dimension`: d ≥ 1 units.
-    - `dynamics`: as for `recall`.
+    - `dimension`: d ≥ 1 units; those of a data set where `ensemble` is one.
+    - `dynamics`: as for `recall`, the name of one, or a function `(memory, cues, key) -> states` of all cues (m, d)
+      of a memory, traceable by `jax.jit`.
+    - `ensemble`: what the patterns are: `Rademacher()`, ±1, by default; `Sparse(activity)`, `Gaussian(covariance)`,
+      `Spherical()` or `HiddenManifold(latent)` of `dispersed.capacities`; an array of patterns (N, d), of which sets
+      are drawn; or a function `(rng, n, d) -> patterns` with a generator of NumPy.
     - `alpha`: signal level in (0, 1] of the noisy cues x = αy + √(1−α²) ε. With `mask_rate`, cues are instead
       clean patterns with each entry set to zero at that rate, and a memory is told to recall them from `alpha`.
+    - `corruption`: another way to damage patterns: `Flip(rate)`, `Occlusion(hidden)`, or a function
+      `(patterns, rng) -> cues`, of which a memory is told that they are of `alpha`.
     - `threshold`: tolerated error, in (0, 1); the paper's is 0.03.
-    - `measure`: `"hamming"`, the fraction of wrong units, or `"pattern"`, the fraction of cues with any wrong unit.
-    - `statistic`: `"mean"` or `"median"` over pattern sets. The other three errors are in the grid all the same.
+    - `measure`: of patterns with two values `"hamming"`, the fraction of wrong units, or `"pattern"`, the fraction of
+      cues with any wrong unit. Of any patterns `"nearest"`, the fraction of recalled states to which another pattern
+      is nearer; `"overlap"`, that of states whose cosine with the right pattern is below 0.9 (`Overlap(least)`);
+      `"square"`, the squared error of a unit; or a function `(recalled, targets, patterns) -> errors` of the cues.
+    - `statistic`: `"mean"` or `"median"` over pattern sets. The other errors are in the grid all the same.
+    - `precision`: spend more sets where the error crosses the threshold, until half of the interval is at most this
+      part of the capacity. All N there have the same number of sets, and sets are added by the width of the interval
+      alone, whatever the capacity is: the estimate leans towards neither side but by the correlation of width and
+      value, which is of the order of `precision`².
     - `max_patterns`: where to stop. A capacity beyond it is reported as a lower bound, `beyond=True`.
     - `max_cues`: of larger sets only that many patterns are cues.
     - `also`: numbers of patterns to measure besides, for the error grid.
-    - `cells`: a `CellFile` in which finished cells are kept and found again; it needs the family's `name`.
+    - `cells`: a `CellFile` in which finished cells are kept and found again; it needs a `name`, which must tell apart
+      families, and functions that are given as ensemble, corruption, dynamics or measure.
 
     **Raises** `InputError` for anything outside these domains.
 
@@ -107,18 +125,55 @@ def capacity(
     >>> 1 < held.ci_low < held.capacity < held.ci_high < 3
     True
     """
-    dimension = at_least("dimension", dimension, 1)
-    sets = at_least("sets", sets, 2)
-    max_patterns = at_least("max_patterns", max_patterns, 1)
-    max_cues = at_least("max_cues", max_cues, 1)
-    seed = random_seed(seed)
-    probability("threshold", threshold)
-    if measure not in ("hamming", "pattern"):
-        raise InputError("measure", f"got {measure!r}", '"hamming" and "pattern" are accepted')
-    if statistic not in ("mean", "median"):
-        raise InputError("statistic", f"got {statistic!r}", '"mean" and "median" are accepted')
-    if dynamics is not None and not isinstance(dynamics, Dynamics):
-        raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.OneStep() is accepted")
+    grid = prepared(
+        family,
+        dimension,
+        dynamics,
+        ensemble=ensemble,
+        alpha=alpha,
+        mask_rate=mask_rate,
+        corruption=corruption,
+        measure=measure,
+        sets=sets,
+        max_patterns=max_patterns,
+        max_cues=max_cues,
+        seed=seed,
+        also=also,
+        cells=cells,
+        name=name,
+    )
+    return at_threshold(grid, threshold, statistic, precision)
+
+
+def prepared(
+    family: Family,
+    dimension: int | None,
+    dynamics: Dynamics | Recalled | str | None,
+    *,
+    ensemble: Ensemble | ArrayLike | None = None,
+    alpha: float = 0.68,
+    mask_rate: float | None = None,
+    corruption: Corruption | Damage | None = None,
+    measure: str | Measure = "hamming",
+    sets: int = 140,
+    max_patterns: int = 4096,
+    max_cues: int = 256,
+    seed: int = 0,
+    also: tuple[int, ...] = (),
+    cells: CellFile | None = None,
+    name: str | None = None,
+) -> Grid:
+    """The cells of a memory, of which only those of `also` are measured yet; the arguments are those of `capacity`."""
+    chosen = ensemble_of(ensemble)
+    if dimension is None:
+        if not isinstance(chosen, Subsample):
+            raise InputError(
+                "dimension", "got None", "the number of units is needed, unless the ensemble is a data set"
+            )
+        dimension = chosen.patterns.shape[1]
+    d = at_least("dimension", dimension, 1)
+    if isinstance(chosen, Subsample) and chosen.patterns.shape[1] != d:
+        raise InputError("dimension", f"got {d}", f"the {chosen.patterns.shape[1]} units of the patterns are accepted")
     if not callable(family):
         raise InputError("family", f"got {family!r}", "a function that makes a memory of patterns is accepted")
     if not isinstance(also, tuple | list):
@@ -127,98 +182,58 @@ def capacity(
         raise InputError("cells", f"got {cells!r}", "a CellFile is accepted")
     if cells is not None and name is None:
         raise InputError("name", "got None", "cells are kept under the family's name: give one")
-    corruption: Corruption = Noise(alpha) if mask_rate is None else Mask(mask_rate, alpha)
-    grid = Grid(family, name, dimension, dynamics, corruption, sets, max_cues, seed, cells)
+    trial = Trial(
+        family,
+        d,
+        _dynamics(dynamics),
+        corruption_of(corruption, alpha, mask_rate),
+        chosen,
+        two_levels(chosen, d),
+        measure_of(measure),
+        at_least("max_cues", max_cues, 1),
+        random_seed(seed),
+    )
+    if trial.measure[1] is None and trial.levels is None:
+        names = ", ".join(MEASURES)
+        given = f"got {trial.measure[0]!r} for patterns that have not two values"
+        raise InputError("measure", given, f"{names} and functions are accepted")
+    if not isinstance(chosen, Rademacher):
+        # What a kind of memory cannot store it says only of patterns whose values are known, outside of programs.
+        family(jnp.asarray(drawn(chosen, np.random.default_rng(0), 2, d), jnp.float32))
+    most = at_least("max_patterns", max_patterns, 1)
+    if isinstance(chosen, Subsample):
+        most = min(most, len(chosen.patterns))
+    grid = Grid(trial, at_least("sets", sets, 2), most, cells, name)
     for n in also:
-        grid.measure(at_least("also", n, 1))
-    _search(grid, ladder(max_patterns), threshold, measure, statistic)
-    found = grid.ascending(max_patterns)
-    errors = np.stack([getattr(cell, measure) for cell in found])
-    counts = np.array([cell.n_patterns for cell in found])
-    value, low, high = estimate(counts, errors, threshold, statistic, seed=seed)
+        grid.cell(at_least("also", n, 1))
+    return grid
+
+
+def at_threshold(grid: Grid, threshold: float, statistic: str = "mean", precision: float | None = None) -> Capacity:
+    """The capacity at a threshold, for which cells are measured where they are not yet."""
+    measure = grid.trial.measure[0]
+    bounded = measure in OF_SIGNS or (measure in MEASURES and measure != "square")
+    threshold = (probability if bounded else positive_number)("threshold", threshold)
+    if statistic not in ("mean", "median"):
+        raise InputError("statistic", f"got {statistic!r}", '"mean" and "median" are accepted')
+    if precision is not None:
+        probability("precision", precision)
+    value, low, high = search(grid, threshold, statistic, precision)
+    most = float(grid.most)
     return Capacity(
-        dimension,
-        min(value, float(max_patterns)),
-        min(low, float(max_patterns)),
-        min(high, float(max_patterns)),
+        grid.trial.dimension,
+        min(value, most),
+        min(low, most),
+        min(high, most),
         beyond=bool(np.isinf(value)),
-        cells=tuple(grid.ascending()),
+        cells=tuple(grid.measured()),
     )
 
 
-class Grid:
-    """The cells of one memory family at one dimension, each measured when it is first needed."""
-
-    def __init__(
-        self,
-        family: Family,
-        name: str | None,
-        dimension: int,
-        dynamics: Dynamics | None,
-        corruption: Corruption,
-        sets: int,
-        max_cues: int,
-        seed: int,
-        kept: CellFile | None,
-    ) -> None:
-        from dispersed import __version__
-
-        self._arguments = (dynamics, corruption, sets, max_cues, seed)
-        self._family, self._dimension, self._kept = family, dimension, kept
-        self._cells: dict[int, Cell] = {}
-        self._settings = {
-            "version": __version__,
-            "family": name,
-            "dimension": dimension,
-            "dynamics": eqx.tree_pformat(dynamics, short_arrays=False),
-            "corruption": eqx.tree_pformat(corruption),
-            "sets": sets,
-            "max_cues": max_cues,
-            "seed": seed,
-        }
-
-    def measure(self, n: int) -> None:
-        """Measure the cell of `n` patterns unless that is done."""
-        if n in self._cells:
-            return
-
-        def compute() -> Values:
-            cell = measure_cell(self._family, self._dimension, n, *self._arguments)
-            return {"half_errors": cell.half_errors.tolist(), "wrong_cues": cell.wrong_cues.tolist()}
-
-        values = compute() if self._kept is None else self._kept.get({**self._settings, "n_patterns": n}, compute)
-        cues = min(n, self._arguments[3])
-        counts = {kind: np.asarray(row) for kind, row in values.items()}
-        sets = self._arguments[2]
-        whole = all(row.shape == (sets,) and row.dtype.kind == "i" for row in counts.values())
-        if counts.keys() != {"half_errors", "wrong_cues"} or not whole:
-            given = f"the cell of {n} patterns in {self._kept!r} holds other numbers than those of {sets} sets"
-            raise InputError("cells", given, "a file written by capacity is accepted")
-        self._cells[n] = Cell(self._dimension, n, cues, **counts)
-
-    def ascending(self, most: int | None = None) -> list[Cell]:
-        """The cells there are, those of up to `most` patterns."""
-        return [self._cells[n] for n in sorted(self._cells) if most is None or n <= most]
-
-
-def _search(grid: Grid, rungs: list[int], threshold: float, kind: str, statistic: str) -> None:
-    """Measure the rungs around every place where a resampled error curve may cross the threshold."""
-    wanted = [rungs[0]]
-    while wanted:
-        for n in wanted:
-            grid.measure(n)
-        found = grid.ascending(rungs[-1])
-        counts = np.array([cell.n_patterns for cell in found])
-        errors = np.stack([getattr(cell, kind) for cell in found])
-        _, crossings = bootstrap_crossings(counts, errors, threshold, statistic)
-        low, high = np.quantile(crossings, [0.001, 0.999], method="inverted_cdf")
-        if np.isinf(high):
-            # Some curves have not crossed yet: an octave further.
-            above = [n for n in rungs if n > counts[-1]]
-            wanted = [n for n in above if n <= 2 * counts[-1]][-1:] or above[:1]
-            if wanted:
-                continue
-            high = counts[-1]
-        below = counts[counts <= low].max(initial=0)
-        beyond = counts[counts >= high].min(initial=counts[-1])
-        wanted = [n for n in rungs if below < n < beyond and n not in counts]
+def _dynamics(given: Any) -> Dynamics | Recalled | None:
+    if isinstance(given, str):
+        return named(given)
+    if given is None or isinstance(given, Dynamics) or (callable(given) and not isinstance(given, type)):
+        return given
+    accepted = "a dynamics such as dispersed.OneStep(), its name, or a function (memory, cues, key) is accepted"
+    raise InputError("dynamics", f"got {given!r}", accepted)

@@ -17,6 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+GROUPS = 1000
+"""So many groups of sets have the interval of the sets themselves, and take less time to resample."""
+
 
 class Estimate(NamedTuple):
     """A capacity and its bootstrap interval; infinite where the error never crosses the threshold."""
@@ -92,7 +95,11 @@ def estimate(
     seed: int = 0,
 ) -> Estimate:
     """The capacity at `threshold` and its bootstrap interval, from `errors[k, r]` of sets r at `n_patterns[k]`."""
-    value, resampled = bootstrap_crossings(n_patterns, errors, threshold, statistic, seed)
+    return interval(*bootstrap_crossings(n_patterns, errors, threshold, statistic, seed), level)
+
+
+def interval(value: float, resampled: Float[np.ndarray, " resamples"], level: float = 0.95) -> Estimate:
+    """A crossing with the percentile interval of the resampled ones."""
     # An order statistic, not an interpolated quantile: some resampled crossings may be infinite.
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return Estimate(value, float(low), float(high))
@@ -108,3 +115,14 @@ def smooth(
     at = np.asarray(dimensions, dtype=float)
     kernel = np.exp(-((at[:, None] - at[None, :]) ** 2) / (2 * width**2))
     return kernel @ np.asarray(values, dtype=float) / kernel.sum(axis=1)
+
+
+def grouped(errors: Float[np.ndarray, "n sets"]) -> Float[np.ndarray, "n groups"]:
+    """Mean errors of groups of sets, where there are many sets: what is independent of each other to be resampled."""
+    size = errors.shape[1] // GROUPS
+    if size < 2:
+        return errors
+    groups = errors.shape[1] // size
+    means = errors[:, : groups * size].reshape(len(errors), groups, size).mean(axis=2)
+    # The few sets that fill no group count in the mean.
+    return means + (errors.mean(axis=1) - means.mean(axis=1))[:, None]

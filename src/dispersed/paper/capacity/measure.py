@@ -23,9 +23,9 @@ def capacities(
     `also` names numbers of patterns to measure besides, by method; `settings` go to `dispersed.capacity`.
 
     Capacity rows have `method`, `dimension`, `capacity`, `ci_low`, `ci_high` (95 % bootstrap over sets),
-    `smoothed`, `smoothed_low`, `smoothed_high` (Gaussian kernel of σ = 1.5 over dimensions), `beyond` and `sets`.
-    Error rows have `method`, `dimension`, `n_patterns`, mean and median over sets of the Hamming and of the
-    whole-pattern error, `sets` and `cues`.
+    `smoothed`, `smoothed_low`, `smoothed_high` (Gaussian kernel of σ = 1.5 over dimensions), `beyond` and `sets`, the
+    most that any cell has. Error rows have `method`, `dimension`, `n_patterns`, mean and median over sets of the
+    errors, `sets` and `cues`.
     """
     # The dearest first, so that no core is left with a long job at the end.
     jobs = [(name, d) for d in sorted(dimensions, reverse=True) for name in chosen]
@@ -62,7 +62,7 @@ def capacity_rows(method: str, results: Sequence[Capacity]) -> list[Row]:
             "smoothed_low": float(low),
             "smoothed_high": float(high),
             "beyond": result.beyond,
-            "sets": result.cells[0].half_errors.size,
+            "sets": result.sets,
         }
         for result, middle, low, high in zip(results, *smoothed, strict=True)
     ]

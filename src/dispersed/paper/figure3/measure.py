@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dispersed.capacities import CellFile
-from dispersed.capacities.cell import recall_cell
+from dispersed.capacities.cell import Trial, damaged_sets, recaller_of, signs
 from dispersed.capacities.corruption import Noise
 from dispersed.capacities.methods import Method, methods
 from dispersed.dynamics import ProbabilityFlow
@@ -89,10 +89,12 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[
     def one(job: tuple[int, int]) -> Row:
         d, n = job
         papers_flow = ProbabilityFlow(sigma_min=None, grid=uniform_time)
-        recalls = [
-            recall_cell(family, d, n, dynamics, Noise(ALPHA), sets, 256, seed) for dynamics in (fast, papers_flow)
-        ]
-        (ours, truth), (papers, _) = recalls
+        trials = [Trial(family, d, dynamics, Noise(ALPHA), seed=seed) for dynamics in (fast, papers_flow)]
+        patterns, cues = damaged_sets(trials[0], n, range(sets))
+        truth = signs(patterns[:, : cues.shape[1]], trials[0].levels)
+        ours, papers = (
+            signs(recaller_of(trial, n, sets)(patterns, cues, range(sets)), trial.levels) for trial in trials
+        )
         return {
             "dimension": d,
             "n_patterns": n,

@@ -1,0 +1,85 @@
+"""Capacities over noise levels, thresholds and dimensions at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+
+from dispersed.capacities.capacity import Capacity, at_threshold, error_row, prepared
+from dispersed.capacities.cell import Family, Recalled
+from dispersed.dynamics import Dynamics
+from dispersed.machine import cores, on_cores
+from dispersed.progress import track
+from dispersed.validation import InputError
+
+
+class CapacityMap(eqx.Module):
+    """Capacities over noise levels, thresholds and dimensions."""
+
+    capacities: dict[tuple[float, float, int], Capacity]
+    """By signal level, threshold and dimension."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each capacity, with its interval."""
+        return [
+            {
+                "alpha": alpha,
+                "threshold": threshold,
+                "dimension": d,
+                "capacity": found.capacity,
+                "ci_low": found.ci_low,
+                "ci_high": found.ci_high,
+                "beyond": found.beyond,
+                "sets": found.sets,
+            }
+            for (alpha, threshold, d), found in self.capacities.items()
+        ]
+
+    def error_rows(self) -> list[dict[str, Any]]:
+        """The error grids behind them, one row for each cell."""
+        # The cells of the last threshold are those of all.
+        last = {(alpha, d): found for (alpha, _, d), found in self.capacities.items()}
+        return [{"alpha": alpha, **error_row(cell)} for (alpha, _), found in last.items() for cell in found.cells]
+
+
+def capacity_map(
+    family: Family,
+    dimensions: Sequence[int],
+    dynamics: Dynamics | Recalled | str | None = None,
+    *,
+    alphas: Sequence[float] = (0.68,),
+    thresholds: Sequence[float] = (0.03,),
+    statistic: str = "mean",
+    precision: float | None = None,
+    **settings: Any,
+) -> CapacityMap:
+    """Capacities over noise levels, thresholds and dimensions, each as `capacity` measures it.
+
+    Cells are measured once for all thresholds, noise levels and dimensions side by side. `settings` are those of
+    `capacity`, and the other arguments lists of them.
+
+    >>> import dispersed
+    >>> held = dispersed.capacity_map(dispersed.ClassicalHopfield, [6], alphas=[0.7, 0.9], thresholds=[0.05], sets=20)
+    >>> [row["alpha"] for row in held.rows()]
+    [0.7, 0.9]
+    """
+    for argument, values in (("dimensions", dimensions), ("alphas", alphas), ("thresholds", thresholds)):
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise InputError(argument, f"got {values!r}", "a list with at least one number is accepted")
+
+    def one(job: tuple[int, float]) -> list[Capacity]:
+        d, alpha = job
+        grid = prepared(family, d, dynamics, alpha=alpha, **settings)
+        return [at_threshold(grid, threshold, statistic, precision) for threshold in thresholds]
+
+    # The dearest first, so that no core is left with a long job at the end.
+    jobs = [(d, alpha) for d in sorted(dimensions, reverse=True) for alpha in sorted(alphas, reverse=True)]
+    found = dict(zip(jobs, track(on_cores(cores(), one, jobs), "Capacity", total=len(jobs)), strict=True))
+    return CapacityMap(
+        {
+            (float(alpha), float(threshold), int(d)): found[d, alpha][at]
+            for d in sorted(dimensions)
+            for alpha in sorted(alphas)
+            for at, threshold in enumerate(thresholds)
+        }
+    )

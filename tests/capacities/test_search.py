@@ -1,0 +1,116 @@
+"""The search for a crossing, with as many pattern sets as its interval needs."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dispersed import CellFile, ClassicalHopfield, PatternMemory, capacity, capacity_map
+from dispersed.capacities.cell import Cell
+from dispersed.capacities.estimate import grouped
+from dispersed.capacities.grid import Grid
+from dispersed.capacities.search import ladder, search
+from tests.capacities.test_ensembles import first
+
+
+class KnownGrid(Grid):
+    """Cells of skewed errors around a known curve: the sets of a number of patterns share effects with all others."""
+
+    def __init__(self, rng, true_capacity):
+        self.sets, self.most = 20, 256
+        self.trial = SimpleNamespace(measure=("hamming", None), seed=0)
+        self._rng, self._true = rng, true_capacity
+        self._own = rng.exponential(1.0, 4000)
+        self._errors = {}
+
+    def cell(self, n, sets=None):
+        if n not in self._errors:
+            curve = 0.03 * (n - 1) / (self._true - 1)
+            self._errors[n] = curve * (0.5 * self._own + 0.5 * self._rng.exponential(1.0, self._own.size))
+        self.used = sets or self.sets
+        return Cell(10, n, n, {"hamming": self._errors[n][: self.used]})
+
+    def tried(self, most=None):
+        return sorted(self._errors)
+
+
+def test_adaptive_intervals_are_as_narrow_as_asked_and_cover():
+    rng = np.random.default_rng(4)
+    found, trials = [], 60
+    for _ in range(trials):
+        grid = KnownGrid(rng, 12.0)
+        value, low, high = search(grid, 0.03, "mean", precision=0.08)
+        assert (high - low) / 2 / value <= 0.08
+        found.append((value, low, high, grid.used))
+    values, low, high, sets = np.array(found).T
+    covered = np.sum((low <= 12) & (high >= 12))
+    # Binomial(60, 0.95) is at least this with probability 0.995.
+    assert covered >= 52
+    # Stopping leans to neither side: the mean is the true one, the curve being straight between the rungs.
+    assert abs(values.mean() / 12 - 1) < 0.015
+    assert 100 < np.median(sets) < 1500
+
+
+def test_groups_have_the_mean_and_the_spread_of_sets(rng):
+    errors = rng.exponential(1.0, (3, 4321))
+    groups = grouped(errors)
+    assert 1000 <= groups.shape[1] < 1100
+    np.testing.assert_allclose(groups.mean(axis=1), errors.mean(axis=1))
+    spread = [part.std(axis=1) / np.sqrt(part.shape[1]) for part in (errors, groups)]
+    np.testing.assert_allclose(*spread, rtol=0.1)
+    np.testing.assert_array_equal(grouped(errors[:, :1500]), errors[:, :1500])
+
+
+def test_precision_adds_sets_where_the_error_crosses_and_resumes(tmp_path):
+    how = {"dynamics": first, "sets": 20, "seed": 1, "max_patterns": 64, "name": "nearest"}
+    path = tmp_path / "cells.jsonl"
+    rough = capacity(PatternMemory, 6, **how, cells=CellFile(path))
+    begun = path.read_bytes()
+    fine = capacity(PatternMemory, 6, **how, precision=0.2, cells=CellFile(path))
+    assert path.read_bytes().startswith(begun)  # the cells of the rough run are those that the fine one begins with
+    assert (fine.ci_high - fine.ci_low) / 2 / fine.capacity <= 0.2 < (rough.ci_high - rough.ci_low) / 2 / rough.capacity
+    around = [cell for cell in fine.cells if fine.ci_low <= cell.n_patterns <= fine.ci_high]
+    assert {cell.sets for cell in around} == {fine.sets}
+
+    def fails(patterns):
+        raise AssertionError("these cells are in the file")
+
+    lines = path.read_bytes().splitlines(keepends=True)
+    again = capacity(fails, 6, **how, precision=0.2, cells=CellFile(path))
+    assert (again.capacity, again.ci_low, again.rows()) == (fine.capacity, fine.ci_low, fine.rows())
+    # Killed anywhere, it goes on to the same result.
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"".join(lines[: len(lines) * 2 // 3]))
+    resumed = capacity(PatternMemory, 6, **how, precision=0.2, cells=CellFile(cut))
+    assert (resumed.capacity, resumed.rows()) == (fine.capacity, fine.rows())
+    assert cut.read_bytes() == path.read_bytes()
+
+
+def test_precision_beyond_the_limit_is_a_bound():
+    found = capacity(PatternMemory, 10, first, sets=10, alpha=0.99, max_patterns=3, precision=0.05)
+    assert found.beyond
+    assert found.capacity == 3
+
+
+def test_a_map_is_the_capacities_one_by_one():
+    found = capacity_map(ClassicalHopfield, [4, 5], alphas=[0.7, 0.9], thresholds=[0.05, 0.2], sets=8, max_patterns=8)
+    assert len(found.rows()) == 8
+    for row in found.rows():
+        alone = capacity(
+            ClassicalHopfield, row["dimension"], alpha=row["alpha"], threshold=row["threshold"], sets=8, max_patterns=8
+        )
+        if row["threshold"] == 0.05:  # what is measured first knows of no other threshold
+            assert (row["capacity"], row["ci_low"], row["ci_high"]) == (alone.capacity, alone.ci_low, alone.ci_high)
+        assert row["capacity"] == pytest.approx(alone.capacity, rel=0.3)
+    assert {row["alpha"] for row in found.error_rows()} == {0.7, 0.9}
+
+
+@pytest.mark.parametrize("argument", ["dimensions", "alphas", "thresholds"])
+def test_maps_take_lists(argument):
+    with pytest.raises(ValueError, match=f"{argument}: got "):
+        capacity_map(**{"family": ClassicalHopfield, "dimensions": [4], argument: []})
+
+
+def test_ladders_end_at_the_most():
+    assert ladder(1) == [1]
+    assert ladder(20) == [1, 2, 3, 4, 6, 8, 11, 16, 20]
