@@ -32,6 +32,8 @@ FORMAT = b"dispersed arrays 2"
 HEADERS = {"memory": {"kind", "leaves", "settings", "levels"}}
 HEADERS["training"] = {"kind", "leaves", "settings", "step", "identity", "checks"}
 """What the headers of both kinds of files have."""
+CHECKED = ("error", "gap", "held_out")
+"""What is measured of every member at a check; all but the first may be unknown."""
 
 
 def save(path: str | Path, memory: AssociativeMemory) -> Path:
@@ -311,7 +313,7 @@ def _arrays(path: Path, header: dict[str, Any], content: bytes, like: Any) -> An
 
 
 def _history(checks: Any, members: int) -> bool:
-    """Whether these are the measurements of a training: of each, the step, and the error and gap of every member."""
+    """Whether these are the measurements of a training: of each, the step, and numbers for every member."""
 
     def numbers(values: Any) -> bool:
         listed = isinstance(values, list) and len(values) == members
@@ -319,10 +321,10 @@ def _history(checks: Any, members: int) -> bool:
 
     return isinstance(checks, list) and all(
         isinstance(check, dict)
-        and check.keys() == {"step", "error", "gap"}
+        and check.keys() == {"step", *CHECKED}
         and type(check["step"]) is int
-        and numbers(check["error"])
-        and (check["gap"] is None or numbers(check["gap"]))
+        and numbers(check[CHECKED[0]])
+        and all(check[name] is None or numbers(check[name]) for name in CHECKED[1:])
         for check in checks
     )
 

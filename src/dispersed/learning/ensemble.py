@@ -8,11 +8,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.dynamics import Dynamics, Recall, recall
 from dispersed.keys import state_keys
+from dispersed.learning.feed import Shuffled
 from dispersed.learning.loop import Curve, run
 from dispersed.learning.networks import noise_network
+from dispersed.learning.probe import Data
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, State, start
 from dispersed.learning.training import Trained, as_checkpoint, check_network
@@ -106,14 +109,18 @@ def train_ensemble(
     Ensemble(2 of LearnedMemory(Perceptron of 4 units, predicts noise in VP, trained at σ from 0.02 to 2), 5 steps)
     """
     recipe = Recipe() if recipe is None else recipe
-    data = _sets(patterns, weights)
-    m, _, d = data.patterns.shape
+    sets = _sets(patterns, weights)
+    m, _, d = sets.patterns.shape
     keys = jax.vmap(jax.random.split)(state_keys(key, m))
     states = _started(_paper(d) if network is None else network, recipe, keys[:, 0])
     check_network(states.memory)
     if states.memory.dimension != d:
         raise InputError("network", f"makes networks of {states.memory.dimension} units", f"patterns have {d}")
     first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states.memory)
+    data: Data = sets
+    if recipe.batch is not None:
+        arrays = zip(np.asarray(sets.patterns), np.asarray(sets.weights, float), keys[:, 1], strict=True)
+        data = [Shuffled(own, prior, recipe.batch, key) for own, prior, key in arrays]
     states, best, curve = run(
         states,
         recipe,

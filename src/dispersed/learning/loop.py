@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.learning.across import across
-from dispersed.learning.checkpoint import Checkpoint
-from dispersed.learning.probe import Probe, probes
+from dispersed.learning.checkpoint import CHECKED, Checkpoint
+from dispersed.learning.feed import fed
+from dispersed.learning.probe import Data, Probes, probes
 from dispersed.learning.progress import TrainingProgress
 from dispersed.learning.recipe import Recipe
-from dispersed.learning.state import Best, Fixed, State, Stream, advance, draw_cues
+from dispersed.learning.state import Best, Fed, Fixed, State, Stream, advance, draw_cues
 from dispersed.machine import cores, jitted_soon, on_cores
-from dispersed.types import Array, Float, Int, Key, Scalar
+from dispersed.types import Array, Float, Int, Key, Patterns, Scalar
 from dispersed.validation import InputError
 
 AHEAD = 2**16
@@ -45,9 +46,12 @@ class Curve(eqx.Module):
     checked: Int[Array, " *m checks"]
     """The steps after which the held-out error was measured."""
     error: Float[Array, "*m checks"]
-    """Held-out denoising error per unit, root mean square of D_σ(z) − y over the trained levels."""
+    """Denoising error per unit of the patterns learned under noise never seen, root mean square of D_σ(z) − y over the
+    trained levels."""
     gap: Float[Array, "*m checks"] | None
     """Distance from the exact denoiser per unit, root mean square of D_σ(z) − E[y | z]; None for streams."""
+    held_out: Float[Array, "*m checks"] | None = None
+    """The denoising error per unit of patterns that were held out; None where none are."""
 
 
 # Matrix products, which no compiler improves, take nearly all its time.
@@ -56,18 +60,18 @@ def stretch(
     states: State,
     best: Best | None,
     recipe: Recipe,
-    data: Fixed | Stream,
-    probe: Probe,
+    data: Fixed | Stream | Fed,
+    probes: Probes,
     keys: Key[Array, " m"],
     count: Int[Array, ""],
     most: int,
-) -> tuple[State, Best | None, Float[Array, "m most"], Float[Array, " m"], Float[Array, " m"] | None]:
-    """`count` ≤ `most` steps of every member, and a check: states, losses, held-out errors and gaps."""
+) -> tuple[State, Best | None, Float[Array, "m most"], tuple[Float[Array, " m"] | None, ...]]:
+    """`count` ≤ `most` steps of every member, and a check: states, losses, and what `CHECKED` names."""
 
-    def member(state: State, best: Best | None, own: Fixed | None, probe: Probe, key: Key[Array, ""]) -> Any:
+    def member(state: State, best: Best | None, own: Any, probes: Probes, key: Key[Array, ""]) -> Any:
         source = data if own is None else own
         arrays, rest = eqx.partition(state, eqx.is_array)
-        n, d = jax.eval_shape(source.batch, key)[0].shape
+        n, d = jax.eval_shape(source.batch, key, state.step)[0].shape
         ahead = max(1, min(most, AHEAD // (n * recipe.draws * (d + 1))))
 
         def block(b: Int[Array, ""], carry: tuple[State, Float[Array, " most"]]) -> Any:
@@ -86,26 +90,28 @@ def stretch(
         blocks = (count + ahead - 1) // ahead
         arrays, losses = jax.lax.fori_loop(0, blocks, block, (arrays, jnp.full(most, jnp.nan)))
         state = eqx.combine(arrays, rest)
-        error, gap = probe.measure(state.result)
-        return state, better(best, state, error), losses, error, gap
+        error, gap = probes.known.measure(state.result)
+        unseen = None if probes.held_out is None else probes.held_out.measure(state.result)[0]
+        judged = better(best, state, error if unseen is None else unseen)
+        return state, judged, losses, (error, gap, unseen)
 
-    own = data if isinstance(data, Fixed) else None
-    return across(member, states, best, own, probe, keys)
+    own = None if isinstance(data, Stream) else data
+    return across(member, states, best, own, probes, keys)
 
 
 def stretches(
-    states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream, probe: Probe, keys: Any, *how: Any
+    states: State, best: Best | None, recipe: Recipe, data: Fixed | Stream | Fed, probes: Probes, keys: Any, *how: Any
 ) -> Any:
     """`stretch` of all members, as many groups of them at once as there are cores."""
     members = len(keys)
     groups = min(cores(), members)
     bounds = [members * i // groups for i in range(groups + 1)]
-    own, shared = (data, None) if isinstance(data, Fixed) else (None, data)
-    arrays, rest = eqx.partition((states, best, own, probe, keys), eqx.is_array)
+    own, shared = (None, data) if isinstance(data, Stream) else (data, None)
+    arrays, rest = eqx.partition((states, best, own, probes, keys), eqx.is_array)
 
     def group(part: Any) -> tuple[Any, ...]:
-        states, best, own, probe, keys = eqx.combine(part, rest)
-        return stretch(states, best, recipe, shared if own is None else own, probe, keys, *how)
+        states, best, own, probes, keys = eqx.combine(part, rest)
+        return stretch(states, best, recipe, shared if own is None else own, probes, keys, *how)
 
     if groups == 1:
         return group(arrays)
@@ -138,9 +144,10 @@ def better(best: Best | None, state: State, error: Scalar) -> Best | None:
 def run(
     states: State,
     recipe: Recipe,
-    data: Fixed | Stream,
+    data: Data,
     keys: Key[Array, " m"],
     *,
+    held_out: Patterns | None = None,
     check_every: int,
     patience: int | None,
     checkpoint: Checkpoint | None,
@@ -153,7 +160,7 @@ def run(
     def waiting() -> bool:
         return best is None or patience is None or not bool((best.waited >= patience).all())
 
-    probe = probes(data, recipe, keys)
+    judges = probes(data, recipe, keys, held_out)
     losses = np.zeros((members, 0), dtype=np.float32)
     checks: list[dict[str, Any]] = []
     if checkpoint is not None and checkpoint.exists():
@@ -163,17 +170,19 @@ def run(
     with TrainingProgress(title, recipe.steps, members, done) as progress:
         while done < recipe.steps and waiting():
             count = min(check_every, recipe.steps - done)
-            states, best, new, error, gap = stretches(
-                states, best, untimed, data, probe, keys, jnp.asarray(count, dtype=int), check_every
+            seen = fed(data, done, count, check_every) if isinstance(data, list) else data
+            states, best, new, found = stretches(
+                states, best, untimed, seen, judges, keys, jnp.asarray(count, dtype=int), check_every
             )
             fresh = np.asarray(new)[:, :count]
             if not np.isfinite(fresh).all():
                 raise diverged(fresh, done, checkpoint)
             losses = np.concatenate([losses, fresh], axis=1)
             done += count
-            shown = None if gap is None else np.asarray(gap).tolist()
-            checks.append({"step": done, "error": np.asarray(error).tolist(), "gap": shown})
-            progress.show(done, float(fresh.mean()), None if gap is None else float(np.mean(np.asarray(gap))))
+            values = [None if value is None else np.asarray(value).tolist() for value in found]
+            checks.append({"step": done, **dict(zip(CHECKED, values, strict=True))})
+            gap = checks[-1]["gap"]
+            progress.show(done, float(fresh.mean()), None if gap is None else float(np.mean(gap)))
             if checkpoint is not None:
                 checkpoint.save_if_due(states, best, losses, checks)
     if checkpoint is not None:
@@ -187,11 +196,16 @@ def first_best(states: State, members: int) -> Best:
 
 def curve(losses: np.ndarray, checks: list[dict[str, Any]], members: int) -> Curve:
     steps = jnp.asarray([check["step"] for check in checks], dtype=int)
-    error = jnp.asarray([check["error"] for check in checks]).reshape(len(checks), members).T
-    gap = None
-    if checks and checks[0]["gap"] is not None:
-        gap = jnp.asarray([check["gap"] for check in checks]).T
-    return Curve(jnp.asarray(losses), jnp.broadcast_to(steps, (members, len(checks))), error, gap)
+
+    def measured(name: str) -> Array | None:
+        if checks and checks[0][name] is None:
+            return None
+        return jnp.asarray([check[name] for check in checks]).reshape(len(checks), members).T
+
+    steps = jnp.broadcast_to(steps, (members, len(checks)))
+    error, gap, held_out = map(measured, CHECKED)
+    assert error is not None
+    return Curve(jnp.asarray(losses), steps, error, gap, held_out)
 
 
 def diverged(fresh: np.ndarray, done: int, checkpoint: Checkpoint | None) -> DivergedError:

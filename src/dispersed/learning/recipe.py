@@ -21,6 +21,7 @@ class Recipe(eqx.Module):
 
     - `steps`: updates of the weights.
     - `draws`: noisy cues of each pattern in every step.
+    - `batch`: patterns in every step, in a new order in every epoch; None for all of them, with their weights.
     - `levels`: the distribution of their noise levels; `LogUniform()` by default.
     - `weighting`: λ(σ) of the loss; `unit_noise` by default.
     - `optimiser`: any optax optimiser, with its schedule; Adam at 1e-3, the paper's, by default.
@@ -36,6 +37,7 @@ class Recipe(eqx.Module):
     weighting: Callable[[Float[Array, "..."]], Float[Array, "..."]]
     optimiser: optax.GradientTransformation
     average: float | None
+    batch: int | None
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Recipe(eqx.Module):
         weighting: Callable[[Float[Array, "..."]], Float[Array, "..."]] = unit_noise,
         optimiser: optax.GradientTransformation = ADAM,
         average: float | None = None,
+        batch: int | None = None,
     ) -> None:
         self.steps = at_least("steps", steps, 1)
         self.draws = at_least("draws", draws, 1)
@@ -56,3 +59,4 @@ class Recipe(eqx.Module):
         if average is not None and not 0 < average < 1:
             raise InputError("average", f"got {average!r}", "a decay in (0, 1), or None, is accepted")
         self.average = average
+        self.batch = None if batch is None else at_least("batch", batch, 1)

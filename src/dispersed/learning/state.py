@@ -20,7 +20,7 @@ class Fixed(eqx.Module):
     patterns: Float[Array, "*m n d"]
     weights: Float[Array, "*m n"]
 
-    def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
+    def batch(self, key: Key[Array, ""], step: Int[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
         return self.patterns, self.weights
 
 
@@ -29,9 +29,21 @@ class Stream(eqx.Module):
 
     sample: Callable[[Key[Array, ""]], Patterns]
 
-    def batch(self, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
+    def batch(self, key: Key[Array, ""], step: Int[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
         patterns = self.sample(key)
         return patterns, jnp.full(len(patterns), 1 / len(patterns), patterns.dtype)
+
+
+class Fed(eqx.Module):
+    """The data of the next steps when batches come from the host. In an ensemble, those of every member."""
+
+    patterns: Float[Array, "*m steps b d"]
+    weights: Float[Array, "*m steps b"]
+    first: Int[Array, "*m"]
+    """The number of the first of these steps."""
+
+    def batch(self, key: Key[Array, ""], step: Int[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
+        return self.patterns[step - self.first], self.weights[step - self.first]
 
 
 class State(eqx.Module):
@@ -72,10 +84,10 @@ class Cues(eqx.Module):
     sigma: Float[Array, "n draws"]
 
 
-def draw_cues(recipe: Recipe, data: Fixed | Stream, key: Key[Array, ""], step: Int[Array, ""]) -> Cues:
+def draw_cues(recipe: Recipe, data: Fixed | Stream | Fed, key: Key[Array, ""], step: Int[Array, ""]) -> Cues:
     """The cues of a step, which depend on `key` and the step's number alone."""
     for_batch, for_noise = jax.random.split(jax.random.fold_in(key, step))
-    patterns, weights = data.batch(for_batch)
+    patterns, weights = data.batch(for_batch, step)
     n, d = patterns.shape
     sigma, noise = draw_noise(recipe.levels, for_noise, n, d, recipe.draws)
     return Cues(patterns, weights, noise, sigma)
