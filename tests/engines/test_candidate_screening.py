@@ -11,7 +11,9 @@ from jax.extend.core import jaxprs_in_params
 from dispersed.engines import candidate_screening
 from dispersed.engines.candidate_screening import (
     FAR,
+    LOWEST,
     SLACK,
+    LogitSample,
     States,
     allowed_tail,
     as_candidates,
@@ -74,6 +76,17 @@ def test_what_is_excluded_is_bounded_in_any_order(rng, order, weighted):
     near = patterns[0 if order == "nearest first" else -1]
     states = States.of(held, near + sigma[:, None] * rng.normal(size=(40, d)), sigma)
     assert held_against_all(patterns, log_w, states, screen(held, states, TAIL, n // 4)) > 30
+
+
+def test_a_state_amid_a_shell_of_patterns_has_low_logits_only(rng):
+    """What is selected depends on how far a logit lies below the best, not on its sign."""
+    n, d = 1500, 8
+    patterns = rng.normal(size=(n, d))
+    patterns *= (3 + 2 * np.abs(rng.normal(size=(n, 1)))) / np.linalg.norm(patterns, axis=1, keepdims=True)
+    held = placed(patterns, **SMALL)
+    patterns = patterns.astype(np.float32)
+    states = States.of(held, 0.01 * rng.normal(size=(40, d)), np.full(40, 0.3))
+    assert held_against_all(patterns, np.zeros(n), states, screen(held, states, TAIL, n)) == 40
 
 
 def test_a_guess_that_is_far_too_high_costs_time_only(rng):
@@ -414,3 +427,20 @@ def test_the_tail_that_a_tolerance_allows():
     held = described(np.zeros((2, 1)), radius=4.0)
     np.testing.assert_allclose(allowed_tail(held, 1e-3), held.options.tail_fraction * 1e-3 / 4)
     assert allowed_tail(held, 1e3) == held.options.most_tail
+
+
+def test_what_the_first_patterns_tell_of_all(rng):
+    """Of normal logits with this mean and deviation; never less than what was seen."""
+    sample = LogitSample(*map(np.array, ([0.0] * 3, [2.0, 50.0, -np.inf], [1.0, 1.0, np.nan], [3.0] * 3, [0.0] * 3)))
+    np.testing.assert_allclose(sample.best(1000), [1 + 3 * 3.090232, 50, LOWEST], rtol=1e-6)
+    np.testing.assert_allclose(sample.only(np.array([0])).above(np.array([4.0])), 0.1586553, rtol=1e-6)
+    patterns = rng.normal(size=(1500, 16)).astype(np.float32)
+    held = placed(patterns, log_weights=np.where(np.arange(1500) % 5, 0, -np.inf), sample_depth=3.0, **SMALL)
+    states = States.of(held, patterns[:3] + 1.0, np.array([1.0, 2.0, 5.0]))
+    found = sample_logits(held, states)
+    first = patterns[: next(held.blocks()).rows.codes.shape[0]].astype(float)
+    logits = states.beta[:, None] * (states.x @ first.T - np.sum(first**2, axis=1) / 2) - np.log(1200)
+    logits = logits[:, np.arange(len(first)) % 5 > 0]
+    near = np.mean(logits > logits.max(axis=1, keepdims=True) - 3, axis=1)
+    expected = np.logaddexp.reduce(logits, axis=1), logits.max(axis=1), logits.mean(axis=1), logits.std(axis=1), near
+    np.testing.assert_allclose(jax.tree.leaves(found), expected, rtol=1e-5, atol=1e-5)

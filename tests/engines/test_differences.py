@@ -112,3 +112,13 @@ def test_slices_are_one_sum(rng, k):
             np.testing.assert_allclose(found.responsibilities[i], p[order].astype(float), rtol=1e-12)
     few = sum_by_differences(described(y[:3], log_w[:3]), x, sigma, 4)
     assert (np.sort(few.indices, axis=1)[:, :2] == -1).all()
+
+
+def test_the_first_leading_pattern_is_one_that_has_weight():
+    y, log_w = np.array([[1.0], [2.0], [3.0]]), np.array([-np.inf, -0.5, -1.0])
+    for prior, first in ((log_w, 1), (None, 0)):
+        held = described(y, prior)
+        held.first = 100
+        lead, log_lead = differences._first(held, 2)
+        np.testing.assert_array_equal(lead, [y[first]] * 2)
+        np.testing.assert_array_equal(log_lead, [0.0 if prior is None else log_w[first]] * 2)

@@ -161,6 +161,7 @@ def test_of_a_screen_the_first_is_certain_where_nothing_excluded_can_exceed_it(m
     assert (found.indices[0, 0], found.rung[0], found.weighed[0]) == (100, SCREENING, 1)
     np.testing.assert_allclose(found.log_mass, -0.5)
     assert found.candidates[0].indices.tolist() == [0]
+    assert not by_screening(monkeypatch, ([], -np.inf, -np.inf), [1.0]).certain[0]
 
 
 def test_many_candidates_are_weighed_by_products(monkeypatch):
@@ -210,20 +211,20 @@ def test_a_scan_is_tried_where_it_can_be_of_use(monkeypatch):
     """In double precision where two terms can be compared, in single where that is enough or few patterns lead."""
     tried = []
 
-    def scan(held, states, guess, tol, k, dtype, some):
+    def scan(held, states, guess, k, dtype, some):
         tried.append(some)
         return answers()
 
     monkeypatch.setattr(ladder, "_by_scan", scan)
     off = np.array([0.9, 1.0, np.inf])
     monkeypatch.setattr(States, "logit_error", lambda self, held, dtype: off)
-    held, states = described(np.zeros((100, 1)), small_set=50, chunk_patterns=1), at(1, 2, 3)
+    held, states = described(np.zeros((100, 1)), radius=2.0, small_set=50, chunk_patterns=1), at(1, 2, 3)
     ladder._in_double(held, states, lambda: None, 1e-3, 1)
     assert tried.pop().tolist() == [True, False, False]
     off = np.array([1e-3, 1e-2, 1e-2, np.inf])
     deviation = 1.3 * np.sqrt(2 * np.log(100)) * np.array([0, 1.01, 0.99, 2])
     sample = LogitSample(*np.zeros((3, 4)), deviation, np.zeros(4))
-    ladder._in_single(held, at(1, 2, 3, 4), lambda: sample, 3.1e-3, 1)
+    ladder._in_single(held, at(1, 2, 3, 4), lambda: sample, 6.2e-3, 1)
     assert tried.pop().tolist() == [True, True, False, False]
     few = described(np.zeros((50, 1)), small_set=50)
     assert np.isinf(ladder._in_single(few, states, lambda: None, 1e-3, 1).bound).all()
@@ -244,7 +245,7 @@ def test_a_scan_of_some_states_answers_these(monkeypatch):
     some = np.array([True, False, True, True])
     for dtype, rung in ((np.float32, SINGLE), (np.float64, DOUBLE)):
         seen.clear()
-        found = ladder._by_scan(held, at(0, 1, 2, 3), lambda: guess, 1e-3, 1, dtype, some)
+        found = ladder._by_scan(held, at(0, 1, 2, 3), lambda: guess, 1, dtype, some)
         assert seen == [([0, 2], dtype, [0, 2]), ([3], dtype, [3])]
         assert found.mean[:, 0].tolist() == [0, 0, 2, 3]
         assert found.bound.tolist() == [0.5, np.inf, 0.5, 0.5]

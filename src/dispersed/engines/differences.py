@@ -8,6 +8,7 @@ which is exact for duplicates and harmed neither by states far away nor by sets 
 is the first l; the likeliest pattern relative to it is the next one, until the likeliest pattern is l itself.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -147,15 +148,10 @@ def _round(
             index[i] = np.concatenate([index[i], placed.first + start + some[first]])[order]
             best[i] = logits[order]
     every = all_gather(tuple(np.array(part) for part in zip(*sums, strict=True)))
-    merged = []
-    for i in range(b):
-        total = sums[i]
-        if placed.total > len(placed.storage):
-            parts = [_Sums(*(part[host, i] for part in every)) for host in range(len(every[0]))]
-            total = parts[0]
-            for part in parts[1:]:
-                total = total.merged(part)
-        merged.append(total)
+    hosts = range(len(every[0]))
+    merged = [
+        functools.reduce(_Sums.merged, (_Sums(*(part[host, i] for part in every)) for host in hosts)) for i in range(b)
+    ]
     best, index = (np.concatenate(list(all_gather(part)), axis=1) for part in (best, index))
     order = np.argsort(-best, axis=1, kind="stable")[:, :k]
     return merged, np.take_along_axis(best, order, 1), np.take_along_axis(index, order, 1)

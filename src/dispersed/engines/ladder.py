@@ -158,9 +158,7 @@ def _by_screening(placed: PlacedPatterns, states: States, guess: Guess, tol: flo
     return answers
 
 
-def _by_scan(
-    placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int, dtype: type, some: np.ndarray
-) -> Answers:
+def _by_scan(placed: PlacedPatterns, states: States, guess: Guess, k: int, dtype: type, some: np.ndarray) -> Answers:
     """The answers of a full scan for those states that are among `some`, in groups that share a pass."""
     b, d = states.x.shape
     answers = Answers.none(b, d, k)
@@ -186,16 +184,16 @@ def _in_single(placed: PlacedPatterns, states: States, guess: Guess, tol: float,
     if n <= options.small_set:
         return Answers.none(len(states.x), states.x.shape[1], k)
     with np.errstate(invalid="ignore"):
-        condensed = guess().deviation > options.condensation * np.sqrt(2 * np.log(max(n, 2)))
+        condensed = guess().deviation > options.condensation * np.sqrt(2 * np.log(n))
     likely = (wrong <= tol) | (all_gather(condensed).any(axis=0) & (options.condensed_rest * wrong <= tol))
-    return _by_scan(placed, states, guess, tol, k, np.float32, likely & np.isfinite(off))
+    return _by_scan(placed, states, guess, k, np.float32, likely & np.isfinite(off))
 
 
 def _in_double(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
     """A scan in double precision, for states whose logits do not overflow there."""
     off = states.logit_error(placed, np.float64)
     # Where not even two terms can be compared it would be in vain.
-    return _by_scan(placed, states, guess, tol, k, np.float64, off < 1)
+    return _by_scan(placed, states, guess, k, np.float64, off < 1)
 
 
 def _by_differences(placed: PlacedPatterns, states: States, guess: Guess, tol: float, k: int) -> Answers:
