@@ -1,5 +1,7 @@
 """Figures 2 and 3 at a small scale: what their rows hold, and that learned capacities follow the protocol."""
 
+import dataclasses
+import inspect
 import json
 import os
 import subprocess
@@ -12,10 +14,13 @@ from matplotlib import pyplot as plt
 
 from dispersed import CellFile, InputError
 from dispersed.capacities.methods import methods
-from dispersed.cli import capacity as command
+from dispersed.cli import reproduce
+from dispersed.cli.capacity import Measure, capacity_command
+from dispersed.cli.numbers import numbers, whole_numbers
 from dispersed.learning import Recipe, UniformTime
 from dispersed.paper.capacity.measure import capacities, theories
 from dispersed.paper.capacity.plot import plot_capacity, plot_figure3
+from dispersed.paper.catalogue import EXPERIMENTS
 from dispersed.paper.figure2 import measure as figure2
 from dispersed.paper.figure2.plot import plot_figure2
 from dispersed.paper.figure3 import learned as learned_capacity
@@ -26,7 +31,7 @@ EXACT = {"method", "dimension", "capacity", "ci_low", "ci_high", "smoothed", "sm
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(figure3, "QUICK", figure3.Scale((3, 4), 8, (4,), 2))
+    monkeypatch.setattr(figure3, "QUICK", figure3.Scale((3, 4), 8, (4,), 2, None))
     monkeypatch.setattr(figure3, "N_PATTERNS", (2,))
     monkeypatch.setattr(learned_capacity, "RECIPE", Recipe(steps=60, draws=8, levels=UniformTime()))
 
@@ -134,12 +139,12 @@ def test_capacity_plot_and_theories():
 @pytest.mark.parametrize("text", ["", "four", "4:", "8:4", "0", "4,-1"])
 def test_unusable_dimensions(text):
     with pytest.raises(InputError, match=r"^dimensions: got "):
-        command._dimensions(text)
+        whole_numbers("dimensions", text, 1000)
 
 
 def test_dimensions_read():
-    assert command._dimensions("4:7") == [4, 5, 6, 7]
-    assert command._dimensions("12,8,8") == [8, 12]
+    assert whole_numbers("dimensions", "4:7", 1000) == [4, 5, 6, 7]
+    assert whole_numbers("dimensions", "12,8,8", 1000) == [8, 12]
 
 
 def test_bad_options_are_one_line_on_the_command_line(tmp_path):
@@ -154,3 +159,82 @@ def test_bad_options_are_one_line_on_the_command_line(tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr.strip() == "dispersed: threshold: got 2.0; numbers between 0 and 1 are accepted"
+
+
+def run_capacity(folder, **options):
+    """The command in this process, with its defaults for all other options."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(capacity_command).parameters.items()
+        if name != "method"
+    }
+    capacity_command(**defaults | {"method": ["classical"], "sets": 6, "max_patterns": 4, "out": folder} | options)
+    return json.loads((folder / "capacity.json").read_text()), json.loads((folder / "capacity.about.json").read_text())
+
+
+def test_lists_make_a_heat_map(tmp_path, capsys):
+    rows, about = run_capacity(tmp_path, dimensions="4,6", alpha="0.7,0.9", threshold="0.05,0.2")
+    assert [(row["dimension"], row["alpha"], row["threshold"]) for row in rows[:4]] == [
+        *((4, 0.7, 0.05), (4, 0.7, 0.2)),
+        *((6, 0.7, 0.05), (6, 0.7, 0.2)),
+    ]
+    assert "at 8 settings" in about["verdicts"][0]["sentence"]
+    assert "--alpha 0.7,0.9 --threshold 0.05,0.2" in about["command"]
+    assert (tmp_path / "capacity.png").stat().st_size > 10_000
+
+
+def test_ensembles_and_flips_on_the_command_line(tmp_path, capsys):
+    np.save(tmp_path / "patterns.npy", np.random.default_rng(0).standard_normal((3, 5)))
+    _, about = run_capacity(tmp_path, method=["diffusion"], ensemble="sparse:0.3", flip_rate=0.1, precision=0.9)
+    assert "--ensemble sparse:0.3 --flip-rate 0.1 --threshold 0.03" in about["command"]
+    assert "--precision 0.9" in about["command"]
+    rows, _ = run_capacity(
+        tmp_path, method=["diffusion"], ensemble=str(tmp_path / "patterns.npy"), measure=Measure.nearest
+    )
+    assert (rows[0]["dimension"], rows[0]["sets"]) == (5, 6)
+    assert rows[0]["capacity"] <= 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ensemble": "cauchy"}, "ensemble: got 'cauchy'"),
+        ({"ensemble": "sparse:x"}, "ensemble: got 'sparse:x'"),
+        ({"ensemble": "sparse:2"}, "activity: got 2.0"),
+        ({"ensemble": "sparse:0.5"}, "patterns: got entries such as 0"),
+        ({"ensemble": "gaussian", "method": ["diffusion"]}, "measure: got 'hamming'"),
+        ({"mask_rate": 0.1, "flip_rate": 0.1}, "mask-rate, flip-rate: got both"),
+        ({"flip_rate": 0.7}, "flip_rate: got 0.7"),
+        ({"alpha": "high"}, "alpha: got 'high'"),
+        ({"threshold": "0.1,1.5"}, "threshold: got 1.5"),
+        ({"precision": 0.0}, "precision: got 0.0"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path, options, message):
+    with pytest.raises(InputError) as caught:
+        run_capacity(tmp_path, **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_numbers_read():
+    assert numbers("alpha", "0.9,0.5,0.5") == [0.5, 0.9]
+
+
+def test_figure3_takes_settings(tmp_path):
+    given = {}
+
+    def find(folder, **settings):
+        given.update(settings)
+        raise KeyboardInterrupt
+
+    command = reproduce._command(dataclasses.replace(EXPERIMENTS["figure3"], find=find))
+    with pytest.raises(KeyboardInterrupt):
+        command(dimensions="8,12", alpha=0.8, threshold=0.01, out=tmp_path, quick=True)
+    assert given == {"quick": True, "seed": 0, "dimensions": [8, 12], "alpha": 0.8, "threshold": 0.01}
+    assert (
+        EXPERIMENTS["figure3"]
+        .command(0, True, {"dimensions": [8, 12], "alpha": 0.8})
+        .endswith("figure3 --quick --dimensions 8,12 --alpha 0.8 --seed 0")
+    )
+    with pytest.raises(InputError, match="threshold: got 2"):
+        command(threshold=2.0, out=tmp_path)

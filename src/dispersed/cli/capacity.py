@@ -1,9 +1,9 @@
 """`dispersed capacity`: how many patterns a kind of memory holds."""
 
 import enum
-from collections.abc import Sequence
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,18 @@ class Measure(enum.StrEnum):
 
     hamming = "hamming"
     pattern = "pattern"
+    nearest = "nearest"
+    overlap = "overlap"
+    square = "square"
+
+
+MEASURED = {
+    "hamming": "fraction of wrong units",
+    "pattern": "fraction of cues with any wrong unit",
+    "nearest": "fraction of states to which another pattern is nearer",
+    "overlap": "fraction of states whose cosine with the right pattern is below 0.9",
+    "square": "squared error of a unit",
+}
 
 
 class Statistic(enum.StrEnum):
@@ -30,102 +42,157 @@ def capacity_command(
         list[str],
         typer.Option(help="Kind of memory, such as modern-hopfield; may be repeated. ? lists them."),
     ],
-    dimensions: Annotated[str, typer.Option(help="Units: one number, a list 8,12,16 or a range 4:24.")] = "10",
-    alpha: Annotated[float, typer.Option(help="Signal level of the cues, in (0, 1].")] = 0.68,
+    dimensions: Annotated[
+        str | None,
+        typer.Option(help="Units: one number, a list 8,12,16 or a range 4:24; 10 by default, of a file those it has."),
+    ] = None,
+    ensemble: Annotated[
+        str,
+        typer.Option(
+            help="Patterns: rademacher (±1), sparse:ACTIVITY (0/1), gaussian, spherical, manifold:LATENT, or a file of "
+            "patterns, of which sets are drawn."
+        ),
+    ] = "rademacher",
+    alpha: Annotated[str, typer.Option(help="Signal level of the cues, in (0, 1], or a list of them.")] = "0.68",
     mask_rate: Annotated[
         float | None,
         typer.Option(help="Instead of noise, set each entry to zero at this rate; recall is then told --alpha."),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Tolerated error, in (0, 1).")] = 0.03,
-    measure: Annotated[
-        Measure, typer.Option(help="hamming: fraction of wrong units. pattern: fraction of cues with any wrong unit.")
-    ] = Measure.hamming,
+    flip_rate: Annotated[
+        float | None,
+        typer.Option(help="Instead of noise, flip each unit at this rate; recall is told the level that fits."),
+    ] = None,
+    threshold: Annotated[str, typer.Option(help="Tolerated error, in (0, 1), or a list.")] = "0.03",
+    measure: Annotated[Measure, typer.Option(help=" ".join(f"{name}: {text}." for name, text in MEASURED.items()))] = (
+        Measure.hamming
+    ),
     statistic: Annotated[Statistic, typer.Option(help="Average over pattern sets.")] = Statistic.mean,
     sets: Annotated[int, typer.Option(help="Random pattern sets per cell.")] = 140,
+    precision: Annotated[
+        float | None,
+        typer.Option(help="More sets where the error crosses the threshold, until half of the interval is this part."),
+    ] = None,
     max_patterns: Annotated[int, typer.Option(help="Where to stop; a larger capacity is reported as a bound.")] = 4096,
     beta: Annotated[float, typer.Option(help="Inverse temperature of modern-hopfield.")] = 5.0,
     degree: Annotated[int, typer.Option(help="Degree of dense-polynomial.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for results; made if missing.")] = Path("results"),
 ) -> None:
-    """Estimate how many random ±1 patterns a memory holds before its recall error crosses a threshold.
+    """Estimate how many random patterns a memory holds before its recall error crosses a threshold.
 
-    Writes capacity.json/.csv/.md/.png with 95 % intervals and capacity_errors.json/.csv, the error grid: mean and
-    median, Hamming and whole-pattern error. Columns `smoothed` average over neighbouring dimensions by a
-    Gaussian kernel of σ = 1.5, as in the paper's Figure 3. Finished cells are stored in OUT/cells/capacity.jsonl: a run
-    that was stopped goes on where it was.
+    Writes capacity.json/.csv/.md/.png with 95 % intervals and capacity_errors.json/.csv, the error grid. Columns
+    `smoothed` average over neighbouring dimensions by a Gaussian kernel of σ = 1.5, as in the paper's Figure 3. Lists
+    of --alpha or --threshold make a heat map. Finished cells are stored in OUT/cells/capacity.jsonl: a run that was
+    stopped goes on where it was.
     """
     import time
 
-    from dispersed.capacities import CellFile
+    import numpy as np
+
+    from dispersed.capacities import CellFile, Flip, Sparse
     from dispersed.capacities.methods import methods
+    from dispersed.cli.numbers import numbers, whole_numbers
     from dispersed.cli.terminal import say, show
-    from dispersed.paper.capacity.claims import measured
-    from dispersed.paper.capacity.measure import capacities, theories
-    from dispersed.paper.capacity.plot import plot_capacity
+    from dispersed.paper.capacity.claims import mapped, measured
+    from dispersed.paper.capacity.measure import capacities, capacity_maps, theories
+    from dispersed.paper.capacity.plot import plot_capacity, plot_capacity_map
     from dispersed.paper.experiment import Findings
     from dispersed.paper.findings import write
     from dispersed.paper.results import output_folder
-    from dispersed.validation import InputError, random_seed, whole_number
+    from dispersed.validation import InputError, probability, random_seed, whole_number
 
-    wanted = _dimensions(dimensions)
+    alphas, thresholds = numbers("alpha", alpha), numbers("threshold", threshold)
     whole_number("sets", sets, 2, MOST_SETS)
     whole_number("max-patterns", max_patterns, 1, MOST_PATTERNS)
     whole_number("degree", degree, 2, MOST_DEGREE)
     random_seed(seed)
-    available = methods(beta, degree)
-    known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in available}
+    patterns = _ensemble(ensemble)
+    units = str(patterns.shape[1] if isinstance(patterns, np.ndarray) else 10) if dimensions is None else dimensions
+    wanted = whole_numbers("dimensions", units, MOST_UNITS)
+    if mask_rate is not None and flip_rate is not None:
+        raise InputError("mask-rate, flip-rate", "got both", "at most one of them is accepted")
+    middle = 0.5 if isinstance(patterns, Sparse) else 0.0
+    corruption = None if flip_rate is None else Flip(probability("flip-rate", flip_rate), middle=middle)
+    known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in methods(beta, degree)}
     for name in method:
         if name not in known:
             raise InputError("method", f"got {name!r}", f"{', '.join(known)} are accepted")
-    names = [known[name] for name in method]
-    chosen = {name: available[name] for name in names}
+    by_products = precision is not None and patterns is None and mask_rate is None and flip_rate is None
+
+    def chosen(level: float) -> dict[str, Any]:
+        available = methods(beta, degree, level if by_products else None)
+        return {known[name]: available[known[name]] for name in method}
+
     folder = output_folder(out)
     start = time.perf_counter()
-    rows, errors = capacities(
-        chosen,
-        wanted,
-        alpha=alpha,
-        mask_rate=mask_rate,
-        threshold=threshold,
-        measure=measure.value,
-        statistic=statistic.value,
-        sets=sets,
-        max_patterns=max_patterns,
-        seed=seed,
-        cells=CellFile(output_folder(folder / "cells") / "capacity.jsonl"),
-    )
-    cue = f"α = {alpha:g}" if mask_rate is None else f"entries masked at rate {mask_rate:g}"
-    comparable = mask_rate is None and measure is Measure.hamming and statistic is Statistic.mean
-    labels = {name: kind.label for name, kind in chosen.items()}
-    curves = theories(chosen, alpha if comparable else 1.0, threshold)
-    flags = "".join(f" --method {name}" for name in method) + f" --dimensions {dimensions} --alpha {alpha}"
+    settings: dict[str, Any] = {
+        "measure": measure.value,
+        "statistic": statistic.value,
+        "sets": sets,
+        "max_patterns": max_patterns,
+        "seed": seed,
+        "mask_rate": mask_rate,
+        "corruption": corruption,
+        "ensemble": patterns,
+        "precision": precision,
+        "cells": CellFile(output_folder(folder / "cells") / "capacity.jsonl"),
+    }
+    labels = {name: kind.label for name, kind in chosen(alphas[0]).items()}
+    cue = f"α = {', '.join(f'{level:g}' for level in alphas)}"
+    if mask_rate is not None:
+        cue = f"entries masked at rate {mask_rate:g}"
+    if corruption is not None:
+        cue = f"units flipped at rate {flip_rate:g}"
+    if len(alphas) == len(thresholds) == 1:
+        (level,), (limit,) = alphas, thresholds
+        rows, errors = capacities(chosen(level), wanted, alpha=level, threshold=limit, **settings)
+        noisy = mask_rate is None and corruption is None and patterns is None
+        comparable = noisy and measure is Measure.hamming and statistic is Statistic.mean
+        curves = theories(chosen(level), level if comparable else 1.0, limit)
+        axes = plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", limit)
+        claims = [measured(*named) for named in labels.items()]
+        title = f"Capacity at {limit:.3g} {statistic} {measure} error, {cue}"
+    else:
+        rows, errors = capacity_maps(chosen, wanted, alphas, thresholds, **settings)
+        axes = plot_capacity_map(rows, labels)
+        claims = [mapped(*named) for named in labels.items()]
+        title = f"Capacity over {statistic} {measure} error and noise, {cue}"
+    flags = "".join(f" --method {name}" for name in method) + f" --dimensions {units} --alpha {alpha}"
+    if ensemble != "rademacher":
+        flags += f" --ensemble {shlex.quote(ensemble)}"
     if mask_rate is not None:
         flags += f" --mask-rate {mask_rate}"
+    if flip_rate is not None:
+        flags += f" --flip-rate {flip_rate}"
     flags += f" --threshold {threshold} --measure {measure} --statistic {statistic} --sets {sets}"
+    if precision is not None:
+        flags += f" --precision {precision}"
     flags += f" --max-patterns {max_patterns} --beta {beta} --degree {degree} --seed {seed}"
-    title = f"Capacity at {threshold:.3g} {statistic} {measure} error, {cue}"
-    axes = plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", threshold)
-    findings = Findings(rows, axes, [measured(*named) for named in labels.items()], {"capacity_errors": errors})
+    findings = Findings(rows, axes, claims, {"capacity_errors": errors})
     command = f"dispersed capacity{flags}"
     about = write(folder, "capacity", title, findings, command, {"seed": seed}, time.perf_counter() - start)
     show(title, rows, [verdict.marked for verdict in about.verdicts])
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
 
 
-def _dimensions(text: str) -> list[int]:
-    """The numbers that `text` names, ascending."""
+def _ensemble(text: str) -> Any:
+    """The ensemble of that name, with the number after its colon, or the patterns of that file; None for ±1."""
+    from dispersed.capacities import Gaussian, HiddenManifold, Sparse, Spherical
+    from dispersed.reading import read_states
     from dispersed.validation import InputError
 
-    accepted = f"one number, a list such as 8,12,16 or a range such as 4:24 is accepted, of 1 to {MOST_UNITS}"
-    try:
-        if ":" in text:
-            first, last = map(int, text.split(":"))
-            found: Sequence[int] = range(first, last + 1)
-        else:
-            found = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise InputError("dimensions", f"got {text!r}", accepted) from None
-    if not found or found[0] < 1 or found[-1] > MOST_UNITS:
-        raise InputError("dimensions", f"got {text!r}", accepted)
-    return list(found)
+    name, _, number = text.partition(":")
+    plain = {"rademacher": None, "gaussian": Gaussian(), "spherical": Spherical()}
+    if text in plain:
+        return plain[text]
+    if name in ("sparse", "manifold"):
+        try:
+            return Sparse(float(number or 0.1)) if name == "sparse" else HiddenManifold(int(number or 4))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("ensemble", f"got {text!r}", f"{name}:NUMBER is accepted") from None
+    if not Path(text).exists():
+        names = "rademacher, sparse:ACTIVITY, gaussian, spherical, manifold:LATENT and files of patterns are accepted"
+        raise InputError("ensemble", f"got {text!r}", names)
+    return read_states(Path(text))

@@ -52,8 +52,9 @@ class Experiment:
     def settings(self, quick: bool) -> dict[str, Any]:
         return dict(self.full if self.quick is None or not quick else self.quick)
 
-    def command(self, seed: int, quick: bool, repeats: int | None = None) -> str:
-        """The line that runs it."""
+    def command(self, seed: int, quick: bool, changed: Mapping[str, Any]) -> str:
+        """The line that runs it with these settings `changed`."""
         flags = " --quick" * (quick and self.quick is not None)
-        flags += "" if repeats is None else f" --repeats {repeats}"
+        for name, value in changed.items():
+            flags += f" --{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
         return f"dispersed reproduce {self.name}{flags} --seed {seed}"

@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dispersed.machine import processor_cores
@@ -18,30 +19,35 @@ from dispersed.paper.findings import About, read_about, write
 from dispersed.paper.provenance import code
 
 Result = TypeVar("Result")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def settings_of(experiment: Experiment, seed: int, quick: bool, repeats: int | None) -> dict[str, Any]:
-    """All that decides what comes out."""
-    settings = experiment.settings(quick) | {"seed": seed}
-    return settings if repeats is None else settings | {"repeats": repeats}
+def settings_of(experiment: Experiment, seed: int, quick: bool, changed: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """All that decides what comes out: the settings of the experiment, and those that were `changed`."""
+    return experiment.settings(quick) | {"seed": seed} | dict(changed)
 
 
 def is_done(experiment: Experiment, folder: Path, seed: int, quick: bool) -> bool:
     """Whether `folder` holds these very results: same settings and seed, computed by the same code."""
     about = read_about(folder, experiment.name)
-    return about is not None and (about.settings, about.code) == (settings_of(experiment, seed, quick, None), code())
+    return about is not None and (about.settings, about.code) == (settings_of(experiment, seed, quick), code())
 
 
 def run(
-    experiment: Experiment, folder: Path, seed: int, quick: bool, repeats: int | None = None, note: str = ""
+    experiment: Experiment,
+    folder: Path,
+    seed: int,
+    quick: bool,
+    changed: Mapping[str, Any] = NOTHING,
+    note: str = "",
 ) -> tuple[About, Findings]:
     """Compute the results and write them into `folder`."""
-    settings = settings_of(experiment, seed, quick, repeats)
+    settings = settings_of(experiment, seed, quick, changed)
     start = time.perf_counter()
     findings = experiment.find(folder, **settings)
     findings = replace(findings, note=" ".join(filter(None, [note, findings.note])))
     seconds = time.perf_counter() - start
-    command = experiment.command(seed, quick, repeats)
+    command = experiment.command(seed, quick, changed)
     title = experiment.title.format(**settings)
     return write(folder, experiment.name, title, findings, command, settings, seconds), findings
 

@@ -14,3 +14,18 @@ def measured(method: str, label: str) -> Claim:
 
     bound = "[|; at d = {beyond} it is larger, and this a lower bound]."
     return Claim(method, decide, f"Capacity of {label}, with 95 % interval: {{capacities:.1f}}{bound}")
+
+
+def mapped(method: str, label: str) -> Claim:
+    """That the capacity of a method was measured at every signal level, threshold and dimension."""
+
+    def decide(tables: Tables) -> Decision:
+        rows = select(tables["capacity"], method=method)
+        found = [Interval.of(row, "capacity") for row in rows]
+        beyond = sum(row["beyond"] for row in rows)
+        ends = {"least": min(found, key=lambda each: each.value), "most": max(found, key=lambda each: each.value)}
+        return beyond == 0, {"settings": len(rows), "beyond": beyond, **ends}
+
+    bound = "[|; {beyond} of these are lower bounds]."
+    text = f"Capacity of {label} at {{settings}} settings, with 95 % intervals: {{least:.1f}} to {{most:.1f}}{bound}"
+    return Claim(method, decide, text)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dispersed.capacities import Capacity, capacity, error_row, smooth
+from dispersed.capacities import Capacity, capacity, capacity_map, error_row, smooth
 from dispersed.capacities.methods import Method
 from dispersed.paper.parallel import in_parallel
 from dispersed.paper.results import Row
@@ -41,6 +41,29 @@ def capacities(
         results = [found[name, d] for d in sorted(dimensions)]
         rows += capacity_rows(name, results)
         errors += [{"method": name, **error_row(cell)} for result in results for cell in result.cells]
+    return rows, errors
+
+
+def capacity_maps(
+    chosen: Callable[[float], Mapping[str, Method]],
+    dimensions: Sequence[int],
+    alphas: Sequence[float],
+    thresholds: Sequence[float],
+    **settings: Any,
+) -> tuple[list[Row], list[Row]]:
+    """The capacity of every method over signal levels, thresholds and dimensions, and the error grids behind it.
+
+    `chosen` names the methods at a signal level; `settings` go to `dispersed.capacity_map`. Rows are those of
+    `CapacityMap`, with the `method`.
+    """
+    rows, errors = [], []
+    for alpha in alphas:
+        for name, (label, family, dynamics, _) in chosen(alpha).items():
+            found = capacity_map(
+                family, dimensions, dynamics, alphas=[alpha], thresholds=thresholds, name=label, **settings
+            )
+            rows += [{"method": name, **row} for row in found.rows()]
+            errors += [{"method": name, **row} for row in found.error_rows()]
     return rows, errors
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from dispersed.paper.panels import Panels, legend_below, panels
@@ -23,6 +24,8 @@ def plot_figure3(
     errors: Sequence[Row],
     labels: Mapping[str, str],
     theories: Theories,
+    alpha: float = 0.68,
+    threshold: float = 0.03,
     ax: Panels | None = None,
 ) -> Panels:
     """Fig. 3, two panels over dimensions: a) median error of exact diffusion; b) capacity of every method."""
@@ -34,15 +37,22 @@ def plot_figure3(
             cells = [row for row in errors if row["n_patterns"] == count]
             x = [row["dimension"] for row in cells]
             left.plot(x, [row["hamming_median"] for row in cells], ".-", color=shade, label=f"N = {count}")
-        left.axhline(0.03, color="0.5", lw=0.8, ls=":")
-        left.annotate("3 %", (1, 0.03), xycoords=("axes fraction", "data"), color="0.4", ha="right", va="bottom")
+        left.axhline(threshold, color="0.5", lw=0.8, ls=":")
+        left.annotate(
+            f"{100 * threshold:g} %",
+            (1, threshold),
+            xycoords=("axes fraction", "data"),
+            color="0.4",
+            ha="right",
+            va="bottom",
+        )
         left.set_xlabel("units d")
         left.set_ylabel("median Hamming error of exact diffusion")
-        left.set_title("a) error with N patterns stored (α = 0.68)", loc="left")
+        left.set_title(f"a) error with N patterns stored (α = {alpha:g})", loc="left")
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.legend(title="stored patterns")
         draw_capacities(right, rows, labels, theories)
-        right.set_title("b) capacity at 3 % mean Hamming error (α = 0.68)", loc="left")
+        right.set_title(f"b) capacity at {100 * threshold:g} % mean Hamming error (α = {alpha:g})", loc="left")
         legend_below(axes, ax, right.get_legend_handles_labels(), columns=3)
     return axes
 
@@ -75,6 +85,40 @@ def plot_capacity(
         draw_capacities(right, rows, labels, theories)
         right.set_title("b) capacity", loc="left")
         legend_below(axes, ax, right.get_legend_handles_labels(), columns=3)
+    return axes
+
+
+def plot_capacity_map(rows: Sequence[Row], labels: Mapping[str, str], ax: Panels | None = None) -> Panels:
+    """Heat maps of capacity over signal level and threshold: a row of panels for each method, a column for each d."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    dimensions = sorted({row["dimension"] for row in rows})
+    alphas, thresholds = (sorted({row[name] for row in rows}) for name in ("alpha", "threshold"))
+    values = {(r["method"], r["dimension"], r["alpha"], r["threshold"]): r for r in rows}
+    found = [row["capacity"] for row in rows]
+    scale = LogNorm(max(min(found), 0.1), max(*found, 0.2))
+    with house_style():
+        size = (
+            1.6 + max(2.2, 0.75 * len(alphas)) * len(dimensions),
+            1.1 + (0.9 + 0.4 * len(thresholds)) * len(methods),
+        )
+        axes = panels(ax, (len(methods), len(dimensions)), figsize=size)
+        for at, axis in np.ndenumerate(axes):
+            method, d = methods[at[0]], dimensions[at[1]]
+            cells = [[values[method, d, a, t] for a in alphas] for t in thresholds]
+            numbers = np.array([[cell["capacity"] for cell in line] for line in cells])
+            image = axis.imshow(np.maximum(numbers, 0.1), norm=scale, cmap="viridis", origin="lower", aspect="auto")
+            for (i, j), number in np.ndenumerate(numbers):
+                text = f"{'≥ ' * cells[i][j]['beyond']}{number:.{0 if number >= 100 else 1}f}"
+                shade = "white" if scale(number) < 0.6 else "black"
+                axis.annotate(text, (j, i), ha="center", va="center", color=shade, fontsize=8)
+            axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+            axis.set_yticks(range(len(thresholds)), [f"{threshold:g}" for threshold in thresholds])
+            axis.set_title(f"{labels.get(method, method)}, d = {d}", fontsize=9)
+            if at[0] == len(methods) - 1:
+                axis.set_xlabel("signal level α")
+            if at[1] == 0:
+                axis.set_ylabel("tolerated error")
+        axes.flat[0].figure.colorbar(image, ax=axes.ravel().tolist(), label="capacity, patterns", format="{x:g}")
     return axes
 
 

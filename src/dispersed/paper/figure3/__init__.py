@@ -5,7 +5,9 @@ from pathlib import Path
 from dispersed.paper.experiment import Experiment, Findings
 
 
-def find(folder: Path, seed: int, quick: bool) -> Findings:
+def find(
+    folder: Path, seed: int, quick: bool, alpha: float, threshold: float, dimensions: list[int] | None
+) -> Findings:
     from dispersed.capacities import CellFile
     from dispersed.paper.capacity.measure import theories
     from dispersed.paper.capacity.plot import plot_figure3
@@ -15,14 +17,16 @@ def find(folder: Path, seed: int, quick: bool) -> Findings:
 
     cells = CellFile(output_folder(folder / "cells") / "figure3.jsonl")
     before = len(cells)
-    exact, errors = figure3.exact_capacities(seed, quick, cells)
-    agreement = figure3.euler_agreement(exact, seed)
-    learned, trainings = figure3.learned_dots(exact, seed, quick, cells)
+    exact, errors = figure3.exact_capacities(
+        seed, quick, cells, alpha=alpha, threshold=threshold, dimensions=dimensions
+    )
+    agreement = figure3.euler_agreement(exact, seed, alpha=alpha)
+    learned, trainings = figure3.learned_dots(exact, seed, quick, cells, alpha=alpha, threshold=threshold)
     rows = exact + learned
-    methods = figure3.compared()
+    methods = figure3.compared(alpha)
     labels = {**{name: method.label for name, method in methods.items()}, "learned": "learned networks"}
     curves = [row for row in errors if row["method"] == "diffusion" and row["n_patterns"] in figure3.N_PATTERNS]
-    axes = plot_figure3(rows, curves, labels, theories(methods, figure3.ALPHA, figure3.THRESHOLD))
+    axes = plot_figure3(rows, curves, labels, theories(methods, alpha, threshold), alpha, threshold)
     return Findings(
         rows,
         axes,
@@ -32,10 +36,13 @@ def find(folder: Path, seed: int, quick: bool) -> Findings:
     )
 
 
+SETTINGS = {"alpha": 0.68, "threshold": 0.03, "dimensions": None}
+"""Those of the paper; `dimensions` are all that the mode has."""
+
 EXPERIMENT = Experiment(
     name="figure3",
     place="Figure 3, Sec. 7 and Supp. A",
-    title="Figure 3: capacity at 3 % mean Hamming error, α = 0.68",
+    title="Figure 3: capacity, {threshold:.3g} mean Hamming error, α = {alpha:g}",
     about="Figure 3: error of exact diffusion and capacity of every memory, learned ones too, over dimensions."
     "\n\nFinished cells and trainings are written to OUT/cells/figure3.jsonl: a run that was stopped goes on "
     "where it was.",
@@ -46,6 +53,6 @@ EXPERIMENT = Experiment(
     "On a log scale the capacities of exact diffusion and modern Hopfield networks rise as one straight line, "
     "far above the nearly flat classical ones; dots of learned networks lie near that line.",
     find=find,
-    full={"quick": False},
-    quick={"quick": True},
+    full={"quick": False, **SETTINGS},
+    quick={"quick": True, **SETTINGS},
 )

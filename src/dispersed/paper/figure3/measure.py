@@ -1,6 +1,6 @@
 """Figure 3: the error of exact diffusion over dimensions, and the capacity of every kind of memory.
 
-Cells of 140 random ±1 pattern sets, noisy cues x = αy + √(1−α²)ε at α = 0.68, mean Hamming error 3 % (Supp. A).
+Cells of 140 random ±1 pattern sets or more, noisy cues x = αy + √(1−α²)ε at α = 0.68, mean Hamming error 3 % (Supp. A).
 Cells are written to a file as they are finished; a killed run finds them again.
 """
 
@@ -36,35 +36,52 @@ class Scale(NamedTuple):
     sets: int
     learned: tuple[int, ...]
     repeats: int
+    precision: float | None
+    """What half of an interval is of the capacity, at most."""
 
 
-FULL = Scale(tuple(range(4, 25)), 140, (10, 12, 14, 16), 8)
-QUICK = Scale((4, 7, 10, 13, 16), 60, (10,), 2)
+FULL = Scale(tuple(range(4, 25)), 140, (10, 12, 14, 16), 8, 0.05)
+QUICK = Scale((4, 7, 10, 13, 16), 60, (10,), 2, None)
 
 
-def compared() -> dict[str, Method]:
+def compared(alpha: float = ALPHA) -> dict[str, Method]:
     """The exact methods of Fig. 3b by name."""
-    available = methods()
+    available = methods(noisy=alpha)
     return {name: available[name] for name in METHODS}
 
 
-def exact_capacities(seed: int = 0, quick: bool = False, cells: CellFile | None = None) -> tuple[list[Row], list[Row]]:
+def exact_capacities(
+    seed: int = 0,
+    quick: bool = False,
+    cells: CellFile | None = None,
+    *,
+    alpha: float = ALPHA,
+    threshold: float = THRESHOLD,
+    dimensions: Sequence[int] | None = None,
+) -> tuple[list[Row], list[Row]]:
     """The capacity of every exact method at every dimension, and the error grid behind it; see `capacities`."""
     scale = QUICK if quick else FULL
     return capacities(
-        compared(),
-        scale.dimensions,
+        compared(alpha),
+        dimensions or scale.dimensions,
         also={"diffusion": N_PATTERNS},
-        alpha=ALPHA,
-        threshold=THRESHOLD,
+        alpha=alpha,
+        threshold=threshold,
         sets=scale.sets,
+        precision=scale.precision,
         seed=at_least("seed", seed, 0),
         cells=cells,
     )
 
 
 def learned_dots(
-    exact: Sequence[Row], seed: int = 0, quick: bool = False, cells: CellFile | None = None
+    exact: Sequence[Row],
+    seed: int = 0,
+    quick: bool = False,
+    cells: CellFile | None = None,
+    *,
+    alpha: float = ALPHA,
+    threshold: float = THRESHOLD,
 ) -> tuple[list[Row], list[Row]]:
     """The capacity of learned memories, and every training behind it; see `learned_capacities`.
 
@@ -72,24 +89,24 @@ def learned_dots(
     """
     scale = QUICK if quick else FULL
     held = {row["dimension"]: row["capacity"] for row in exact if row["method"] == "diffusion"}
-    starts = {d: round(held[d]) + 4 for d in scale.learned}
-    return learned_capacities(starts, ALPHA, THRESHOLD, scale.repeats, seed, cells)
+    starts = {d: round(held[d]) + 4 for d in scale.learned if d in held}
+    return learned_capacities(starts, alpha, threshold, scale.repeats, seed, cells)
 
 
-def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20) -> list[Row]:
-    """How often the paper's 300 Euler steps and the 20 evaluations used here recall the same sign.
+def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20, alpha: float = ALPHA) -> list[Row]:
+    """How often the paper's 300 Euler steps and the 20 steps by products used here recall the same sign.
 
     At every fourth dimension, with as many patterns as the diffusion memory holds: rows with `dimension`,
     `n_patterns`, `units` compared, `same` (fraction of equal signs) and the mean Hamming error of both.
     """
-    _, family, fast, _ = methods()["diffusion"]
+    _, family, fast, _ = compared(alpha)["diffusion"]
     diffusion = [row for row in rows if row["method"] == "diffusion"]
     jobs = [(row["dimension"], max(2, round(row["capacity"]))) for row in diffusion[::-4]]
 
     def one(job: tuple[int, int]) -> Row:
         d, n = job
         papers_flow = ProbabilityFlow(sigma_min=None, grid=uniform_time)
-        trials = [Trial(family, d, dynamics, Noise(ALPHA), seed=seed) for dynamics in (fast, papers_flow)]
+        trials = [Trial(family, d, dynamics, Noise(alpha), seed=seed) for dynamics in (fast, papers_flow)]
         patterns, cues = damaged_sets(trials[0], n, range(sets))
         truth = signs(patterns[:, : cues.shape[1]], trials[0].levels)
         ours, papers = (
