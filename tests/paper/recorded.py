@@ -1,6 +1,6 @@
 """Rows that `dispersed reproduce all --quick` wrote, as far as claims read them.
 
-`python -m tests.paper.recorded RESULTS` records those of the folder RESULTS anew.
+`python -m tests.paper.recorded RESULTS` records those of the folder RESULTS anew; experiments that are not there stay.
 """
 
 import importlib
@@ -30,8 +30,10 @@ def recorded(name):
 def record(results):
     """Take the rows of every experiment from a folder of results, with six digits."""
     for name in EXPERIMENTS:
-        tables = {}
-        for table in {name, *read_about(results, name).tables} - UNREAD:
+        about, tables = read_about(results, name), {}
+        if about is None:
+            continue
+        for table in {name, *about.tables} - UNREAD:
             chosen = READ.get(table, {}).items()
             rows = [row for row in read_rows(results, table) if chosen <= row.items()]
             tables[table] = [

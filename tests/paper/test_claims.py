@@ -104,6 +104,15 @@ CONTRADICT = {
         },
         "novelty": change({"memory": "exact", "alpha": 0.01}, novelty=0.2),
     },
+    "continuous": {
+        "finite": change({"dimension": 8, "ensemble": "spherical"}, expected=lambda row: 2 * row["capacity"]),
+        "gaussian": change({"dimension": 12, "ensemble": "gaussian", "decoder": "dot product"}, ci_high=400.0),
+        "correlated": change({"dimension": 12, "ensemble": "correlated", "decoder": "distance"}, ci_high=400.0),
+        "equal_norms": ("continuous_recall", change({"ensemble": "spherical"}, decoders_agree=0.9)),
+        "limit": ("continuous_theory", change({"dimension": 256}, expected_rate=0.4)),
+        "diffusion_recall": ("continuous_recall", change({"memory": "exact diffusion"}, as_decoded=0.8)),
+        "hopfield_recall": ("continuous_recall", change({"memory": "modern Hopfield"}, ci_low=0.2)),
+    },
     "regimes": {
         "speciation": change({"dimension": 32}, speciation=3.0),
         "cloning": ("regimes_cloning", change({"dimension": 128}, cloning_of_classes=0.2)),

@@ -5,6 +5,7 @@ experiment is run.
 """
 
 from dispersed.paper import (
+    continuous,
     continuum,
     digits,
     figure1,
@@ -35,6 +36,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         reconstruction,
         spectrum,
         continuum,
+        continuous,
         regimes,
         replay,
         learned,
