@@ -273,7 +273,7 @@ def nearest_pattern(dimension: ArrayLike, alpha: float, threshold: float) -> Flo
     probability_of_k = comb(d, k) / 2.0**d  # zero for k > d
     with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
         p = np.sum(probability_of_k * ndtr(-np.sqrt(k) * _signal_to_noise(alpha)) * k / d, axis=-1)
-        return 1 + threshold / p
+        return np.asarray(1 + threshold / p)
 
 
 # --- Sequences --------------------------------------------------------------------------------------------------------

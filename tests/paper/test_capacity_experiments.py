@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from dispersed import theory
 from dispersed.paper.continuous import measure as continuous
+from dispersed.paper.theta import measure as theta
+from dispersed.theory import random_energy_rate
 from tests.paper.recorded import claims
 
 
@@ -32,7 +34,7 @@ def test_expected_capacity_of_continuous_patterns_is_that_of_a_simulation(name, 
 
 def test_limits_of_continuous_patterns():
     for decoder, name in (("distance", "euclidean"), ("dot product", "dot")):
-        isotropic = theory.random_energy_rate(continuous.ALPHA, "gaussian", decoder=name)
+        isotropic = random_energy_rate(continuous.ALPHA, "gaussian", decoder=name)
         assert continuous.limit_rate("gaussian", decoder, 8) == isotropic
         assert continuous.limit_rate("correlated", decoder, 8) < isotropic
         # With equal eigenvalues the formula for correlated patterns is that of the random energy model.
@@ -49,3 +51,17 @@ def test_continuous():
     rows, large, recalls = continuous.continuous(dimensions=(4, 8), precision=0.15, sets=20)
     tables = {"continuous": rows, "continuous_theory": large, "continuous_recall": recalls}
     assert all(claim.judge(tables).holds for claim in claims("continuous"))
+
+
+def test_theta(monkeypatch):
+    monkeypatch.setattr(theta, "THRESHOLDS", (0.03,))
+    monkeypatch.setattr(theta, "RECALLED", (4,))
+    rows, slopes, recalls = theta.theta(alphas=(0.4, 0.8), dimensions=(6, 9), precision=0.3, sets=20)
+    assert [(row["alpha"], row["dimension"]) for row in rows] == [(0.4, 6), (0.4, 9), (0.8, 6), (0.8, 9)]
+    tables = {"theta": rows, "theta_slopes": slopes, "theta_recall": recalls}
+    verdicts = {claim.name: claim for claim in claims("theta")}
+    assert all(verdicts[name].judge(tables).holds for name in ("channel", "growth", "union_bound"))
+    by = {(row["alpha"], row["dimension"]): row for row in recalls}
+    # What recall leaves, beside the cue: Φ(−1/σ) of its units are wrong.
+    assert by[0.8, 9]["cue_error"] == pytest.approx(norm.cdf(-0.8 / 0.6))
+    assert by[0.8, 9]["hamming_mean"] < 0.5 * by[0.8, 9]["cue_error"]

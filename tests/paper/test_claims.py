@@ -104,6 +104,13 @@ CONTRADICT = {
         },
         "novelty": change({"memory": "exact", "alpha": 0.01}, novelty=0.2),
     },
+    "theta": {
+        "channel": ("theta_slopes", change({"alpha": 0.5}, slope=0.5, ci_low=0.4)),
+        "growth": ("theta_slopes", change({"alpha": 0.8}, ci_low=0.0)),
+        "union_bound": change({"alpha": 0.68, "dimension": 14}, ci_high=1.0),
+        "tolerance": change({"alpha": 0.68, "dimension": 14}, ci_low=0.1),
+        "correction": ("theta_recall", change({"alpha": 0.8}, hamming_mean=-1.0)),
+    },
     "continuous": {
         "finite": change({"dimension": 8, "ensemble": "spherical"}, expected=lambda row: 2 * row["capacity"]),
         "gaussian": change({"dimension": 12, "ensemble": "gaussian", "decoder": "dot product"}, ci_high=400.0),

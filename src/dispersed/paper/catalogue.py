@@ -20,6 +20,7 @@ from dispersed.paper import (
     spectrum,
     synaptic,
     table1,
+    theta,
 )
 from dispersed.paper.experiment import Experiment
 
@@ -36,6 +37,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         reconstruction,
         spectrum,
         continuum,
+        theta,
         continuous,
         regimes,
         replay,
