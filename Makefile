@@ -19,8 +19,8 @@ test: .venv/ready ## What CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder # short files last, so that no core waits
 	$(MAKE) --no-print-directory docs
+	DISPERSED_SITE=$(CURDIR)/site $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready ## The tests that are too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow

@@ -10,7 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Examples are many small programs; the compiler's full effort is not worth its time here, as in tests/conftest.py.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
 # The two processes that read pages, and the next build, share compiled programs; `site/` is not part of the repository.

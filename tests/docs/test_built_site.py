@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -57,7 +58,9 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built without running its examples."""
+    """The site that was built just before, or one built without running its examples."""
+    if built := os.environ.get("DISPERSED_SITE"):
+        return Path(built)
     site = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-D", "run_examples=0", str(DOCS), str(site)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
