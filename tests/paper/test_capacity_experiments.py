@@ -54,13 +54,13 @@ def test_continuous():
 
 
 def test_theta(monkeypatch):
+    decided = {claim.name: claim for claim in claims("theta")}
     monkeypatch.setattr(theta, "THRESHOLDS", (0.03,))
     monkeypatch.setattr(theta, "RECALLED", (4,))
     rows, slopes, recalls = theta.theta(alphas=(0.4, 0.8), dimensions=(6, 9), precision=0.3, sets=20)
     assert [(row["alpha"], row["dimension"]) for row in rows] == [(0.4, 6), (0.4, 9), (0.8, 6), (0.8, 9)]
     tables = {"theta": rows, "theta_slopes": slopes, "theta_recall": recalls}
-    verdicts = {claim.name: claim for claim in claims("theta")}
-    assert all(verdicts[name].judge(tables).holds for name in ("channel", "growth", "union_bound"))
+    assert all(decided[name].judge(tables).holds for name in ("channel", "growth", "union_bound"))
     by = {(row["alpha"], row["dimension"]): row for row in recalls}
     # What recall leaves, beside the cue: Φ(−1/σ) of its units are wrong.
     assert by[0.8, 9]["cue_error"] == pytest.approx(norm.cdf(-0.8 / 0.6))
