@@ -409,18 +409,19 @@ def test_what_one_byte_a_unit_blurs_is_attained(rng, monkeypatch):
     x = held.statistics.centre + 3 * worst[None] / np.linalg.norm(worst)
     states = States.of(held, np.repeat(x, 4, axis=0), np.full(4, 0.4))
     seen = []
-    original = candidate_screening._Screening
 
-    def recorded(*arguments):
-        seen.append(arguments[2])
-        return original(*arguments)
+    class Recorded(candidate_screening._Screening):
+        def candidates(self, tail, terms):
+            seen.extend((self.off, terms))
+            return super().candidates(tail, terms)
 
-    monkeypatch.setattr(candidate_screening, "_Screening", recorded)
+    monkeypatch.setattr(candidate_screening, "_Screening", Recorded)
     screen(held, states, TAIL, n)
     blurred = seen[0] - states.logit_error(held, np.float32)
     moved = np.abs(lost @ states.moved[0]).max() / 0.4**2
     assert (moved <= blurred).all()
     assert (blurred <= 1.001 * moved).all()
+    assert seen[1] == held.terms(4)
 
 
 def test_the_tail_that_a_tolerance_allows():

@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed.engines.online_softmax import EncodedRows, batch_size, empty_sums, merge, padded_batch, scan_block
+from dispersed.engines.online_softmax import (
+    EncodedRows,
+    SoftmaxSums,
+    batch_size,
+    empty_sums,
+    merge,
+    padded_batch,
+    scan_block,
+)
 from dispersed.storage import Float32
 
 
@@ -17,6 +25,17 @@ def test_sizes_of_batches_are_few():
     padded = padded_batch(np.arange(10.0).reshape(5, 2), np.float32, 1)
     assert padded.dtype == np.float32
     assert padded.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], *[[0, 1]] * 11]
+    assert [len(padded_batch(np.zeros(17), np.float32, n)) for n in (4096, 4097)] == [64, 24]
+
+
+def test_what_follows_from_sums():
+    """Two patterns at 0 and 4 with logits 1 and 3."""
+    low = np.exp(-2)
+    sums = SoftmaxSums(np.array([3.0]), np.array([1 + low]), np.array([[4.0]]), np.array([-2 * low]))
+    p = np.array([low, 1]) / (1 + low)
+    np.testing.assert_allclose(sums.log_sum, np.logaddexp(1, 3), rtol=1e-6)
+    np.testing.assert_allclose(sums.mean, [[4 * p[1]]], rtol=1e-6)
+    np.testing.assert_allclose(sums.entropy, -p @ np.log(p), rtol=1e-6)
 
 
 def test_sets_that_are_as_good_as_nothing_are_merged():

@@ -51,7 +51,7 @@ def without_extents(
     """
     d = len(total)
     exponent = 0
-    if largest > 0 and abs(np.frexp(largest)[1]) > ORDINARY:
+    if abs(np.frexp(largest)[1]) > ORDINARY:
         exponent = int(np.clip(-np.frexp(largest)[1], -MOST_SCALE, MOST_SCALE))
     factor = 2.0**exponent
     mean = total / n * factor
