@@ -221,11 +221,11 @@ def test_a_scan_is_tried_where_it_can_be_of_use(monkeypatch):
     held, states = described(np.zeros((100, 1)), radius=2.0, small_set=50, chunk_patterns=1), at(1, 2, 3)
     ladder._in_double(held, states, lambda: None, 1e-3, 1)
     assert tried.pop().tolist() == [True, False, False]
-    off = np.array([1e-3, 1e-2, 1e-2, np.inf])
-    deviation = 1.3 * np.sqrt(2 * np.log(100)) * np.array([0, 1.01, 0.99, 2])
-    sample = LogitSample(*np.zeros((3, 4)), deviation, np.zeros(4))
-    ladder._in_single(held, at(1, 2, 3, 4), lambda: sample, 6.2e-3, 1)
-    assert tried.pop().tolist() == [True, True, False, False]
+    off = np.array([1e-3, 1e-2, 1e-2, 0.6, np.inf])
+    deviation = 1.3 * np.sqrt(2 * np.log(100)) * np.array([0, 1.01, 0.99, 2, 2])
+    sample = LogitSample(*np.zeros((3, 5)), deviation, np.zeros(5))
+    ladder._in_single(held, at(1, 2, 3, 4, 5), lambda: sample, 6.2e-3, 1)
+    assert tried.pop().tolist() == [True, True, False, False, False]
     few = described(np.zeros((50, 1)), small_set=50)
     assert np.isinf(ladder._in_single(few, states, lambda: None, 1e-3, 1).bound).all()
     assert not tried

@@ -63,7 +63,7 @@ def test_equal_patterns_are_one_with_the_weight_of_all(rng):
     patterns = rng.normal(size=(300, 3)).astype(np.float32)
     same = np.arange(5, 300, 3)
     patterns[same] = patterns[5]
-    patterns[20:22] = patterns[19]
+    patterns[21:23] = patterns[19]
     log_w = rng.normal(size=300)
     log_w[17] = 4.0
     log_w[[30, 31]] = -np.inf
