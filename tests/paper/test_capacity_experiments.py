@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from dispersed.paper.continuous import measure as continuous
+from dispersed.paper.equivalence import measure as equivalence
 from dispersed.paper.theta import measure as theta
 from dispersed.theory import random_energy_rate
 from tests.paper.recorded import claims
@@ -14,7 +15,8 @@ from tests.paper.recorded import claims
 
 @pytest.mark.parametrize("name", ["gaussian", "spherical", "correlated"])
 @pytest.mark.parametrize("decoder", ["distance", "dot product"])
-def test_expected_capacity_of_continuous_patterns_is_that_of_a_simulation(name, decoder, rng):
+def test_expected_capacity_of_continuous_patterns_is_that_of_a_simulation(name, decoder, rng, monkeypatch):
+    monkeypatch.setattr(continuous, "TRIALS", 20_000)
     d = 6
     expected = continuous.expected_capacity(name, decoder, d)
     if (name, decoder) == ("correlated", "distance"):
@@ -51,6 +53,25 @@ def test_continuous():
     rows, large, recalls = continuous.continuous(dimensions=(4, 8), precision=0.15, sets=20)
     tables = {"continuous": rows, "continuous_theory": large, "continuous_recall": recalls}
     assert all(claim.judge(tables).holds for claim in claims("continuous"))
+
+
+def test_equivalence(monkeypatch):
+    chosen = {name: equivalence.ensembles()[name] for name in ("±1", "heavy-tailed")}
+    monkeypatch.setattr(equivalence, "ensembles", lambda: chosen)
+    rows = equivalence.equivalence(betas=(0.05, 1.0, 20.0), sets=2)
+    decided = {claim.name: claim.judge({"equivalence": rows}).holds for claim in claims("equivalence")}
+    assert decided["equal_norms"]
+    assert decided["repaired"]
+    assert decided["bound"]
+    assert decided["predicted"]
+    assert not decided["unequal_norms"]
+
+
+def test_responsibilities_of_unequal_norms_can_be_as_far_apart_as_the_bound():
+    """Two patterns: for the cue between both, p = 1/(1 + e^{−H/2}) and q = 1 − p, H the range of the log ratio."""
+    half = 0.7
+    p, q = (1 / (1 + np.exp(-sign * half / 2)) for sign in (1, -1))
+    assert p - q == pytest.approx(np.tanh(half / 4))
 
 
 def test_theta(monkeypatch):

@@ -104,6 +104,14 @@ CONTRADICT = {
         },
         "novelty": change({"memory": "exact", "alpha": 0.01}, novelty=0.2),
     },
+    "equivalence": {
+        "equal_norms": change({"ensemble": "sphere"}, output_difference=1e-3),
+        "unequal_norms": change({"ensemble": "gaussian"}, same_end=0.5),
+        "repaired": change({"prior": "repaired", "ensemble": "digits"}, output_difference=1e-3),
+        "bound": change({"ensemble": "gaussian"}, bound_holds=False),
+        "predicted": change({"ensemble": "0/1"}, predicted=0.3),
+        "recall_of_unequal_norms": change({}, right_network=lambda row: row["right_diffusion"]),
+    },
     "theta": {
         "channel": ("theta_slopes", change({"alpha": 0.5}, slope=0.5, ci_low=0.4)),
         "growth": ("theta_slopes", change({"alpha": 0.8}, ci_low=0.0)),
@@ -169,6 +177,7 @@ SUPPORT = {
     "digits": {"zero_mask": change({"task": "zero_mask"}, exact=1.0)},
     "posterior": {"orders": change({"part": "order"}, ci_low=0.9, ci_high=2.1)},
     "potential": {"negligible": change({"part": "rate", "compared": "eq21"}, ci_high=3.0)},
+    "equivalence": {"unequal_norms": change({}, same_end=1.0)},
     "reconstruction": {"printed": recalled("printed", plausibility=0.0, core_error=0.01)},
     "replay": {
         "drift": change({"kind": "neutral", "part": "feedback"}, wins_low=0.1),
