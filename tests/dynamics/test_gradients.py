@@ -70,6 +70,28 @@ def test_reverse_mode_is_forward_mode_and_finite_differences(x64, name):
         np.testing.assert_allclose(reverse, jax.jvp(along, (0.0,), (1.0,))[1], rtol=1e-10)
 
 
+def test_a_recall_that_stops_early_has_the_derivatives_of_all_steps(x64):
+    """Of a batch whose states stop after different numbers of steps, at the patterns, the cues and their levels."""
+    y = np.random.default_rng(0).standard_normal((12, 4))
+    y[3] = y[2] + 0.2  # two that no level tells apart for certain
+    cues = y[:3] + 0.4 * np.random.default_rng(1).standard_normal((3, 4))
+    levels = np.array([0.05, 0.4, 1.5])
+
+    def end(patterns, cues, levels, trajectory=False):
+        found = recall(PatternMemory(patterns), cues, DDIM(8, sigma_min=0.2), sigma=levels, trajectory=trajectory)
+        return jnp.sum(found.x * jnp.cos(jnp.arange(12.0)).reshape(3, 4)), found.steps
+
+    slopes = jax.jit(jax.grad(end, (0, 1, 2), has_aux=True), static_argnames="trajectory")
+    early, steps = slopes(y, cues, levels)
+    full, every = slopes(y, cues, levels, trajectory=True)
+    assert len(set(np.asarray(steps))) > 1
+    assert (np.asarray(steps) <= np.asarray(every)).all()
+    assert (np.asarray(steps) < np.asarray(every)).any()
+    for found, expected in zip(early, full, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+        assert np.abs(expected).max() > 1e-3
+
+
 @pytest.mark.parametrize("name", RANDOM)
 def test_samplers_of_a_density_are_differentiated_at_fixed_noise(x64, name):
     """Of patterns the last step is a draw among them, which has no derivative in the cue."""

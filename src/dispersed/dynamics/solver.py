@@ -7,11 +7,13 @@ passed through.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 from jax.extend.core import get_opaque_trace_state
 
 from dispersed.dynamics.dynamics import Dynamics
@@ -181,42 +183,90 @@ def _until_decided(
 
     Along it the gap to no other pattern y_j falls: with v = z − y, Δ = y − y_j and s = σ/σ' it is
     (s²‖Δ‖²/2 + s v·Δ)/σ², which grows with s where it is not negative at s = 1. Each state of a batch stops by itself.
-    Derivatives are those of all steps.
+    Derivatives are those of these steps: D has none from there on but that of y.
     """
-    watched: Any = _Watched(memory)
-    sure = 1 - 2 * float(jnp.finfo(z.dtype).eps)
-    last = solver.steps - 1
+    advance, sure, evaluations = _watched_step(solver, memory, sigmas, key)
 
-    def undecided(now: tuple[Any, ...]) -> Bool[Array, ""]:
-        _, _, i, _, p = now
-        return (i < last) & (p < sure)
+    def undecided(now: Now) -> Bool[Array, ""]:
+        return (now.i < solver.steps - 1) & (now.p < sure)
 
-    def advance(now: tuple[Any, ...]) -> tuple[Any, ...]:
-        z, carry, i, _, _ = now
-        watched.evaluations, watched.seen = 0, []
-        watched.level = get_opaque_trace_state()
-        z, carry = solver.step(watched, z, sigmas[i], sigmas[i + 1], carry, jax.random.fold_in(key, i))
-        mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(sigmas[0]))
-        for _, other in watched.seen[:-1]:
-            p = jnp.minimum(p, other)
-        return z, carry, i + 1, mean, p
-
-    start = (z, carry, whole(0), z, jnp.zeros_like(sigmas[0]))
-    z, carry, i, mean, p = jax.lax.while_loop(undecided, advance, start)
-    ahead = mean + sigmas[-1] / sigmas[i] * (z - mean)
-    return End(jnp.where(p < sure, z, ahead), solver.succeeded(carry), i, whole(watched.evaluations))
+    end = jax.lax.while_loop(undecided, advance, _start(z, carry))
+    return _followed(end, solver, sigmas, sure, evaluations())
 
 
 @_until_decided.def_jvp
 def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
-    def all_steps(*arguments: Any) -> End:
-        end, _ = _all_steps(*arguments)
-        # Each state has a number of steps of its own, which JAX does not see of a constant.
-        own = end.z[0] != end.z[0]
-        parts = end.succeeded | own, end.steps + own * 0
-        return eqx.tree_at(lambda end: (end.succeeded, end.steps), end, parts)
+    """A loop of unknown length has no derivative in reverse mode: one over all steps, of which the last are skipped."""
 
-    return eqx.filter_jvp(all_steps, primals, tangents)
+    def stopping(
+        solver: Solver, memory: Denoiser, z: State, sigmas: Float[Array, " steps"], carry: Any, key: Key[Array, ""]
+    ) -> End:
+        advance, sure, evaluations = _watched_step(solver, memory, sigmas, key)
+
+        def unless_decided(now: Now, _: None) -> tuple[Now, None]:
+            goes_on = now.p < sure
+            new = jax.lax.cond(_any_of_batch(goes_on), advance, lambda now: now, now)
+            return jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, now), None
+
+        body = jax.checkpoint(unless_decided, prevent_cse=False)
+        end, _ = jax.lax.scan(body, _start(z, carry), length=solver.steps - 1)
+        return _followed(end, solver, sigmas, sure, evaluations())
+
+    return eqx.filter_jvp(stopping, primals, tangents)
+
+
+@custom_vmap
+def _any_of_batch(holds: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether something holds of any state of the batch that this one is in."""
+    return holds
+
+
+@_any_of_batch.def_vmap
+def _(size: int, batched: list[bool], holds: Bool[Array, " states"]) -> tuple[Bool[Array, ""], bool]:
+    return _any_of_batch(jnp.any(holds)), False
+
+
+class Now(eqx.Module):
+    """A state on its way."""
+
+    z: State
+    carry: Any
+    i: Int[Array, ""]
+    """The steps taken."""
+    mean: State
+    """The posterior mean that the last step saw last."""
+    p: Scalar
+    """The least probability of the likeliest pattern that the last step saw."""
+
+
+def _start(z: State, carry: Any) -> Now:
+    return Now(z, carry, whole(0), z, jnp.zeros_like(z[0]))
+
+
+def _watched_step(
+    solver: Solver, memory: Denoiser, sigmas: Float[Array, " steps"], key: Key[Array, ""]
+) -> tuple[Callable[[Now], Now], float, Callable[[], int]]:
+    """One step, the probability from which on a pattern has all, and how often a step that was traced evaluates."""
+    watched: Any = _Watched(memory)
+
+    def advance(now: Now) -> Now:
+        watched.evaluations, watched.seen = 0, []
+        watched.level = get_opaque_trace_state()
+        i = now.i
+        z, carry = solver.step(watched, now.z, sigmas[i], sigmas[i + 1], now.carry, jax.random.fold_in(key, i))
+        mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(now.p))
+        for _, other in watched.seen[:-1]:
+            p = jnp.minimum(p, other)
+        return Now(z, carry, i + 1, mean, jax.lax.stop_gradient(p))
+
+    return advance, 1 - 2 * float(jnp.finfo(sigmas.dtype).eps), lambda: watched.evaluations
+
+
+def _followed(end: Now, solver: Solver, sigmas: Float[Array, " steps"], sure: float, evaluations: int) -> End:
+    """The flow from where the steps ended to the last level."""
+    ahead = end.mean + sigmas[-1] / sigmas[end.i] * (end.z - end.mean)
+    z = jnp.where(end.p < sure, end.z, ahead)
+    return End(z, solver.succeeded(end.carry), end.i, whole(evaluations))
 
 
 def whole(number: Any) -> Any:

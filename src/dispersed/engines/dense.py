@@ -187,12 +187,11 @@ class DensePatterns(PatternSet):
         return mean_and_leader(*self._arguments(x, sigma))
 
     def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        y, log_w, known, x, sigma = self._arguments(x, sigma)
-        mean, p = _certain_means_of_batch(y, log_w, known, x[None], sigma[None])
+        mean, p = mean_and_probability(*self._arguments(x, sigma))
         # A pattern that has all probability is the nearest one too, unless weights differ by more than that says.
         finite = jnp.isfinite(self.log_weights)
         least = jnp.min(jnp.where(finite, self.log_weights, jnp.inf))
-        return mean[0], jnp.where(jnp.max(self.log_weights) - least < ALIKE, p[0], 0)
+        return mean, jnp.where(jnp.max(self.log_weights) - least < ALIKE, p, 0)
 
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         r = self.responsibilities(x, sigma)
@@ -370,39 +369,50 @@ def posterior_mean(y: Patterns, log_w: Float[Array, " n"], known: Products, x: S
     return _means_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
-def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
-    return posterior_mean(*primals), _slopes(primals, tangents)[0]
-
-
-posterior_mean.defjvp(_posterior_mean_jvp, symbolic_zeros=True)
+@jax.custom_jvp
+def mean_and_probability(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> tuple[State, Scalar]:
+    """The same, and the probability of the likeliest pattern."""
+    mean, p = _certain_means_of_batch(y, log_w, known, x[None], sigma[None])
+    return mean[0], p[0]
 
 
 @jax.custom_jvp
 def mean_and_leader(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
 ) -> tuple[State, Int[Array, ""], Scalar]:
-    """The same, and the likeliest pattern with its probability."""
+    """The same, and which one that is."""
     mean, index, p = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
     return mean[0], index[0], p[0]
 
 
+def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
+    (mean, _, _), (mean_slope, _, _) = _mean_and_leader_jvp(primals, tangents)
+    return mean, mean_slope
+
+
+def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
+    (mean, _, p), (mean_slope, _, p_slope) = _mean_and_leader_jvp(primals, tangents)
+    return (mean, p), (mean_slope, p_slope)
+
+
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
-    mean_slope, p_slope = _slopes(primals, tangents)
-    return mean_and_leader(*primals), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope)
-
-
-mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
-
-
-def _slopes(primals: Any, tangents: Any) -> tuple[State, Scalar]:
-    """The tangents of the posterior mean Σ_j p_j y_j and of the largest p_j, by way of the logits."""
+    """The posterior mean Σ_j p_j y_j and the largest p_j with their tangents, all from the same logits."""
+    known = primals[2]
     logits, slope = _logits_and_slope(primals, tangents)
-    p = jax.nn.softmax(logits)
-    p_slope = p * (slope - p @ slope)
-    mean_slope = p_slope @ primals[2].centred
+    mean, index, p = (part[0] for part in _mean_and_leader(primals[0], known, logits[None]))
+    share = jnp.exp(logits) * p
+    p_slope = share * (slope - share @ slope)
+    mean_slope = p_slope @ known.centred
     if _given(tangents[0]):
-        mean_slope += p @ tangents[0]
-    return mean_slope, p_slope[jnp.argmax(logits)]
+        mean_slope += share @ tangents[0]
+    return (mean, index, p), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope[index])
+
+
+posterior_mean.defjvp(_posterior_mean_jvp, symbolic_zeros=True)
+mean_and_probability.defjvp(_mean_and_probability_jvp, symbolic_zeros=True)
+mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
 
 
 def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
