@@ -1,5 +1,6 @@
 """The search for a crossing, with as many pattern sets as its interval needs."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from dispersed import CellFile, ClassicalHopfield, PatternMemory, capacity, capacity_map
 from dispersed.capacities.cell import Cell
 from dispersed.capacities.estimate import grouped
-from dispersed.capacities.grid import Grid
+from dispersed.capacities.grid import Grid, more_sets
 from dispersed.capacities.search import ladder, search
 from tests.capacities.test_ensembles import first
 
@@ -36,19 +37,19 @@ class KnownGrid(Grid):
 
 def test_adaptive_intervals_are_as_narrow_as_asked_and_cover():
     rng = np.random.default_rng(4)
-    found, trials = [], 60
+    found, trials = [], 40
     for _ in range(trials):
         grid = KnownGrid(rng, 12.0)
-        value, low, high = search(grid, 0.03, "mean", precision=0.08)
-        assert (high - low) / 2 / value <= 0.08
+        value, low, high = search(grid, 0.03, "mean", precision=0.1)
+        assert (high - low) / 2 / value <= 0.1
         found.append((value, low, high, grid.used))
     values, low, high, sets = np.array(found).T
     covered = np.sum((low <= 12) & (high >= 12))
-    # Binomial(60, 0.95) is at least this with probability 0.995.
-    assert covered >= 52
+    # Binomial(40, 0.95) is at least this with probability 0.99.
+    assert covered >= 34
     # Stopping leans to neither side: the mean is the true one, the curve being straight between the rungs.
-    assert abs(values.mean() / 12 - 1) < 0.015
-    assert 100 < np.median(sets) < 1500
+    assert abs(values.mean() / 12 - 1) < 0.02
+    assert 60 < np.median(sets) < 1000
 
 
 def test_groups_have_the_mean_and_the_spread_of_sets(rng):
@@ -66,8 +67,9 @@ def test_precision_adds_sets_where_the_error_crosses_and_resumes(tmp_path):
     path = tmp_path / "cells.jsonl"
     rough = capacity(PatternMemory, 6, **how, cells=CellFile(path))
     begun = path.read_bytes()
+    capacity(PatternMemory, 6, **how, precision=0.4, cells=CellFile(path))
+    assert path.read_bytes().startswith(begun)
     fine = capacity(PatternMemory, 6, **how, precision=0.2, cells=CellFile(path))
-    assert path.read_bytes().startswith(begun)  # the cells of the rough run are those that the fine one begins with
     assert (fine.ci_high - fine.ci_low) / 2 / fine.capacity <= 0.2 < (rough.ci_high - rough.ci_low) / 2 / rough.capacity
     around = [cell for cell in fine.cells if fine.ci_low <= cell.n_patterns <= fine.ci_high]
     assert {cell.sets for cell in around} == {fine.sets}
@@ -76,6 +78,10 @@ def test_precision_adds_sets_where_the_error_crosses_and_resumes(tmp_path):
         raise AssertionError("these cells are in the file")
 
     lines = path.read_bytes().splitlines(keepends=True)
+    # What coarser runs had measured was not measured again: from any precision, cells grow by the same blocks.
+    settings = [json.loads(line)["record"]["settings"] for line in lines]
+    blocks = {(each["n_patterns"], each.get("first", 0)): each["sets"] for each in settings}
+    assert len(blocks) == len(settings)
     again = capacity(fails, 6, **how, precision=0.2, cells=CellFile(path))
     assert (again.capacity, again.ci_low, again.rows()) == (fine.capacity, fine.ci_low, fine.rows())
     # Killed anywhere, it goes on to the same result.
@@ -83,7 +89,7 @@ def test_precision_adds_sets_where_the_error_crosses_and_resumes(tmp_path):
     cut.write_bytes(b"".join(lines[: len(lines) * 2 // 3]))
     resumed = capacity(PatternMemory, 6, **how, precision=0.2, cells=CellFile(cut))
     assert (resumed.capacity, resumed.rows()) == (fine.capacity, fine.rows())
-    assert cut.read_bytes() == path.read_bytes()
+    assert sorted(cut.read_bytes().splitlines()) == sorted(path.read_bytes().splitlines())
 
 
 def test_precision_beyond_the_limit_is_a_bound():
@@ -93,8 +99,8 @@ def test_precision_beyond_the_limit_is_a_bound():
 
 
 def test_a_map_is_the_capacities_one_by_one():
-    found = capacity_map(ClassicalHopfield, [4, 5], alphas=[0.7, 0.9], thresholds=[0.05, 0.2], sets=8, max_patterns=8)
-    assert len(found.rows()) == 8
+    found = capacity_map(ClassicalHopfield, [4], alphas=[0.7, 0.9], thresholds=[0.05, 0.2], sets=8, max_patterns=8)
+    assert len(found.rows()) == 4
     for row in found.rows():
         alone = capacity(
             ClassicalHopfield, row["dimension"], alpha=row["alpha"], threshold=row["threshold"], sets=8, max_patterns=8
@@ -114,3 +120,9 @@ def test_maps_take_lists(argument):
 def test_ladders_end_at_the_most():
     assert ladder(1) == [1]
     assert ladder(20) == [1, 2, 3, 4, 6, 8, 11, 16, 20]
+
+
+def test_cells_grow_by_the_same_blocks():
+    stops = [more_sets(least, 10) for least in range(1, 500)]
+    assert sorted(set(stops)) == [10, 20, 30, 40, 50, 60, 70, 80, 100, 110, 130, 160, 190, 230, 270, 320, 380, 450, 540]
+    assert all(stop >= least for least, stop in enumerate(stops, 1))

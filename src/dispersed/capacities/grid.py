@@ -13,10 +13,19 @@ from dispersed.dynamics import Dynamics
 from dispersed.validation import InputError
 
 
-class Grid:
-    """The cells of one memory at one dimension. Each has at least `sets` pattern sets; more are added to it as
-    blocks.
+def more_sets(least: int, sets: int) -> int:
+    """The least number of pattern sets, from `least` on, at which a cell that begins with `sets` of them can stop.
+
+    Four an octave, so that whatever precision is asked for, cells are measured in the same blocks.
     """
+    k = 0
+    while sets * round(2 ** (k / 4)) < least:
+        k += 1
+    return sets * round(2 ** (k / 4))
+
+
+class Grid:
+    """The cells of one memory at one dimension. Each has `sets` pattern sets or more, which are added in blocks."""
 
     def __init__(
         self, trial: Trial, sets: int, most: int, kept: CellFile | None = None, name: str | None = None
@@ -43,16 +52,13 @@ class Grid:
             self._settings["measure"] = described(trial.measure[1])
 
     def cell(self, n: int, sets: int | None = None) -> Cell:
-        """The cell of `n` patterns with its first `sets` pattern sets, a multiple of the grid's; measured if need
-        be.
-        """
+        """The cell of `n` patterns with its first `sets` pattern sets, a number of `more_sets`; measured if need be."""
         sets = sets or self.sets
-        there = self._counts.get(n, {})
-        begun = min((len(row) for row in there.values()), default=0)
-        if begun == 0:
-            there, begun = self._block(n, range(self.sets)), self.sets
-        if begun < sets:
-            block = self._block(n, range(begun, sets))
+        there = self._counts.get(n)
+        if there is None:
+            there = self._block(n, range(self.sets))
+        while (begun := min(len(row) for row in there.values())) < sets:
+            block = self._block(n, range(begun, more_sets(begun + 1, self.sets)))
             there = {name: np.concatenate([row, block[name]]) for name, row in there.items()}
         self._counts[n] = there
         return cell_of(self.trial, n, {name: row[:sets] for name, row in there.items()})

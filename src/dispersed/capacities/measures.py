@@ -23,9 +23,7 @@ OF_SIGNS = ("hamming", "pattern")
 
 
 def nearest(recalled: Any, targets: Any, patterns: Any) -> Float[np.ndarray, " m"]:
-    """Whether another stored pattern is nearer to the recalled state than the one behind the cue; a duplicate is
-    not.
-    """
+    """Whether another stored pattern, no duplicate, is nearer to the recalled state than the one behind the cue."""
     own = np.linalg.norm(recalled - targets, axis=1)
     closest = cdist(recalled, patterns).min(axis=1)
     return (closest < own * (1 - 1e-6) - 1e-12).astype(float)

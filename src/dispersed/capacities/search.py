@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from dispersed.capacities.estimate import Estimate, bootstrap_crossings, estimate, grouped, interval
-from dispersed.capacities.grid import Grid
+from dispersed.capacities.grid import Grid, more_sets
 
 MOST_SETS = 100_000
 """Pattern sets of a cell, beyond which no interval is made narrower."""
@@ -84,8 +84,8 @@ def _narrowed(
         if width <= precision or sets >= MOST_SETS:
             return found
         # Widths fall with the square root of the number of sets.
-        more = math.ceil(sets * min(max(1.1 * (width / precision) ** 2, 1.3), 16))
-        sets = min(grid.sets * math.ceil(more / grid.sets), grid.sets * math.ceil(MOST_SETS / grid.sets))
+        more = math.ceil(sets * min(max(1.1 * (width / precision) ** 2, 1.1), 16))
+        sets = more_sets(min(more, MOST_SETS), grid.sets)
 
 
 def _errors(grid: Grid, numbers: list[int], sets: int) -> tuple[np.ndarray, np.ndarray]:
