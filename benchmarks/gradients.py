@@ -1,7 +1,7 @@
 """What a gradient through a recall costs, in units of the recall: reverse mode beside the recall of all its steps.
 
-A recall stops where one pattern has all probability, and so does its derivative; the recall with a trajectory, which takes
-all steps, stands beside it. Errors are against central differences in float64.
+A recall stops where one pattern has all probability, and so does its derivative; the recall with a trajectory, which
+takes all steps, stands beside it. Errors are against central differences in float64.
 
     python -m benchmarks.gradients [--quick]
 """

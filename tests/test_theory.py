@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from dispersed import InputError, PatternMemory, theory
+from dispersed import ClassicalHopfield, InputError, Iteration, PatternMemory, recall, theory
 
 ALPHAS = [0.05, 0.3, 0.68, 0.95]
 
@@ -31,6 +31,18 @@ def test_hebb_without_noise():
             assert m == pytest.approx(math.erf(m / math.sqrt(2 * load * r)), abs=1e-12)
     with pytest.raises(InputError, match=r"load: got 0\.14"):
         theory.ags_overlap(0.14)
+
+
+def test_overlaps_of_three_thousand_units_are_those_of_theory():
+    """Within three standard errors over pattern sets; `python -m benchmarks.rules` has more loads and sizes."""
+    d, load, means = 3000, 0.1, []
+    for seed in range(4):
+        y = np.where(np.random.default_rng(seed).random((round(load * d), d)) < 0.5, -1, 1).astype(np.float32)
+        found = recall(ClassicalHopfield(y), y[:64], Iteration(200)).x
+        means.append(float(np.mean(np.asarray(found) * y[:64])))
+    error = np.std(means, ddof=1) / 2
+    assert error < 2e-4
+    assert abs(np.mean(means) - theory.ags_overlap(load)) < 3 * error
 
 
 def test_margins():
