@@ -14,6 +14,7 @@ EXTRAS = {
     "starlette": "explorer",
     "uvicorn": "explorer",
     "torch": "torch",
+    "pyarrow": "arrow",
 }
 """The extra by the package that it brings."""
 

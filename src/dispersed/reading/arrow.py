@@ -23,7 +23,7 @@ def open_arrow(path: Path, argument: str) -> Source:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        accepted = "pip install pyarrow, or save the table as .npy or .csv"
+        accepted = "pip install 'dispersed[arrow]', or save the table as .npy or .csv"
         raise InputError(argument, f"{str(path)!r} needs pyarrow, which is not installed", accepted) from None
     try:
         parts, nbytes = [], 0
