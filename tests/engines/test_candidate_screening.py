@@ -393,6 +393,13 @@ def test_bounds_on_logits_are_bounds_on_distances_with_their_round_off():
     none = bounds(-np.inf, -np.inf, -np.inf)
     assert none.log_tail_mass == none.log_tail_max == -np.inf
     np.testing.assert_allclose(none.excluded_distance, FAR, rtol=1e-9)
+    # With two units: γ_10, where the square of the state is 10¹² times what is left.
+    flat = np.zeros((1, 2))
+    close = States(flat, np.ones(1), flat, np.array([2.0**10]))
+    np.testing.assert_allclose(close.half_square_error(), gamma(10, float) * 2.0**20, rtol=1e-12)
+    near = 2.0**-20 - gamma(10, float) * 2 * (2.0**-20 + 2.0**20)
+    found = distance_from_logit(np.array([2.0**19 - 2.0**-21]), close)
+    np.testing.assert_allclose(found, np.sqrt(near), rtol=1e-12)
     # A difference of two numbers is rounded as well.
     central = States(zeros[:, :1], np.ones(1), zeros[:, :1], np.zeros(1))
     found = bounds(-1.0, -1.0, -1.0, central)

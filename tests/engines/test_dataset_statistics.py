@@ -37,6 +37,7 @@ def test_the_radius_contains_round_off_and_what_was_flushed():
     known = without_extents(2, 1.0, np.zeros(d), 1.0, 0.0)._replace(flush=0.5)
     np.testing.assert_allclose(with_extents(known, 2, 9.0, 1.0).radius, 3 * (1 + gamma(d + 8, float)) + 0.5, rtol=1e-15)
     known = known._replace(mean=np.array([3.0, 1.0]), centre=np.array([1.0, 1.0]), flush=0.0)
+    assert with_extents(known, 5, 9.0, 40.0).radius == 3 * (1 + gamma(10, float))
     np.testing.assert_allclose(with_extents(known, 5, 9.0, 40.0).spread, 2)
     assert with_extents(known, 5, 9.0, 19.0).spread == 0
     np.testing.assert_allclose(with_extents(known, 5, 1.0, 1e4).spread, 2)

@@ -154,7 +154,7 @@ def test_of_a_screen_the_first_is_certain_where_nothing_excluded_can_exceed_it(m
     """The leading pattern's logarithm is −0.5, off by γ of its square twice over; the excluded all weigh more."""
     slack = gamma(108, float) * 2 * 0.5
     for log_tail, log_max in ((9.0, -0.5), (-0.5, 9.0)):
-        for beyond, expected in ((0.6, True), (1.5, False)):
+        for beyond, expected in ((0.97, True), (1.04, False)):
             bounds = (bound + (beyond * slack if bound < 0 else 0) for bound in (log_tail, log_max))
             found = by_screening(monkeypatch, ([0], *bounds), [1.0])
             assert found.certain[0] == expected
