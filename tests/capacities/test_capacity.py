@@ -65,6 +65,20 @@ def test_same_seed_same_answer_other_seed_other_sets():
     assert first.rows() != other.rows()
 
 
+def test_capacities_of_version_0_1_0():
+    """Numbers that were published stay what they were, to the last bit."""
+    how = {"sets": 30, "max_patterns": 64}
+    for found, published in (
+        (capacity(PatternMemory, 7, OneStep(), **how), (3.5846153846153848, 1.9692307692307693, 4.523076923076923)),
+        (
+            capacity(PatternMemory, 6, OneStep(), mask_rate=0.4, **how),
+            (2.85, 2.2149253731343284, 4.305882352941176),
+        ),
+        (capacity(ClassicalHopfield, 6, **how), (1.432, 1.2918918918918918, 1.830769230769231)),
+    ):
+        assert (found.capacity, found.ci_low, found.ci_high) == published
+
+
 def test_closed_forms():
     hundred, ten = np.array([100]), np.array([10])
     assert theory.classical_capacity(hundred) == pytest.approx(100 / (2 * np.log(100)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dispersed import CellFile, ClassicalHopfield, PatternMemory, capacity, capacity_map
+from dispersed.capacities import Flip
 from dispersed.capacities.cell import Cell
 from dispersed.capacities.estimate import grouped
 from dispersed.capacities.grid import Grid, more_sets
@@ -37,7 +38,7 @@ class KnownGrid(Grid):
 
 def test_adaptive_intervals_are_as_narrow_as_asked_and_cover():
     rng = np.random.default_rng(4)
-    found, trials = [], 40
+    found, trials = [], 30
     for _ in range(trials):
         grid = KnownGrid(rng, 12.0)
         value, low, high = search(grid, 0.03, "mean", precision=0.1)
@@ -45,8 +46,8 @@ def test_adaptive_intervals_are_as_narrow_as_asked_and_cover():
         found.append((value, low, high, grid.used))
     values, low, high, sets = np.array(found).T
     covered = np.sum((low <= 12) & (high >= 12))
-    # Binomial(40, 0.95) is at least this with probability 0.99.
-    assert covered >= 34
+    # Binomial(30, 0.95) is at least this with probability 0.997.
+    assert covered >= 25
     # Stopping leans to neither side: the mean is the true one, the curve being straight between the rungs.
     assert abs(values.mean() / 12 - 1) < 0.02
     assert 60 < np.median(sets) < 1000
@@ -115,6 +116,11 @@ def test_a_map_is_the_capacities_one_by_one():
 def test_maps_take_lists(argument):
     with pytest.raises(ValueError, match=f"{argument}: got "):
         capacity_map(**{"family": ClassicalHopfield, "dimensions": [4], argument: []})
+
+
+def test_a_corruption_with_a_level_of_its_own_takes_no_others():
+    with pytest.raises(ValueError, match="alphas: got 2 levels for Flip"):
+        capacity_map(ClassicalHopfield, [4], alphas=[0.5, 0.6], corruption=Flip(0.1))
 
 
 def test_ladders_end_at_the_most():

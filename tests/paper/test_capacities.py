@@ -205,6 +205,7 @@ def test_ensembles_and_flips_on_the_command_line(tmp_path, capsys):
         ({"ensemble": "gaussian", "method": ["diffusion"]}, "measure: got 'hamming'"),
         ({"mask_rate": 0.1, "flip_rate": 0.1}, "mask-rate, flip-rate: got both"),
         ({"flip_rate": 0.7}, "flip_rate: got 0.7"),
+        ({"flip_rate": 0.1, "alpha": "0.5,0.6"}, "alpha: got '0.5,0.6' with --flip-rate"),
         ({"alpha": "high"}, "alpha: got 'high'"),
         ({"threshold": "0.1,1.5"}, "threshold: got 1.5"),
         ({"precision": 0.0}, "precision: got 0.0"),

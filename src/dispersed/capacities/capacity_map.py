@@ -7,6 +7,7 @@ import equinox as eqx
 
 from dispersed.capacities.capacity import Capacity, at_threshold, error_row, prepared
 from dispersed.capacities.cell import Family, Recalled
+from dispersed.capacities.corruption import Corruption
 from dispersed.dynamics import Dynamics
 from dispersed.machine import cores, on_cores
 from dispersed.progress import track
@@ -66,6 +67,9 @@ def capacity_map(
     for argument, values in (("dimensions", dimensions), ("alphas", alphas), ("thresholds", thresholds)):
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise InputError(argument, f"got {values!r}", "a list with at least one number is accepted")
+    if isinstance(settings.get("corruption"), Corruption) and len(alphas) > 1:
+        given = f"got {len(alphas)} levels for {type(settings['corruption']).__name__}, which has one of its own"
+        raise InputError("alphas", given, "one is accepted with such a corruption")
 
     def one(job: tuple[int, float]) -> list[Capacity]:
         d, alpha = job

@@ -111,6 +111,8 @@ def capacity_command(
     wanted = whole_numbers("dimensions", units, MOST_UNITS)
     if mask_rate is not None and flip_rate is not None:
         raise InputError("mask-rate, flip-rate", "got both", "at most one of them is accepted")
+    if flip_rate is not None and len(alphas) > 1:
+        raise InputError("alpha", f"got {alpha!r} with --flip-rate", "recall from flips is told the level that fits")
     middle = 0.5 if isinstance(patterns, Sparse) else 0.0
     corruption = None if flip_rate is None else Flip(probability("flip-rate", flip_rate), middle=middle)
     known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in methods(beta, degree)}
