@@ -1,5 +1,6 @@
 """Capacity over dimensions, and the errors behind it."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from dispersed.paper.panels import Panels, legend_below, panels
 from dispersed.paper.style import COLOURS, house_style
@@ -99,7 +100,7 @@ def plot_capacity_map(rows: Sequence[Row], labels: Mapping[str, str], ax: Panels
     with house_style():
         size = (
             1.6 + max(2.2, 0.75 * len(alphas)) * len(dimensions),
-            1.1 + (0.9 + 0.4 * len(thresholds)) * len(methods),
+            1.1 + (max(1.6, 0.9 + 0.4 * len(thresholds))) * len(methods),
         )
         axes = panels(ax, (len(methods), len(dimensions)), figsize=size)
         for at, axis in np.ndenumerate(axes):
@@ -113,12 +114,19 @@ def plot_capacity_map(rows: Sequence[Row], labels: Mapping[str, str], ax: Panels
                 axis.annotate(text, (j, i), ha="center", va="center", color=shade, fontsize=8)
             axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
             axis.set_yticks(range(len(thresholds)), [f"{threshold:g}" for threshold in thresholds])
-            axis.set_title(f"{labels.get(method, method)}, d = {d}", fontsize=9)
+            if at[0] == 0:
+                axis.set_title(f"d = {d}")
             if at[0] == len(methods) - 1:
                 axis.set_xlabel("signal level α")
             if at[1] == 0:
-                axis.set_ylabel("tolerated error")
-        axes.flat[0].figure.colorbar(image, ax=axes.ravel().tolist(), label="capacity, patterns", format="{x:g}")
+                name = textwrap.fill(labels.get(method, method), 20)
+                axis.set_ylabel(f"{name}\n\ntolerated error" if len(methods) > 1 else "tolerated error", fontsize=9)
+        if len(methods) == 1:
+            axes.flat[0].figure.suptitle(labels.get(methods[0], methods[0]))
+        bar = axes.flat[0].figure.colorbar(image, ax=axes.ravel().tolist(), label="capacity, patterns")
+        bar.locator, bar.formatter = LogLocator(subs=(1, 3)), StrMethodFormatter("{x:g}")
+        bar.minorticks_off()
+        bar.update_ticks()
     return axes
 
 
