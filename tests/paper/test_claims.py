@@ -155,6 +155,14 @@ CONTRADICT = {
             f"{name}_attractors": ("learned_recall", change({"network": name}, spurious=0.3, mixtures=0.5)),
         }.items()
     },
+    "memorisation": {
+        "order": change({"memory": "network", "n": 512}, generalised=0.4),
+        "time": ("memorisation_halves", change({"memory": "network"}, time_0=2000.0, time_1=2000.1)),
+        "halves": ("memorisation_halves", change({"memory": "network", "n": 512}, apart=0.5)),
+        "exact": change({"memory": "exact", "n": 512}, memorised=0.9),
+        "patches": change({"memory": "local", "n": 8}, memorised=0.9),
+        "errors": change({"memory": "network", "n": 8}, held_out=0.1),
+    },
     "synaptic": {
         **{
             part: change({"part": part}, agreement=0.9)

@@ -18,7 +18,7 @@ from dispersed.learning.networks import noise_network
 from dispersed.learning.probe import Data
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, State, start
-from dispersed.learning.training import Trained, as_checkpoint, check_network
+from dispersed.learning.training import Trained, as_checkpoint, check_network, held_out_patterns
 from dispersed.machine import jitted_soon
 from dispersed.memories import LearnedMemory
 from dispersed.processes import Process
@@ -80,6 +80,7 @@ def train_ensemble(
     key: Key[Array, ""],
     network: Callable[[Key[Array, ""]], LearnedMemory] | None = None,
     weights: ArrayLike | None = None,
+    held_out: ArrayLike | None = None,
     check_every: int = 100,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
@@ -117,6 +118,7 @@ def train_ensemble(
     if states.memory.dimension != d:
         raise InputError("network", f"makes networks of {states.memory.dimension} units", f"patterns have {d}")
     first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states.memory)
+    unseen = held_out_patterns(held_out, d)
     data: Data = sets
     if recipe.batch is not None:
         arrays = zip(np.asarray(sets.patterns), np.asarray(sets.weights, float), keys[:, 1], strict=True)
@@ -126,10 +128,11 @@ def train_ensemble(
         recipe,
         data,
         keys[:, 1],
+        held_out=unseen,
         check_every=at_least("check_every", check_every, 1),
         patience=None if patience is None else at_least("patience", patience, 1),
         checkpoint=as_checkpoint(
-            checkpoint, checkpoint_seconds, first, states.memory, recipe, data, keys[:, 1], check_every
+            checkpoint, checkpoint_seconds, first, states.memory, recipe, data, keys[:, 1], check_every, unseen
         ),
         title=f"{m} trainings",
     )

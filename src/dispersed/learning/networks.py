@@ -4,6 +4,8 @@ Both are told the noise level at every layer. Concatenating a number a to a laye
 a·w to its output with w the last column of W; the column is a field of its own here, which spares a copy of the state.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -32,21 +34,23 @@ class LevelLinear(eqx.Module):
 
 
 class Perceptron(eqx.Module):
-    """Hidden layers of ReLU units, every layer told the level: (x: (d,), level) -> (d,)."""
+    """Hidden layers of ReLU units, every layer told the level: (x: (d,), level) -> (outputs,), d outputs by default."""
 
     layers: tuple[LevelLinear, ...]
 
-    def __init__(self, dimension: int, width: int, depth: int, *, key: Key[Array, ""]) -> None:
+    def __init__(
+        self, dimension: int, width: int, depth: int, outputs: int | None = None, *, key: Key[Array, ""]
+    ) -> None:
         dimension, width, depth = (
             at_least("dimension", dimension, 1),
             at_least("width", width, 1),
             at_least("depth", depth, 0),
         )
-        sizes = [dimension, *[width] * depth, dimension]
+        sizes = [dimension, *[width] * depth, dimension if outputs is None else outputs]
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(LevelLinear(*pair, key=k) for *pair, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
 
-    def __call__(self, x: State, level: Scalar) -> State:
+    def __call__(self, x: State, level: Scalar) -> Float[Array, " outputs"]:
         for layer in self.layers[:-1]:
             x = jax.nn.relu(layer(x, level))
         return self.layers[-1](x, level)
@@ -61,7 +65,7 @@ class Preconditioned(eqx.Module):
     **Source**: Karras et al. (2022), Elucidating the design space of diffusion-based generative models, Table 1.
     """
 
-    inner: Perceptron
+    inner: Callable[[State, Scalar], State]
     spread: float
 
     def coefficients(self, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:

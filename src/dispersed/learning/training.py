@@ -72,9 +72,7 @@ def train(
     recipe = Recipe() if recipe is None else recipe
     check_network(memory)
     data = as_data(patterns, weights, memory.dimension, recipe, key)
-    unseen = None if held_out is None else pattern_array(held_out)
-    if unseen is not None and unseen.shape[1] != memory.dimension:
-        raise InputError("held_out", f"got shape {unseen.shape}", f"the network has {memory.dimension} units")
+    unseen = held_out_patterns(held_out, memory.dimension)
     states, data = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, (start(memory, recipe), data))
     states, best, curve = run(
         states,
@@ -99,6 +97,14 @@ def check_network(memory: Any) -> None:
         raise InputError("memory", f"got {type(memory).__name__}", "a LearnedMemory around a network is accepted")
     if not jax.tree.leaves(eqx.filter(memory, eqx.is_inexact_array)):
         raise InputError("memory", f"{memory} has no weights", "a model with arrays to train is accepted")
+
+
+def held_out_patterns(held_out: ArrayLike | None, dimension: int) -> Patterns | None:
+    """Patterns that are not learned, checked."""
+    unseen = None if held_out is None else pattern_array(held_out)
+    if unseen is not None and unseen.shape[1] != dimension:
+        raise InputError("held_out", f"got shape {unseen.shape}", f"the network has {dimension} units")
+    return unseen
 
 
 def as_data(

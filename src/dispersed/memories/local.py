@@ -155,7 +155,7 @@ def _block(groups: Groups, shape: tuple[int, ...], patch: int) -> int:
     return max(1, min(n, AT_ONCE // max(_logits(groups), entries)))
 
 
-def _windows(images: Float[Array, "b h w c"], patch: int) -> Float[Array, "b places window"]:
+def windows(images: Float[Array, "b h w c"], patch: int) -> Float[Array, "b places window"]:
     """The window around every place, zero beyond the border."""
     b, h, w, c = images.shape
     tall, wide = min(patch // 2, h - 1), min(patch // 2, w - 1)
@@ -175,11 +175,11 @@ def _mean(
     blocks = jnp.pad(images, ((0, -n % size), (0, 0), (0, 0), (0, 0))).reshape(-1, size, h, w, c)
     # What images have in common costs digits and cancels.
     centre = jax.lax.stop_gradient(jnp.mean(images, axis=(0, 1, 2)))
-    own = _windows((x - centre)[None], patch)[0]
+    own = windows((x - centre)[None], patch)[0]
 
     def of_block(so_far: SoftmaxSums, block: tuple[Array, Array]) -> tuple[SoftmaxSums, None]:
         y, start = block
-        theirs, centres = _windows(y - centre, patch), (y - centre).reshape(size, h * w, c)
+        theirs, centres = windows(y - centre, patch), (y - centre).reshape(size, h * w, c)
         real = start + jnp.arange(size) < n
         parts = []
         for index in groups:

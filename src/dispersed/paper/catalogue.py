@@ -13,6 +13,7 @@ from dispersed.paper import (
     figure2,
     figure3,
     learned,
+    memorisation,
     posterior,
     potential,
     reconstruction,
@@ -44,6 +45,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         regimes,
         replay,
         learned,
+        memorisation,
         synaptic,
     )
 }
