@@ -144,7 +144,7 @@ def local_network(
     """
     if at_least("patch", patch, 1) % 2 == 0:
         raise InputError("patch", f"got {patch}", "an odd number of pixels, which has a centre, is accepted")
-    image = _image_shape(shape)
+    image, spread = _image_shape(shape), positive_number("spread", spread)
     return _memory(LocalNetwork(image, patch, width, depth, key=key), image, spread)
 
 
@@ -160,12 +160,12 @@ def unet_network(
     - `depth`: how often the resolution is halved.
     - `spread`: the root mean square of the images' entries.
     """
-    image = _image_shape(shape)
+    image, spread = _image_shape(shape), positive_number("spread", spread)
     return _memory(UNet(image, at_least("width", width, 1), at_least("depth", depth, 0), key=key), image, spread)
 
 
 def _memory(inner: LocalNetwork | UNet, shape: tuple[int, int, int], spread: float) -> LearnedMemory:
-    model = Preconditioned(inner, positive_number("spread", spread))
+    model = Preconditioned(inner, spread)
     return LearnedMemory(model, int(np.prod(shape)), "pattern", "VE")
 
 

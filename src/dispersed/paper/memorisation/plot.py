@@ -45,9 +45,9 @@ def _fractions(axis: Axes, rows: Sequence[Row]) -> None:
             axis.plot(*_mean(last(rows, memory), name), style, color=colour, ms=4, label=label)
     axis.set_title("what is generated after the longest training")
     axis.set_ylabel("fraction of samples")
-    axis.set_ylim(-0.03, 1.03)
+    axis.set_ylim(-0.03, 1.4)
     _by_number(axis, [row["n"] for row in rows])
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, ncols=2, loc="upper center")
 
 
 def _course(axis: Axes, rows: Sequence[Row]) -> None:
