@@ -108,7 +108,7 @@ def capacity(
     - `precision`: spend more sets where the error crosses the threshold, until half of the interval is at most this
       part of the capacity. All N there have the same number of sets, and sets are added by the width of the interval
       alone, whatever the capacity is: the estimate leans towards neither side but by the correlation of width and
-      value, which is of the order of `precision`².
+      value, which is of the order of the squared precision.
     - `max_patterns`: where to stop. A capacity beyond it is reported as a lower bound, `beyond=True`.
     - `max_cues`: of larger sets only that many patterns are cues.
     - `also`: numbers of patterns to measure besides, for the error grid.
