@@ -163,7 +163,7 @@ CONTRADICT = {
         "patches": change({"memory": "local", "n": 8}, memorised=0.9),
         "errors": change({"memory": "network", "n": 8}, held_out=0.1),
     },
-    "synaptic": {
+    "plasticity": {
         **{
             part: change({"part": part}, agreement=0.9)
             for part in ("online", "node_perturbation", "node_perturbation_decorrelated", "rhythm")
@@ -171,6 +171,15 @@ CONTRADICT = {
         "leak": change({"part": "rhythm", "leak": 1.0}, distance=None),
         "circuit_0.1": change({"part": "circuit", "ramp": 0.1}, ci_low=0.9),
         "circuit_1": change({"part": "circuit", "ramp": 1.0}, ci_low=0.9),
+        "cost_of_perturbation": ("plasticity_scaling", change({"part": "online", "set": 0}, needed=1e9)),
+        **{
+            f"{part}_{grown}": ("plasticity_scaling", change({"part": part}, needed=needed))
+            for part in ("online", "node_perturbation_decorrelated")
+            for grown, needed in (
+                ("units", lambda row: float(row["dimension"] ** 2)),
+                ("patterns", lambda row: float(row["patterns"]) ** 0.5),
+            )
+        },
     },
 }
 """By experiment and claim, a change of rows, of the main table unless another is named, that contradicts the claim."""
@@ -192,7 +201,7 @@ SUPPORT = {
         "positive_feedback": change({"kind": "neutral", "part": "feedback"}, time_expected=100.0),
         "network_drift": network("drift", expected=lambda row: row["value"]),
     },
-    "synaptic": {
+    "plasticity": {
         "rhythm": change({"part": "rhythm"}, agreement=0.96),
         "leak": change({"part": "rhythm"}, ci_low=0.96, ci_high=0.98, distance=0.1),
     },

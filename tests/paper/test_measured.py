@@ -10,12 +10,12 @@ from dispersed.paper.digits import measure as digits
 from dispersed.paper.figure1 import measure as figure1
 from dispersed.paper.figure2 import measure as figure2
 from dispersed.paper.learned import measure as learned
+from dispersed.paper.plasticity import measure as plasticity
 from dispersed.paper.posterior import measure as posterior
 from dispersed.paper.potential import measure as potential
 from dispersed.paper.reconstruction import measure as reconstruction
 from dispersed.paper.replay import measure as replay
 from dispersed.paper.spectrum import measure as spectrum
-from dispersed.paper.synaptic import measure as synaptic
 from tests.paper.recorded import claims
 
 
@@ -121,9 +121,13 @@ def test_learned():
     assert all(verdicts("learned", tables, "paper_gap", "preconditioned_gap").values())
 
 
-def test_synaptic(monkeypatch):
-    monkeypatch.setattr(synaptic, "HIDDEN", (0.01, 100.0))
-    monkeypatch.setattr(synaptic, "RAMPS", (1.0,))
-    bench = synaptic.Bench(2, 0)
-    rows = [bench.row("cue", bench.cues), *synaptic.learned_by(bench, "online", 2000), *synaptic.by_circuit(bench)]
-    assert all(verdicts("synaptic", {"synaptic": rows}, "online", "circuit_1").values())
+def test_plasticity(monkeypatch):
+    monkeypatch.setattr(plasticity, "HIDDEN", (0.01, 100.0))
+    monkeypatch.setattr(plasticity, "RAMPS", (1.0,))
+    bench = plasticity.Bench(2, 0)
+    ways = [bench.row("cue", bench.cues), *plasticity.learned_by(bench, "online", 2000), *plasticity.by_circuit(bench)]
+    grown = [row for n in (4, 8) for row in plasticity.samples_needed("online", 20, n, 2, 3200, 0)]
+    tables = {"plasticity": ways, "plasticity_scaling": grown}
+    assert all(verdicts("plasticity", tables, "online", "circuit_1").values())
+    few, many = ([row["needed"] for row in grown if row["patterns"] == n] for n in (4, 8))
+    assert max(few) < min(many)

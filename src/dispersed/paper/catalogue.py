@@ -14,13 +14,13 @@ from dispersed.paper import (
     figure3,
     learned,
     memorisation,
+    plasticity,
     posterior,
     potential,
     reconstruction,
     regimes,
     replay,
     spectrum,
-    synaptic,
     table1,
     theta,
 )
@@ -46,7 +46,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         replay,
         learned,
         memorisation,
-        synaptic,
+        plasticity,
     )
 }
 """By name, in the order in which they are run and shown."""

@@ -4,19 +4,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 from dispersed.paper.panels import Panels, panels
+from dispersed.paper.plasticity.measure import LEAKS, RAMPS, RULES, SCALED
 from dispersed.paper.style import house_style
-from dispersed.paper.synaptic.measure import LEAKS, RAMPS, RULES
 
 RULE_COLOURS = dict(zip(RULES, ("#000000", "#c8422f", "#e69f00", "#1f6fb4"), strict=True))
 
 
-def plot_synaptic(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Panels:
-    """Three panels: rules against samples, leaks against samples, circuit against time constants."""
+def plot_plasticity(
+    rows: Sequence[dict[str, Any]], grown: Sequence[dict[str, Any]], ax: Panels | None = None
+) -> Panels:
+    """Rules and leaks against samples, the circuit against its time constant, and samples needed against size."""
     with house_style():
-        axes = left, middle, right = panels(ax, (3,), figsize=(12.5, 4.4), sharey=True)
+        axes = panels(ax, (2, 2), figsize=(10.5, 8.4))
+        (left, middle), (right, size) = axes
+        _sizes(size, grown)
         for part, label in RULES.items():
             own = [r for r in rows if r["part"] == part and not r["leak"] and r["samples"]]
             _band(left, own, "samples", RULE_COLOURS[part], label)
@@ -28,7 +33,6 @@ def plot_synaptic(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> P
             own = [r for r in rows if r["part"] == "circuit" and r["ramp"] == ramp]
             _band(right, own, "hidden", colour, f"σ(t) = σ₀ exp({-ramp:g} t/τ$_v$)")
         cue = next(row["agreement"] for row in rows if row["part"] == "cue")
-        left.set_ylabel("signs in agreement with the exact\nmemory's recall (α = 0.68)")
         left.set_title("learning from single samples (Eq. 22)")
         middle.set_title("rhythm: plasticity while denoising")
         right.set_title("two-layer circuit against diffusion")
@@ -39,9 +43,10 @@ def plot_synaptic(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> P
         ):
             panel.set_xscale("log")
             panel.set_xlabel(label)
+            panel.set_ylabel("signs in agreement with the exact\nmemory's recall (α = 0.68)")
+            panel.set_ylim(0.45, 1.02)
             panel.axhline(cue, color="#999999", linewidth=1, linestyle=":", label="signs of the cue itself")
             panel.legend(loc="lower left" if panel is right else "lower right", fontsize=8)
-        left.set_ylim(0.45, 1.02)
     return axes
 
 
@@ -50,3 +55,26 @@ def _band(panel: Axes, rows: Sequence[dict[str, Any]], across: str, colour: Any,
     x = [row[across] for row in rows]
     panel.plot(x, [row["agreement"] for row in rows], "o-", markersize=3, color=colour, label=label)
     panel.fill_between(x, [r["ci_low"] for r in rows], [r["ci_high"] for r in rows], color=colour, alpha=0.15, lw=0)
+
+
+def _sizes(panel: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """The samples needed against units, of eight patterns, and against patterns, of twenty units."""
+    for part in SCALED:
+        for grown, kept, at, line, of in (
+            ("dimension", "patterns", 8, "o-", "units d, n = 8"),
+            ("patterns", "dimension", 20, "s--", "patterns n, d = 20"),
+        ):
+            own = [row for row in rows if row["part"] == part and row[kept] == at and row["needed"] is not None]
+            sizes = sorted({row[grown] for row in own})
+            means = [np.exp(np.mean([np.log(row["needed"]) for row in own if row[grown] == size])) for size in sizes]
+            label = f"{RULES[part].split(',')[0]}, {of}"
+            panel.plot(sizes, means, line, markersize=5, color=RULE_COLOURS[part], label=label)
+            panel.plot(
+                [row[grown] for row in own], [row["needed"] for row in own], ".", color=RULE_COLOURS[part], alpha=0.4
+            )
+    panel.set(xscale="log", yscale="log", xlabel="units or patterns", ylabel="samples until 95 % of the signs agree")
+    panel.set_xticks([4, 8, 16, 32], ["4", "8", "16", "32"])
+    panel.minorticks_off()
+    panel.set_title("larger networks")
+    panel.set_ylim(top=30 * panel.get_ylim()[1])  # room for the legend
+    panel.legend(loc="upper left", fontsize=8)
