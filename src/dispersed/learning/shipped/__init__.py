@@ -6,6 +6,7 @@ levels of the training and the error that it ended with.
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,18 @@ def train_again(name: str, folder: str | Path, steps: int | None = None) -> Trai
 
 def write_weights(path: Path, memory: LearnedMemory, metadata: dict[str, str]) -> Path:
     """The arrays of a network as a safetensors file."""
-    from safetensors.numpy import save
-
     named = jax.tree_util.tree_flatten_with_path(eqx.filter(memory, eqx.is_array))[0]
-    content = save({jax.tree_util.keystr(place): np.asarray(leaf) for place, leaf in named}, metadata)
-    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    header: dict[str, Any] = {"__metadata__": metadata}
+    content = b""
+    for place, leaf in named:
+        array = np.asarray(leaf, "<f4")
+        offsets = [len(content), len(content) + array.nbytes]
+        header[jax.tree_util.keystr(place)] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
+        content += array.tobytes()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    whole = len(text).to_bytes(8, "little") + text + content
+    return write_atomically(path, lambda temporary: temporary.write_bytes(whole))
 
 
 def _known(name: str) -> Shipped:
