@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed import ClassicalHopfield, InputError, OneStep, PatternMemory, capacity
+from dispersed import ClassicalHopfield, InputError, OneStep, PatternMemory, SparseHopfield, Willshaw, capacity
 from dispersed.capacities import (
     Flip,
     Gaussian,
@@ -197,3 +197,15 @@ def test_functions_of_cues_draw_from_their_own_numbers(rng):
     shaken = Custom(0.68, lambda y, rng: y + rng.standard_normal(y.shape))
     first_cues, again = (shaken.cues(np.zeros((4, 3)), None, np.random.default_rng(seed)) for seed in (1, 1))
     np.testing.assert_array_equal(first_cues, again)
+
+
+def test_a_network_of_zeros_and_ones_holds_sparse_patterns_and_refuses_others():
+    """By Willshaw's rule: cues with units missing, and the more patterns the fewer units are active."""
+    with pytest.raises(InputError, match="accepts only 0 and 1"):
+        capacity(SparseHopfield, 12)
+    settings = {"mask_rate": 0.1, "threshold": 0.05, "sets": 20, "max_patterns": 64}
+    few, many = (
+        capacity(lambda y: SparseHopfield(y, Willshaw()), 60, ensemble=Sparse(activity), **settings).capacity
+        for activity in (0.3, 0.1)
+    )
+    assert many > 2 * few

@@ -23,9 +23,11 @@ from dispersed.memories import (
     Perceptron,
     Polynomial,
     PseudoInverse,
+    SparseHopfield,
     Storkey,
     UniversalHopfield,
     Unlearning,
+    Willshaw,
 )
 from dispersed.validation import at_least, positive_number
 
@@ -96,6 +98,8 @@ def methods(beta: float = 5.0, degree: int = 3, noisy: float | None = None) -> d
         "perceptron": Method("perceptron", lambda y: ClassicalHopfield(y, rule=Perceptron(sweeps=100)), Iteration()),
         "unlearning": Method("unlearning", lambda y: ClassicalHopfield(y, rule=Unlearning(50)), Iteration()),
         "palimpsest": Method("palimpsest", lambda y: ClassicalHopfield(y, rule=Palimpsest(0.01)), Iteration()),
+        "sparse": Method("sparse coding, covariance rule", SparseHopfield, Iteration()),
+        "willshaw": Method("sparse coding, Willshaw's rule", lambda y: SparseHopfield(y, Willshaw()), Iteration()),
         "entmax": Method(f"entmax-1.5, β = {beta:g}", lambda y: FenchelYoungHopfield(y, beta), Iteration()),
         "manhattan": Method(f"Manhattan, β = {beta:g}", lambda y: UniversalHopfield(y, "manhattan", soft), Iteration()),
         "epanechnikov": Method(
