@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dispersed import GaussianMemory, InputError, Mixture, PatternMemory, Smoothed, bifurcations
+from dispersed import GaussianMemory, InputError, Mixture, ModernHopfield, PatternMemory, Smoothed, bifurcations
 
 
 def minima(y, w, sigma):
@@ -54,6 +54,18 @@ def test_a_memory_that_lists_no_patterns_needs_starts():
         bifurcations(mixture)
     (split,) = bifurcations(mixture, np.geomspace(2, 0.05, 48), [[1.0, 0.1], [-1.0, 0.1]]).splits
     assert split == (pytest.approx(np.sqrt(1 - 0.3**2), rel=3e-3), 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("memory", "got"),
+    [
+        (lambda sigma: PatternMemory([[0.0], [1.0]]), "got a function that makes a PatternMemory"),
+        (lambda sigma: ModernHopfield([[0.0]] * (1 + (sigma > 1)), 1.0), "got networks of different shapes"),
+    ],
+)
+def test_networks_are_made_by_a_function_of_the_level(memory, got):
+    with pytest.raises(InputError, match=f"memory: {got}"):
+        bifurcations(memory, [2.0, 0.5], [[0.0], [1.0]])
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,24 @@ the mean of all, splits into several: a bifurcation, at which an eigenvalue of �
 D_σ is slow there. So each component of the step along an eigenvector of ∇²E_σ is divided by the eigenvalue's absolute
 value where that is below 1: at a minimum this is Newton's method, and across a saddle it leads away from it.
 
+A network has a temperature of its own, over which its attractors split, and its update need not be the slope of an
+energy. The update is repeated, and Newton's method for its fixed points goes on from there: what it finds is an
+attractor if the spectral radius of the update's Jacobian is at most 1.
+
 **Sources**: Raya & Ambrogioni (2023), Spontaneous symmetry breaking in generative diffusion models; Dauphin et al.
 (2014), Identifying and attacking the saddle point problem, for steps by absolute eigenvalues.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from dispersed.memories import Memory, PatternMemory, Smoothed
+from dispersed.memories import Memory, Network, PatternMemory, Smoothed
 from dispersed.memories.associative_memory import over_states
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, double_array, state_array
@@ -25,6 +30,10 @@ from dispersed.validation import InputError, double_array, state_array
 LEVELS = 48
 """Noise levels that are examined at once."""
 STEPS = 16
+UPDATES = 48
+"""The most updates of a network before Newton's method."""
+SQUARINGS = 14
+"""The spectral radius of a Jacobian J is that of J^16384, of which the norm says it to a few parts in ten thousand."""
 REFINEMENTS = 2
 """How often the interval in which a split lies is divided into smaller ones."""
 MOST_STARTS = 1024
@@ -32,6 +41,8 @@ MOST_STARTS = 1024
 BUDGET = 1 << 22
 """The most entries of Hessians at once."""
 LEAST_CURVATURE = 3e-4
+MARGIN = 1e-3
+"""A network's slope of 1 + `MARGIN` and more is called unstable."""
 RESOLUTION = 2e-3
 """Changes within this fraction of σ are one split: so near to it a minimum cannot be told from a saddle."""
 
@@ -60,14 +71,17 @@ class Bifurcations(NamedTuple):
         return f"Bifurcations(σ from {high:.3g} to {low:.3g}, attractors: {told or len(self.attractors[0])})"
 
 
-def bifurcations(memory: Memory, sigmas: ArrayLike | None = None, starts: ArrayLike | None = None) -> Bifurcations:
+def bifurcations(
+    memory: Memory | Callable[[float], Network], sigmas: ArrayLike | None = None, starts: ArrayLike | None = None
+) -> Bifurcations:
     r"""The attractors of x ← D_σ(x) over noise levels, and the σ at which they split.
 
     **Arguments**
 
     - `memory`: of isolated attractors, such as patterns, smoothed patterns and mixtures of Gaussians, of up to some
       hundred units; a Hessian (d, d) is diagonalised in each step. States along a segment or a circle would be counted
-      one by one.
+      one by one. Or a function of σ that makes a network, one of the same arrays whatever σ is: then attractors are
+      those of its update.
     - `sigmas`: noise levels, two or more; by default 48 from twice the spread of the starts to an eighth of the least
       distance between two of them. Splits within 0.2 % of each other count as one.
     - `starts`: states (n, d) from which attractors are searched at every level; by default the patterns of a
@@ -83,9 +97,16 @@ def bifurcations(memory: Memory, sigmas: ArrayLike | None = None, starts: ArrayL
     >>> found = dispersed.bifurcations(memory)
     >>> [(round(sigma, 2), before, after) for sigma, before, after in found.splits]
     [(1.0, 1, 2)]
+
+    and so do those of a modern Hopfield network, of β = 1/σ²:
+
+    >>> hopfield = lambda sigma: dispersed.ModernHopfield(memory.patterns, beta=1 / sigma**2)
+    >>> dispersed.bifurcations(hopfield, starts=memory.patterns)
+    Bifurcations(σ from 2 to 0.25, attractors: 1 → 2 at σ = 1)
     """
-    if not isinstance(memory, Memory):
-        raise InputError("memory", f"got a {type(memory).__name__}", "memories with an energy at every σ are accepted")
+    if not isinstance(memory, Memory) and (isinstance(memory, Network) or not callable(memory)):
+        accepted = "memories with an energy at every σ, and functions of σ that make a network, are accepted"
+        raise InputError("memory", f"got a {type(memory).__name__}", accepted)
     x = _starts(memory, starts)
     middle = x.mean(axis=0)
     spread = float(np.sqrt(((x - middle) ** 2).sum(axis=1).mean()))
@@ -97,7 +118,9 @@ def bifurcations(memory: Memory, sigmas: ArrayLike | None = None, starts: ArrayL
     levels = np.sort(levels)[::-1]
     # From the mean too: above the first split it is next to the only attractor.
     x = np.concatenate([x, middle[None]])
-    return located(lambda sigma: attractors_at(memory, x, sigma, spread), levels)
+    if isinstance(memory, Memory):
+        return located(lambda sigma: attractors_at(memory, x, sigma, spread), levels)
+    return located(lambda sigma: attractors_of([_made(memory, float(level)) for level in sigma], x, spread), levels)
 
 
 def located(find: Callable[[np.ndarray], list[np.ndarray]], sigma: np.ndarray) -> Bifurcations:
@@ -134,6 +157,23 @@ def attractors_at(
     return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
 
 
+def attractors_of(
+    networks: Sequence[Network], starts: np.ndarray, scale: float, same: float | None = None
+) -> list[np.ndarray]:
+    """The same of each of some networks, which differ in the values of their arrays alone."""
+    for network in networks:
+        state_array("starts", starts, network.dimension)
+    arrays = [eqx.filter(network, eqx.is_array) for network in networks]
+    if len({(jax.tree.structure(held), *map(jnp.shape, jax.tree.leaves(held))) for held in arrays}) > 1:
+        raise InputError("memory", "got networks of different shapes", "networks of the same arrays are accepted")
+    one, *_ = networks
+    dtype = jnp.promote_types(one._dtype, jnp.float32)
+    stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf) if eqx.is_array(leaf[0]) else leaf[0], *networks)
+    found = _settled_networks(stacked, jnp.asarray(starts, dtype), jnp.asarray(scale, dtype))
+    ends, at_rest = map(np.asarray, found)
+    return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
+
+
 def distinct(
     ends: np.ndarray, at_rest: np.ndarray, same: float, linked: np.ndarray | None = None, along: float = 0.0
 ) -> Iterator[np.ndarray]:
@@ -154,11 +194,19 @@ def distinct(
         yield last
 
 
-def _starts(memory: Memory, starts: ArrayLike | None) -> np.ndarray:
+def _made(make: Callable[[float], Any], sigma: float) -> Network:
+    network = make(sigma)
+    if not isinstance(network, Network):
+        raise InputError("memory", f"got a function that makes a {type(network).__name__}", "networks are accepted")
+    return network
+
+
+def _starts(memory: Memory | Callable[[float], Network], starts: ArrayLike | None) -> np.ndarray:
     if starts is not None:
-        states = np.asarray(state_array("starts", starts, memory.dimension), float)
-        if states.ndim != 2 or not len(states):
-            raise InputError("starts", f"got shape {states.shape}", f"shape (n, {memory.dimension}) is accepted")
+        d = memory.dimension if isinstance(memory, Memory) else None
+        states = double_array("starts", starts) if d is None else np.asarray(state_array("starts", starts, d), float)
+        if states.ndim != 2 or not states.size:
+            raise InputError("starts", f"got shape {states.shape}", f"shape (n, {d or 'd'}) is accepted")
         return states
     inner = memory.memory if isinstance(memory, Smoothed) else memory
     if not isinstance(inner, PatternMemory) or len(inner.log_weights) > MOST_STARTS:
@@ -223,6 +271,53 @@ def _settled(
     n, d = starts.shape
     of_level = jax.vmap(settle, (0, None))
     return over_states(lambda level: of_level(starts, level), max(1, BUDGET // (n * d**2)), sigma)
+
+
+@eqx.filter_jit
+def _settled_networks(
+    networks: Network, starts: Float[Array, "n d"], scale: Scalar
+) -> tuple[Float[Array, "levels n d"], Bool[Array, "levels n"]]:
+    """The same of networks stacked along the first axis of their arrays."""
+
+    def newton(network: Network, x: State) -> tuple[State, Float[Array, "d d"]]:
+        jacobian = jax.vmap(lambda v: network._pushed(v, x))(jnp.eye(x.size, dtype=x.dtype)).T
+        step = network._update(x) - x
+        move = jnp.linalg.solve(jnp.eye(x.size, dtype=x.dtype) - jacobian, step)
+        return jnp.where(jnp.all(jnp.isfinite(move)), move, step), jacobian
+
+    def settle(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
+        def unfinished(carry: tuple[State, Scalar, Scalar]) -> Bool[Array, ""]:
+            return (carry[1] > 1e-6 * scale) & (carry[2] < UPDATES)
+
+        def update(carry: tuple[State, Scalar, Scalar]) -> tuple[State, Scalar, Scalar]:
+            new = network._update(carry[0])
+            return new, jnp.linalg.norm(new - carry[0]), carry[2] + 1
+
+        def advance(x: State, _: None) -> tuple[State, None]:
+            move = newton(network, x)[0]
+            length = jnp.linalg.norm(move)
+            return x + move * jnp.minimum(1, scale / 4 / jnp.where(length > 0, length, 1)), None
+
+        x, *_ = jax.lax.while_loop(unfinished, update, (start, jnp.full((), jnp.inf, start.dtype), jnp.zeros(())))
+        x, _ = jax.lax.scan(advance, x, None, length=STEPS)
+        move, jacobian = newton(network, x)
+        return x, (jnp.linalg.norm(move) < scale / 200) & (_spectral_radius(jacobian) < 1 + MARGIN)
+
+    of_network = eqx.filter_vmap(settle, in_axes=(None, 0))
+    return eqx.filter_vmap(of_network, in_axes=(eqx.if_array(0), None))(networks, starts)
+
+
+def _spectral_radius(matrix: Float[Array, "d d"]) -> Scalar:
+    """The largest modulus of the eigenvalues, from the norm of a high power."""
+
+    def square(_: object, carry: tuple[Float[Array, "d d"], Scalar]) -> tuple[Float[Array, "d d"], Scalar]:
+        power, log_size = carry
+        size = jnp.linalg.norm(power)
+        scaled = power / jnp.where(size > 0, size, 1)
+        return scaled @ scaled, 2 * (log_size + jnp.log(size))
+
+    power, log_size = jax.lax.fori_loop(0, SQUARINGS, square, (matrix, jnp.zeros((), matrix.dtype)))
+    return jnp.exp((log_size + jnp.log(jnp.linalg.norm(power))) / 2**SQUARINGS)
 
 
 def _by_curvature(hessian: Float[Array, "d d"], slope: State) -> tuple[State, Scalar]:

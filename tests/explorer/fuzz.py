@@ -20,18 +20,34 @@ from tests.explorer.conftest import serving
 PATIENCE = 10
 """Seconds that any answer may take."""
 SCENE = {"kind": "points", "items": [{"shape": "pattern", "at": [0.5, 0.2]}], "level": {"sigma": 0.4}}
-QUESTIONS = {
-    "landscape": {"scene": SCENE, "cue": [0.1, 0.2], "field": "score"},
-    "recall": {"scene": SCENE, "cue": [0.1, 0.2], "dynamics": ["iteration", "exponential"], "seed": 3},
-    "attractors": {"scene": SCENE},
-    "code": {"tab": "landscape", "scene": SCENE, "cue": [0.1, 0.2], "dynamics": ["sde"]},
-    "digits": {},
-    "digit": {"index": 5, "alpha": 0.7, "missing": [1, 2], "dynamics": "one-step"},
-}
+NETWORK = SCENE | {"kind": "modern", "separation": "sparsemax", "similarity": "cosine"}
+QUESTIONS = [
+    ("landscape", {"scene": SCENE, "cue": [0.1, 0.2], "field": "score"}),
+    ("recall", {"scene": SCENE, "cue": [0.1, 0.2], "dynamics": ["iteration", "exponential"], "seed": 3}),
+    ("attractors", {"scene": SCENE}),
+    ("landscape", {"scene": NETWORK, "cue": [0.1, 0.2]}),
+    ("recall", {"scene": NETWORK, "cue": [0.1, 0.2], "dynamics": ["iteration"]}),
+    ("code", {"tab": "landscape", "scene": SCENE, "cue": [0.1, 0.2], "dynamics": ["sde"]}),
+    ("digits", {}),
+    ("digit", {"index": 5, "alpha": 0.7, "missing": [1, 2], "dynamics": "one-step"}),
+]
 VALUES = [
     *(None, True, False, 0, -1, 1, 3.7, 1e-320, 1e308, -1e308, 10**400, "", "x" * 300, "\u0000\ud800", "ve", "sde"),
     *([], [[]], {}, {"at": []}, [0] * 70, ["sde"] * 400, ["iteration", "iteration"], list(range(64)), [1e9, 1e9]),
-    *({"sigma": 0.05}, {"beta": 1e9}, {"t": 0}, {"alpha": 1}, "circle", "blob", "extended", [0.2, 0.1], 2**31, 2**63),
+    *(
+        {"sigma": 0.05},
+        {"beta": 1e9},
+        {"t": 0},
+        {"alpha": 1},
+        "circle",
+        "blob",
+        "extended",
+        "epanechnikov",
+        "manhattan",
+        [0.2, 0.1],
+        2**31,
+        2**63,
+    ),
 ]
 HOSTS = [
     *("127.0.0.1/evil.com", "127.0.0.1@evil.com", "evil.com#127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "[::1", "["),
@@ -74,7 +90,7 @@ def mutated(value, rng):
     return value
 
 
-def body(name, rng):
+def body(question, rng):
     if rng.random() < 0.1:
         return rng.choice(
             [
@@ -88,7 +104,7 @@ def body(name, rng):
                 rng.randbytes(200),
             ]
         )
-    text = json.dumps(mutated(QUESTIONS[name], rng)).encode()
+    text = json.dumps(mutated(question, rng)).encode()
     if rng.random() < 0.15:
         at = rng.randrange(len(text) + 1)
         text = text[:at] + rng.randbytes(rng.randrange(4)) + text[at + rng.randrange(4) :]
@@ -97,14 +113,14 @@ def body(name, rng):
 
 def request(port, rng):
     """The bytes of one request, and whether its client leaves before the answer."""
-    name = rng.choice(list(QUESTIONS))
+    name, question = rng.choice(QUESTIONS)
     path = (
         f"/api/{name}"
         if rng.random() < 0.9
         else rng.choice(["/", "/page/..%2f", "/api/ready", "/\x00", "//", "/page/main.js"])
     )
     method = "POST" if rng.random() < 0.95 else rng.choice(["GET", "PUT", "HEAD", "OPTIONS", "DELETE", "GE\x00T"])
-    content = body(name, rng)
+    content = body(question, rng)
     lines = [f"{method} {path} HTTP/1.1"]
     odd = rng.random() < 0.2
     lines += [f"Host: {rng.choice(HOSTS)}"] if odd else [f"Host: 127.0.0.1:{port}"]
@@ -159,7 +175,7 @@ def main():
     log = io.StringIO()
     logging.basicConfig(stream=log)
     with serving("127.0.0.1", log_level="error") as client:
-        for name, question in QUESTIONS.items():  # compiled before the clock runs
+        for name, question in QUESTIONS:  # compiled before the clock runs
             client.post(name, question)
         for process in ("vp", "ve"):
             every = ["iteration", "flow", "exponential", "sde"]

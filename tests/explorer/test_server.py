@@ -14,7 +14,7 @@ import pytest
 from dispersed import VE, VP
 from dispersed.datasets import load_digits
 from dispersed.explorer.memory import resident
-from dispersed.explorer.scene import levels, read_level
+from dispersed.explorer.scene import NETWORKS, levels, read_level
 from dispersed.explorer.work import ADMITTED, THREADS, AbandonedError, BusyError, Workers
 from tests.explorer.fuzz import HOSTS, ORIGINS, fuzz
 
@@ -38,6 +38,7 @@ ITEMS = {
     "smoothed": POINTS,
     "gaussians": BLOBS,
     "reconstructive": [*BLOBS, item("event", (-0.8, 0)), item("event", (0.9, 0.1))],
+    **dict.fromkeys(NETWORKS, POINTS),
 }
 
 
@@ -88,8 +89,9 @@ def test_the_picture_is_the_energy(ask):
 @pytest.mark.parametrize("kind", ITEMS)
 def test_the_copied_code_gives_what_is_on_the_screen(ask, kind, tmp_path, monkeypatch, capsys):
     names = ["iteration", "flow", "exponential", "sde"] if kind == "points" else ["iteration", "exponential"]
+    names = ["iteration"] if kind in NETWORKS else names
     question = {
-        "scene": scene(kind, process="ve" if kind == "smoothed" else "vp", core="sum"),
+        "scene": scene(kind, process="ve" if kind in ("smoothed", *NETWORKS) else "vp", core="sum"),
         "cue": [0.25, -0.4],
         "dynamics": names,
         "seed": 3,
@@ -101,8 +103,11 @@ def test_the_copied_code_gives_what_is_on_the_screen(ask, kind, tmp_path, monkey
     exec(compile(code, "copied.py", "exec"), scope)
     assert (tmp_path / "landscape.png").stat().st_size > 5000
     shown, picture = ask("recall", question), ask("landscape", question)
-    np.testing.assert_allclose(picture["energy"], scope["energy"], atol=2e-5)
-    stated = scope["memory"].responsibilities(scope["z"], scope["sigma"])
+    within = np.isfinite(scope["energy"])
+    np.testing.assert_allclose(picture["energy"][within], scope["energy"][within], atol=2e-5)
+    assert (picture["energy"][~within] > 1e38).all()
+    level = () if kind in NETWORKS else (scope["sigma"],)
+    stated = scope["memory"].responsibilities(scope["z"], *level)
     np.testing.assert_allclose(picture["cue"]["responsibilities"], stated, atol=1e-4)
     for name in names:
         copied = np.atleast_2d(scope["recalled"][name].x)[: len(shown[name]["end"])]
@@ -194,6 +199,70 @@ def test_a_digit_is_recalled_and_its_code_agrees(ask):
     assert "I don't know" in ask("digit", vague)["verdict"]["text"]
 
 
+def settled(update, starts):
+    """The different states to which an update leads, by repetition in double precision."""
+    x = np.array(starts, float)
+    for _ in range(2000):
+        x = update(x)
+    return np.unique(x.round(2), axis=0)
+
+
+def softmax(logits):
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+Y = np.array([p["at"] for p in POINTS])
+BETA = 1 / SIGMA**2
+UPDATES = {
+    "modern": lambda x: softmax(BETA * x @ Y.T) @ Y,
+    "epanechnikov": lambda x: Y[np.linalg.norm(x - Y, axis=-1) ** 2 < 2 / BETA].mean(0)[None],
+    "universal": lambda x: softmax(-BETA * np.abs(x[:, None] - Y).sum(-1)) @ Y,
+    "fenchel-young": lambda x: sparsemax(BETA * x @ Y.T) @ Y,
+}
+
+
+def sparsemax(scores):
+    """The projection of each row onto the simplex, by sorting."""
+    falling = -np.sort(-scores, axis=-1)
+    count = np.arange(1, scores.shape[-1] + 1)
+    tau = (np.cumsum(falling, -1) - 1) / count
+    last = (falling > tau).sum(-1, keepdims=True) - 1
+    return np.maximum(scores - np.take_along_axis(tau, last, -1), 0)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_is_what_it_is_by_hand_whatever_fills_it_up(ask, kind):
+    cue = [0.3, -0.1]
+    setting = {"separation": "sparsemax" if kind == "fenchel-young" else "softmax"}
+    question = {"scene": scene(kind, level={"beta": BETA}, **setting), "cue": cue, "dynamics": ["iteration"]}
+    answer, recalled = ask("landscape", question), ask("recall", question)["iteration"]
+    by_hand = UPDATES[kind]
+    np.testing.assert_allclose(answer["cue"]["denoised"], by_hand(np.array([cue]))[0], atol=1e-4)
+    np.testing.assert_allclose(recalled["end"], settled(by_hand, [cue]), atol=6e-3)
+    assert len(answer["cue"]["responsibilities"]) == len(recalled["counts"]) == len(POINTS)
+    assert answer["surface"] == ("step" if kind == "universal" else "energy")
+    if kind == "modern":
+        axis = np.linspace(-2, 2, 200)
+        grid = np.stack(np.meshgrid(axis, axis), -1)
+        energy = (grid**2).sum(-1) / 2 - np.log(np.exp(BETA * grid @ Y.T).sum(-1)) / BETA
+        np.testing.assert_allclose(answer["energy"], energy, atol=2e-5)
+
+
+def test_where_a_networks_basins_split(ask):
+    # x = a tanh(βa x) along the line of two patterns at distance 2a about the origin: σ = 1/√β = a.
+    pair = [item("pattern", (0.8, 0.3)), item("pattern", (-0.8, -0.3))]
+    found = ask("attractors", {"scene": scene("modern", pair)})
+    (split,) = found["splits"]
+    assert (split["before"], split["after"]) == (1, 2)
+    assert split["sigma"] == pytest.approx(np.hypot(0.8, 0.3), rel=3e-3)
+    # Within r = σ√2: of each other both alone and their middle are minima, of their middle that one is.
+    pair = ask("attractors", {"scene": scene("epanechnikov", pair)})
+    assert [(s["before"], s["after"]) for s in pair["splits"]] == [(1, 3), (3, 2)]
+    half = np.hypot(0.8, 0.3)
+    np.testing.assert_allclose([s["sigma"] for s in pair["splits"]], [half * 2**0.5, half / 2**0.5], rtol=3e-3)
+
+
 BAD = {
     "kind": ("landscape", {"scene": scene() | {"kind": "bottomless"}}),
     "items": ("landscape", {"scene": scene(items=[]) | {"items": []}}),
@@ -203,6 +272,11 @@ BAD = {
     "alpha": ("landscape", {"scene": scene() | {"level": {"alpha": 0.01}}}),
     "items: got 25": ("landscape", {"scene": scene(items=[item("pattern", (0, 0))] * 25)}),
     "shape": ("landscape", {"scene": scene(items=[item("circle", (0, 0))])}),
+    "weight: got one for a network": ("landscape", {"scene": scene("modern", [item("pattern", (0, 0), weight=2)])}),
+    "process": ("landscape", {"scene": scene("modern", process="vp")}),
+    "separation": ("landscape", {"scene": scene("universal", separation="max")}),
+    "similarity": ("landscape", {"scene": scene("universal", similarity="dot")}),
+    "dynamics: iteration are": ("recall", {"scene": scene("modern"), "cue": [0, 0], "dynamics": ["sde"]}),
     "cue": ("recall", {"scene": scene()}),
     "dynamics": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["guess"]}),
     "dynamics: twice": ("recall", {"scene": scene(), "cue": [0, 0], "dynamics": ["sde", "sde"]}),

@@ -1,13 +1,14 @@
 """Attractors by kind of memory: the starts, and the items along which all states are attractors."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.bifurcation import Bifurcations, attractors_at, distinct, located
+from dispersed.bifurcation import Bifurcations, attractors_at, attractors_of, distinct, located
 from dispersed.dynamics import Iteration, recall
-from dispersed.explorer.scene import CORES, LEAST, MOST, REACH, Item, Scene
+from dispersed.explorer.scene import CORES, LEAST, MOST, REACH, ROOM, Item, Scene
 from dispersed.explorer.work import Check
-from dispersed.memories import Memory
 
 LEVELS = {"points": 48, "smoothed": 48, "gaussians": 48, "extended": 24, "reconstructive": 24}
 """Noise levels that are examined at once."""
@@ -16,15 +17,20 @@ SAME = {"points": 0.02, "smoothed": 0.02, "gaussians": 0.05, "extended": 0.1, "r
 ALONG = 0.5
 """Ends of neighbouring starts on one item are one attractor up to this distance."""
 STARTS = 64
+BETWEEN = 40
+"""The middles of so many pairs of patterns, the closest, are starts: patterns that act together have minima there."""
 
 
-def attractors(scene: Scene, memory: Memory, check: Check) -> Bifurcations:
-    """The attractors of a scene's memory over all noise levels that the sliders reach, and their splits."""
+def attractors(scene: Scene, memory: Any, check: Check) -> Bifurcations:
+    """The attractors of a scene's memory over all levels that the sliders reach, and their splits."""
     starts, linked = _starts(scene)
-    same = SAME[scene.kind]
+    same = SAME.get(scene.kind, 0.02)
 
     def find(sigma: np.ndarray) -> list[np.ndarray]:
         check()
+        if scene.is_network:
+            networks: list[Any] = [scene.at(float(level)).memory() for level in sigma]
+            return attractors_of(networks, starts, REACH, same)
         if linked is None:
             return attractors_at(memory, starts, sigma, REACH, same)
         # Along a shape all states are attractors: second derivatives are costly there and lead nowhere.
@@ -32,11 +38,13 @@ def attractors(scene: Scene, memory: Memory, check: Check) -> Bifurcations:
         ends = np.asarray(recall(memory, many, Iteration(60, tol=1e-4), sigma=jnp.asarray(sigma, "f4")[:, None]).x)
         return [*distinct(ends, np.ones(ends.shape[:2], bool), same, linked, ALONG)]
 
-    return located(find, np.geomspace(MOST, LEAST, LEVELS[scene.kind]))
+    return located(find, np.geomspace(MOST, LEAST, LEVELS.get(scene.kind, 48)))
 
 
 def _starts(scene: Scene) -> tuple[np.ndarray, np.ndarray | None]:
     """Where to start from; of extended items also which starts are neighbours on one."""
+    if scene.is_network:
+        return _between(np.array([item.at for item in scene.items])), None
     if scene.kind in ("points", "smoothed"):
         axis = np.linspace(-REACH, REACH, 6)
         grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -56,6 +64,17 @@ def _starts(scene: Scene) -> tuple[np.ndarray, np.ndarray | None]:
     closed = np.array([item.shape in ("circle", "box") for item in items])[owner]
     around = closed & (gap == np.bincount(owner)[owner] - 1)
     return starts.astype(np.float32), (owner[:, None] == owner[None]) & ((gap == 1) | around)
+
+
+def _between(patterns: np.ndarray) -> np.ndarray:
+    """A grid, the patterns, and the middles of the closest pairs."""
+    axis = np.linspace(-REACH, REACH, 8)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    one, other = np.triu_indices(len(patterns))  # the pair of a pattern with itself has it as its middle
+    distance = np.linalg.norm(patterns[one] - patterns[other], axis=1)
+    order = np.argsort(distance, kind="stable")[: len(patterns) + BETWEEN]
+    middles = (patterns[one] + patterns[other])[order] / 2
+    return np.concatenate([grid, np.resize(middles, (BETWEEN + ROOM["pattern"], 2))]).astype(np.float32)
 
 
 def _along(item: Item, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any
 
 from dispersed.explorer.digits import read_damage
 from dispersed.explorer.landscape import RECALLS
-from dispersed.explorer.scene import CORES, Item, Scene, blob_factor
+from dispersed.explorer.scene import CORES, SEPARATIONS, Item, Scene, blob_factor
 from dispersed.names import BUILTIN
 
 PROCESSES = {"vp": "VP()", "ve": "VE()"}
@@ -19,19 +19,28 @@ def landscape_code(scene: Scene, cue: tuple[float, float] | None, names: list[st
         "",
         "import dispersed",
         "",
-        *_memory(scene),
-        f"sigma = {scene.sigma!r}",
+        *(_network(scene) if scene.is_network else [*_memory(scene), f"sigma = {scene.sigma!r}"]),
         "",
         "axis = jnp.linspace(-2, 2, 200)",
         "grid = jnp.stack(jnp.meshgrid(axis, axis), axis=-1)",
-        "energy = memory.energy(grid, sigma)  # −σ² log p_σ(x), Eq. 11",
-        "sites = grid[::10, ::10]",
-        "step = memory.denoise(sites, sigma) - sites  # D_σ(x) − x = −∇E_σ(x)",
+        *_surface(scene),
         "figure, plane = plt.subplots()",
-        'plane.contourf(axis, axis, energy - energy.min(), levels=21, cmap="Blues_r")',
+        'plane.contourf(axis, axis, energy - jnp.nanmin(energy), levels=21, cmap="Blues_r")',
         'plane.quiver(*jnp.moveaxis(sites, -1, 0), *jnp.moveaxis(step, -1, 0), angles="xy")',
     ]
-    if cue is not None and names:
+    if cue is not None and names and scene.is_network:
+        lines += [
+            "",
+            f"z = jnp.array([{cue[0]!r}, {cue[1]!r}])",
+            "print(memory.responsibilities(z))",
+            "recalled = {",
+            *(f'    "{name}": dispersed.recall(memory, z, {_call(name)}, trajectory=True),' for name in names),
+            "}",
+            "for name, result in recalled.items():",
+            "    print(name, result.x, result)",
+            '    plane.plot(*result.trajectory.T, color="C1")',
+        ]
+    elif cue is not None and names:
         lines += [
             "",
             f"process = dispersed.{PROCESSES[scene.process]}",
@@ -104,6 +113,42 @@ def digit_code(given: Any) -> str:
 def _call(name: str) -> str:
     """The call that makes a dynamics, by its name in the library."""
     return f"dispersed.{BUILTIN[name].class_name}()"
+
+
+def _surface(scene: Scene) -> list[str]:
+    """The surface that is drawn, and the steps of the iteration over it."""
+    sites = "sites = grid[::10, ::10]"
+    if not scene.is_network:
+        return [
+            "energy = memory.energy(grid, sigma)  # −σ² log p_σ(x), Eq. 11",
+            sites,
+            "step = memory.denoise(sites, sigma) - sites  # D_σ(x) − x = −∇E_σ(x)",
+        ]
+    height = "energy = memory.energy(grid)"
+    if scene.kind == "epanechnikov":
+        height = "energy = jnp.where((energy := memory.energy(grid)) < 1e38, energy, jnp.nan)  # infinite out of reach"
+    if scene.kind == "universal" and scene.similarity != "euclidean":
+        height = (
+            "energy = jnp.linalg.norm(memory.update(grid) - grid, axis=-1)  # no energy is known: 0 at fixed points"
+        )
+    return [height, sites, "step = memory.update(sites) - sites"]
+
+
+def _network(scene: Scene) -> list[str]:
+    ((name, value),) = SEPARATIONS[scene.separation].items()
+    made = {
+        "modern": "ModernHopfield(patterns, beta)",
+        "epanechnikov": "EpanechnikovHopfield(patterns, beta)",
+        "fenchel-young": f"FenchelYoungHopfield(patterns, beta, {name}={value!r})",
+        "universal": f'UniversalHopfield(patterns, "{scene.similarity}", separation)',
+    }[scene.kind]
+    separation = f"separation = dispersed.{'Normmax' if name == 'gamma' else 'Entmax'}({value!r}, beta)"
+    return [
+        *_patterns(scene.of("pattern")),
+        f"beta = {scene.beta!r}",
+        *([separation] if scene.kind == "universal" else []),
+        f"memory = dispersed.{made}",
+    ]
 
 
 def _memory(scene: Scene) -> list[str]:

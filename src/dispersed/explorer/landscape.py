@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import entr
 
-from dispersed.diagnostics import effective_patterns
 from dispersed.dynamics import Dynamics, named, recall
 from dispersed.explorer.scene import LEAST, MOST, PROCESSES, REACH, Scene, levels
 from dispersed.explorer.work import Check
-from dispersed.memories import Memory
+from dispersed.validation import InputError
 
 RESOLUTION = 200
 """The energy is drawn from 200 × 200 states."""
@@ -29,24 +29,35 @@ def _grid(count: int) -> jax.Array:
     return jnp.asarray(np.stack(np.meshgrid(axis, axis), axis=-1))
 
 
-def picture(scene: Scene, memory: Memory, cue: tuple[float, float] | None, field: str) -> dict[str, Any]:
-    """The energy E_σ on a grid, rows from low x₂ to high, the field at some sites, and what the cue says.
+def picture(scene: Scene, memory: Any, cue: tuple[float, float] | None, field: str) -> dict[str, Any]:
+    """The energy on a grid, rows from low x₂ to high, the field at some sites, and what the cue says.
 
-    `field` is `displacement`, D_σ(x) − x, or `score`, that over σ². With a cue, `responsibilities` are those of the
-    scene's remembered items, with their entropy in nats and its exponential, the effective number of them.
+    `field` is `displacement`, the step from x of the memory's iteration, D_σ(x) − x, or `score`, that over σ². With a
+    cue, `responsibilities` are those of the scene's remembered items, with their entropy in nats and its exponential,
+    the effective number of them.
     """
-    sigma = jnp.float32(scene.sigma)
     sites = _grid(SITES)
-    arrows = memory.score(sites, sigma) if field == "score" else memory.denoise(sites, sigma) - sites
+    step = memory.at(scene.sigma).update(sites) - sites
+    surface, height = _surface(scene, memory)
     answer: dict[str, Any] = {
-        "energy": np.asarray(memory.energy(_grid(RESOLUTION), sigma)),
-        "field": np.asarray(arrows),
+        "surface": surface,
+        "energy": np.asarray(height),
+        "field": np.asarray(step / scene.sigma**2 if field == "score" else step),
         "levels": levels(scene.sigma, PROCESSES[scene.process]()),
         "limits": _limits(scene.process),
     }
     if cue is not None:
         answer["cue"] = what_it_says(scene, memory, cue)
     return answer
+
+
+def _surface(scene: Scene, memory: Any) -> tuple[str, jax.Array]:
+    """The energy; of a network that descends none the length of its step, which is 0 at fixed points."""
+    grid = _grid(RESOLUTION)
+    try:
+        return "energy", memory.energy(grid, *scene.noise)
+    except InputError:
+        return "step", jnp.linalg.norm(memory.update(grid) - grid, axis=-1)
 
 
 @functools.cache
@@ -56,16 +67,17 @@ def _limits(process: str) -> list[dict[str, float]]:
 
 
 def what_it_says(scene: Scene, memory: Any, cue: tuple[float, float]) -> dict[str, Any]:
-    """What the memory at σ makes of a cue: energy, responsibilities, their entropy, the posterior mean."""
-    x, sigma = jnp.asarray(cue, jnp.float32), jnp.float32(scene.sigma)
-    effective = float(effective_patterns(memory, x, sigma))
+    """What the memory makes of a cue: responsibilities, their entropy, the state after one step of its iteration."""
+    x = jnp.asarray(cue, jnp.float32)
+    responsibilities = np.asarray(memory.responsibilities(x, *scene.noise))[scene.slots()]
+    entropy = float(entr(responsibilities).sum())
     return {
         "at": list(cue),
-        "energy": float(memory.energy(x, sigma)),
-        "responsibilities": np.asarray(memory.responsibilities(x, sigma))[scene.slots()].tolist(),
-        "effective": effective,
-        "entropy": float(np.log(effective)),
-        "denoised": np.asarray(memory.denoise(x, sigma)).tolist(),
+        "responsibilities": responsibilities.tolist(),
+        # None, where no pattern is within reach of the cue.
+        "effective": float(np.exp(entropy)) if responsibilities.any() else 0.0,
+        "entropy": entropy,
+        "denoised": np.asarray(memory.at(scene.sigma).update(x)).tolist(),
     }
 
 
@@ -85,7 +97,7 @@ def runs(
             memory,
             cues,
             dynamics,
-            sigma=jnp.float32(scene.sigma),
+            sigma=scene.noise[0] if scene.noise else None,
             process=process,
             key=jax.random.key(seed),
             trajectory=True,

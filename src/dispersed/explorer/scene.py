@@ -1,27 +1,37 @@
 """What is on the screen: a memory made of things that can be dragged, a process and a noise level.
 
 Every kind of memory is filled up to a fixed number of parts with parts of weight zero, which changes no value and
-lets one compiled program serve however many there are.
+lets one compiled program serve however many there are. Patterns of a network have no weights: those that fill it up
+have −∞ as the log weight of their product with a state, or are too far away to act.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories import (
+    AssociativeMemory,
     Box,
+    Entmax,
+    EpanechnikovHopfield,
+    FenchelYoungHopfield,
     GaussianMemory,
     Memory,
     Mixture,
+    ModernHopfield,
+    Network,
+    Normmax,
     PatternMemory,
     ReconstructiveMemory,
     Segment,
     Smoothed,
     Sphere,
+    UniversalHopfield,
 )
 from dispersed.noise import alpha_from_sigma, beta_from_sigma, sigma_from_alpha, sigma_from_beta
 from dispersed.processes import VE, VP, Process
@@ -33,14 +43,31 @@ LEAST, MOST = 0.05, 2.0
 """The noise levels that the sliders reach."""
 ROOM = {"pattern": 24, "segment": 4, "circle": 4, "box": 4, "blob": 4, "event": 8}
 """How many parts of each shape a memory has room for."""
+BEYOND = 1e4
+"""Where a pattern has no weight in any state on the plane, whatever the temperature."""
 SHAPES = {
     "points": ("pattern",),
     "extended": ("segment", "circle", "box", "blob"),
     "smoothed": ("pattern",),
     "gaussians": ("blob",),
     "reconstructive": ("blob", "event"),
+    "modern": ("pattern",),
+    "epanechnikov": ("pattern",),
+    "fenchel-young": ("pattern",),
+    "universal": ("pattern",),
 }
 """The shapes that each kind of memory is made of."""
+NETWORKS = ("modern", "epanechnikov", "fenchel-young", "universal")
+"""The kinds that have a temperature of their own, β = 1/σ², and neither a process nor weights."""
+SEPARATIONS = {
+    "softmax": {"alpha": 1.0},
+    "entmax": {"alpha": 1.5},
+    "sparsemax": {"alpha": 2.0},
+    "normmax": {"gamma": 2.0},
+}
+"""The separations of a network, and what makes them."""
+SIMILARITIES = ("euclidean", "cosine", "manhattan")
+"""The similarities of a universal network; `dot` is that of the Fenchel–Young network."""
 CORES = {"x1": (1.0, 0.0), "x2": (0.0, 1.0), "sum": (0.6, 0.8)}
 """The directions A of which a reconstructive memory stores the core A y."""
 PROCESSES: dict[str, Callable[[], Process]] = {"vp": VP, "ve": VE}
@@ -67,6 +94,27 @@ class Scene:
     bandwidth: float
     core: str
     precision: float
+    separation: str
+    similarity: str
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has a temperature of its own instead of a noise level."""
+        return self.kind in NETWORKS
+
+    @property
+    def noise(self) -> tuple[jax.Array, ...]:
+        """The noise level, as the memory's methods take it: none of a network."""
+        return () if self.is_network else (jnp.float32(self.sigma),)
+
+    @property
+    def beta(self) -> float:
+        """The inverse temperature of a network."""
+        return 1 / self.sigma**2
+
+    def at(self, sigma: float) -> "Scene":
+        """The same at another level."""
+        return replace(self, sigma=sigma)
 
     def of(self, shape: str) -> list[Item]:
         """The items of one shape."""
@@ -85,7 +133,7 @@ class Scene:
         parts = [start + np.arange(len(self.of(shape))) for start, shape in zip(starts, shapes, strict=False)]
         return np.concatenate(parts)
 
-    def memory(self) -> Memory:
+    def memory(self) -> AssociativeMemory:
         """The memory, filled up with parts of weight zero."""
         return _BUILDERS[self.kind](self)
 
@@ -112,7 +160,11 @@ def read_scene(given: Any) -> Scene:
     remembered = [item for item in items if kind != "reconstructive" or item.shape == "event"]
     if not any(item.weight > 0 for item in remembered):
         raise InputError("weight", "got only zeros", "at least one item must have a weight above 0")
-    process = choice("process", scene.get("process", "vp"), PROCESSES)
+    if kind in NETWORKS and any(item.weight != 1 for item in items):
+        raise InputError("weight", "got one for a network", "patterns of weight 1 are accepted")
+    # States of a network are not scaled by any process.
+    clocks = ("ve",) if kind in NETWORKS else tuple(PROCESSES)
+    process = choice("process", scene.get("process", clocks[0]), clocks)
     return Scene(
         kind,
         items,
@@ -121,6 +173,8 @@ def read_scene(given: Any) -> Scene:
         number("bandwidth", scene.get("bandwidth", 0.3), 0.01, 2),
         choice("core", scene.get("core", "x1"), CORES),
         number("precision", scene.get("precision", 0.05), 0.01, 1),
+        choice("separation", scene.get("separation", "softmax"), SEPARATIONS),
+        choice("similarity", scene.get("similarity", "manhattan"), SIMILARITIES),
     )
 
 
@@ -248,10 +302,41 @@ def _reconstructive(scene: Scene) -> ReconstructiveMemory:
         return ReconstructiveMemory(_mixture(scene, ("blob",)), encoder, cores, np.array(weights), scene.precision)
 
 
-_BUILDERS: dict[str, Callable[[Scene], Memory]] = {
+def _products(scene: Scene, make: Callable[[np.ndarray], Any]) -> Network:
+    """A network of scores that are products, in which patterns that fill it up have −∞ as their log weight."""
+    items, _ = _filled(scene.of("pattern"), "pattern")
+    network = make(np.array([item.at for item in items]))
+    unused = np.arange(len(items)) >= len(scene.of("pattern"))
+    return eqx.tree_at(lambda one: one.held.log_weights, network, jnp.where(unused, -jnp.inf, 0.0))
+
+
+def _distances(scene: Scene) -> np.ndarray:
+    """Patterns of a network of scores that are distances, filled up with some beyond the reach of all others."""
+    items = scene.of("pattern")
+    return np.array([item.at for item in items] + [(BEYOND, BEYOND)] * (ROOM["pattern"] - len(items)))
+
+
+def _universal(scene: Scene) -> Network:
+    settings: dict[str, Any] = SEPARATIONS[scene.separation]
+    separation = (Normmax if "gamma" in settings else Entmax)(**settings, beta=scene.beta)
+    if scene.similarity == "manhattan":
+        return UniversalHopfield(_distances(scene), scene.similarity, separation)
+    return _products(scene, lambda patterns: UniversalHopfield(patterns, scene.similarity, separation))
+
+
+def _fenchel_young(scene: Scene) -> Network:
+    settings: dict[str, Any] = SEPARATIONS[scene.separation]
+    return _products(scene, lambda patterns: FenchelYoungHopfield(patterns, scene.beta, **settings))
+
+
+_BUILDERS: dict[str, Callable[[Scene], AssociativeMemory]] = {
     "points": _pattern_memory,
     "extended": lambda scene: _mixture(scene, SHAPES["extended"]),
     "smoothed": lambda scene: Smoothed(_pattern_memory(scene), scene.bandwidth),
     "gaussians": lambda scene: _mixture(scene, SHAPES["gaussians"]),
     "reconstructive": _reconstructive,
+    "modern": lambda scene: _products(scene, lambda patterns: ModernHopfield(patterns, scene.beta)),
+    "epanechnikov": lambda scene: EpanechnikovHopfield(_distances(scene), scene.beta),
+    "fenchel-young": _fenchel_young,
+    "universal": _universal,
 }

@@ -20,7 +20,7 @@ from dispersed.explorer.attractors import attractors
 from dispersed.explorer.code import digit_code, landscape_code
 from dispersed.explorer.digits import digit, stored
 from dispersed.explorer.landscape import DYNAMICS, picture, runs
-from dispersed.explorer.scene import REACH, choice, mapping, pair, read_scene, whole
+from dispersed.explorer.scene import REACH, Scene, choice, mapping, pair, read_scene, whole
 from dispersed.explorer.warm import warm_up
 from dispersed.explorer.work import ADMITTED, AbandonedError, BusyError, Check, Workers
 from dispersed.validation import InputError
@@ -236,11 +236,12 @@ def _seed(question: Mapping[str, Any]) -> int:
     return whole("seed", question.get("seed", 0), 0, 2**31 - 1)
 
 
-def _names(question: Mapping[str, Any]) -> list[str]:
+def _names(question: Mapping[str, Any], scene: Scene) -> list[str]:
     given = question.get("dynamics", [])
     if not isinstance(given, list) or len(given) > len(DYNAMICS):
         raise InputError("dynamics", f"got {given!r:.60}", f"a list of up to {len(DYNAMICS)} names is accepted")
-    names = [choice("dynamics", name, DYNAMICS) for name in given]
+    accepted = ("iteration",) if scene.is_network else tuple(DYNAMICS)
+    names = [choice("dynamics", name, accepted) for name in given]
     if len(set(names)) < len(names):
         raise InputError("dynamics", "got a name twice", "each name is accepted once")
     return names
@@ -256,7 +257,7 @@ def _recall(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     scene, cue = read_scene(question.get("scene")), _cue(question)
     if cue is None:
         raise InputError("cue", "got none", "two numbers are accepted")
-    return runs(scene, scene.memory(), cue, _names(question), _seed(question), check)
+    return runs(scene, scene.memory(), cue, _names(question, scene), _seed(question), check)
 
 
 def _attractors(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def _code(question: Mapping[str, Any], check: Check) -> dict[str, Any]:
     if choice("tab", question.get("tab"), ("landscape", "digits")) == "digits":
         return {"code": digit_code(question.get("digit"))}
     scene = read_scene(question.get("scene"))
-    return {"code": landscape_code(scene, _cue(question), _names(question), _seed(question))}
+    return {"code": landscape_code(scene, _cue(question), _names(question, scene), _seed(question))}
 
 
 def _digits(question: Mapping[str, Any], check: Check) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import { LINES } from "./colours.js";
 import { ARROWS, NAMES, STEP, handles } from "./handles.js";
 import { levels, showLevels } from "./levels.js";
 import { drawOverlay } from "./overlay.js";
-import { REACHES, SHAPES, beginning, caption } from "./scenes.js";
+import { NETWORKS, REACHES, SHAPES, beginning, caption } from "./scenes.js";
 import { drawStrip, inWords } from "./strip.js";
 import { drawBar, drawSurface } from "./surface.js";
 
@@ -38,6 +38,7 @@ const state = {
   found: null,
 };
 const items = () => scenes[state.kind];
+const isNetwork = () => NETWORKS.includes(state.kind);
 
 /** What the server is asked about. */
 export function question() {
@@ -47,21 +48,24 @@ export function question() {
     scene: {
       kind: state.kind,
       items: items().map(({ shape, at, reach, weight }) => ({ shape, at, reach, weight })),
-      process: $("process").value,
+      process: isNetwork() ? "ve" : $("process").value,
       level: state.level,
+      separation: $("separation").value,
+      similarity: $("similarity").value,
       bandwidth: Number($("bandwidth").value),
       core: $("core").value,
     },
     cue: state.cue,
-    field: $("field").value,
-    dynamics: Object.keys(METHODS).filter((name) => $(`run-${name}`).checked),
+    field: isNetwork() ? "displacement" : $("field").value,
+    dynamics: Object.keys(METHODS).filter((name) => $(`run-${name}`).checked && (name === "iteration" || !isNetwork())),
     seed: state.seed,
     changes: state.changes,
   };
 }
 
 /** All of a scene that its attractors depend on. */
-const stored = ({ kind, items, bandwidth, core }) => JSON.stringify([kind, items, bandwidth, core]);
+const stored = ({ kind, items, bandwidth, core, separation, similarity }) =>
+  JSON.stringify([kind, items, bandwidth, core, separation, similarity]);
 
 /** Every item's number among those of which responsibilities speak, in the server's order. */
 function number() {
@@ -80,8 +84,16 @@ const askPicture = channel("landscape", (answer, asked, elapsed) => {
   const drawing = performance.now();
   const { range } = drawSurface($("surface"), answer.energy);
   const { sigma } = answer.levels;
-  drawBar($("bar"), range, $("surface-kind").value === "energy" ? 1 : sigma * sigma);
-  $("bar-label").textContent = $("surface-kind").value === "energy" ? "energy above its minimum, nats × σ²" : "−log p above its minimum, nats";
+  const { kind } = asked.scene;
+  const measure = NETWORKS.includes(kind) ? answer.surface : $("surface-kind").value;
+  drawBar($("bar"), range, measure === "information" ? sigma * sigma : 1);
+  const unit = NETWORKS.includes(kind) ? "nats / β" : "nats × σ²";
+  $("bar-label").textContent = {
+    energy: `energy above its minimum, ${unit}`,
+    information: "−log p above its minimum, nats",
+    step: "length of the step, above its minimum",
+  }[measure];
+  $("caption").innerHTML = caption(kind, answer.surface);
   showLevels(answer.levels, answer.limits);
   overlay(false);
   showBars();
@@ -158,7 +170,7 @@ function overlay(moving) {
 function place() {
   grips.show(items(), state.cue, state.chosen);
   const chosen = items().find((item) => item.key === state.chosen);
-  $("weight-row").hidden = !chosen;
+  $("weight-row").hidden = !chosen || isNetwork();
   if (chosen) {
     $("chosen").textContent = `${NAMES[chosen.shape].toLowerCase()} ${chosen.label}`;
     $("weight").value = chosen.weight;
@@ -178,8 +190,9 @@ function showBars() {
   const total = counts?.reduce((a, b) => a + b, 0) || 1;
   const rows = remembered().map((item, i) => barRow(`${NAMES[item.shape].toLowerCase()} ${item.label}`, said.responsibilities[i], counts ? counts[i] / total : null));
   $("bars").replaceChildren(...rows);
-  $("doubt").textContent =
-    `p(j | x) at σ (Eq. 29)${counts ? ", orange: fraction of random recalls" : ""}. Entropy ${said.entropy.toFixed(3)} nats: ` +
+  const what = isNetwork() ? "The weights of the patterns" : "p(j | x) at σ (Eq. 29)";
+  $("doubt").textContent = said.effective === 0 ? "No pattern is within reach of the cue, which stays where it is." :
+    `${what}${counts ? ", orange: fraction of random recalls" : ""}. Entropy ${said.entropy.toFixed(3)} nats: ` +
     `as if ${said.effective.toFixed(2)} of ${rows.length} were equally likely.`;
   Object.assign($("doubt").dataset, { entropy: said.entropy, effective: said.effective });
 }
@@ -192,7 +205,9 @@ function showOutcome() {
     line.dataset.run = name;
     line.dataset.end = JSON.stringify(run.end);
     const where = name === "sde" ? `${run.trajectory.shape[0]} ends` : `ends at (${run.end[0].map(coordinate).join(", ")})`;
-    line.textContent = `${METHODS[name][0]}: ${where}, ${run.evaluations} evaluations${run.converged === 1 ? "" : `, ${Math.round(100 * run.converged)} % at a fixed point`}`;
+    const which = isNetwork() ? "The network" : METHODS[name][0];
+    const cost = `${run.evaluations} evaluation${run.evaluations === 1 ? "" : "s"}`;
+    line.textContent = `${which}: ${where}, ${cost}${run.converged === 1 ? "" : `, ${Math.round(100 * run.converged)} % at an attractor`}`;
     return line;
   });
   $("outcome").replaceChildren(...lines);
@@ -200,10 +215,10 @@ function showOutcome() {
 
 function showStrip() {
   const sigma = state.picture?.levels.sigma ?? state.level.sigma;
-  drawStrip($("strip"), state.attractors, sigma, REACH);
-  const words = state.attractors ? inWords(state.attractors, sigma) : "Looking for splits…";
+  drawStrip($("strip"), state.attractors, sigma, REACH, isNetwork());
+  const words = state.attractors ? inWords(state.attractors, sigma, isNetwork()) : "Looking for splits…";
   $("splits").textContent = words;
-  $("strip").setAttribute("aria-label", `Attractors over σ. ${words}`);
+  $("strip").setAttribute("aria-label", `Attractors over ${isNetwork() ? "β" : "σ"}. ${words}`);
 }
 
 function add(at) {
@@ -238,17 +253,31 @@ function shapeChoice() {
   $("bandwidth-row").hidden = state.kind !== "smoothed";
   $("core-row").hidden = state.kind !== "reconstructive";
   document.querySelector('output[for="bandwidth"]').textContent = Number($("bandwidth").value).toFixed(2);
-  $("caption").innerHTML = caption(state.kind);
+  const network = isNetwork();
+  $("separation-row").hidden = !["fenchel-young", "universal"].includes(state.kind);
+  $("similarity-row").hidden = state.kind !== "universal";
+  for (const part of document.querySelectorAll(".noise")) part.hidden = network;
+  for (const part of document.querySelectorAll(".own")) part.hidden = !network;
+  for (const name of Object.keys(METHODS)) $(`run-${name}`).parentElement.hidden = network && name !== "iteration";
+  $("run-iteration").nextElementSibling.nextElementSibling.innerHTML = network ? "the network's iteration" : label("iteration");
+  $("levels").querySelector("legend").textContent = network ? "Inverse temperature" : "Noise level";
+  $("falling").textContent = network ? "β rises" : "σ falls";
+  $("dots").innerHTML = network
+    ? "Each dot is an attractor of the network at that β, by its first coordinate."
+    : "Each dot is an attractor: a minimum of E<sub>σ</sub>, a fixed point of D<sub>σ</sub>, where iteration at that σ ends.";
+  $("caption").innerHTML = caption(state.kind, "energy");
 }
 
+const label = (name) => `${METHODS[name][0]} <small>${METHODS[name][1]}</small>`;
+
 function legend() {
-  const rows = Object.entries(METHODS).map(([name, [label, note, checked]]) => {
+  const rows = Object.entries(METHODS).map(([name, [, , checked]]) => {
     const { colour, dash, width } = LINES[name];
     const row = document.createElement("label");
     row.innerHTML =
       `<input type="checkbox" id="run-${name}"><svg viewBox="0 0 38 12" aria-hidden="true">` +
       `<line x1="1" x2="37" y1="6" y2="6" stroke="${colour}" stroke-width="${Math.max(width, 1.2)}" stroke-dasharray="${dash.join(" ")}"/>` +
-      `<circle cx="19" cy="6" r="3" fill="${colour}" stroke="#fff" stroke-width="0.8"/></svg><span>${label} <small>${note}</small></span>`;
+      `<circle cx="19" cy="6" r="3" fill="${colour}" stroke="#fff" stroke-width="0.8"/></svg><span>${label(name)}</span>`;
     row.querySelector("input").checked = checked;
     row.querySelector("input").addEventListener("change", changed);
     return row;
@@ -336,7 +365,7 @@ export function landscape() {
     shapeChoice();
     changed();
   });
-  for (const id of ["process", "core", "field"]) $(id).addEventListener("change", () => {
+  for (const id of ["process", "core", "field", "separation", "similarity"]) $(id).addEventListener("change", () => {
     if (id === "process") state.level = { sigma: state.picture?.levels.sigma ?? 0.4 };
     changed();
   });

@@ -9,12 +9,25 @@ export const SHAPES = {
   smoothed: ["pattern"],
   gaussians: ["blob"],
   reconstructive: ["event", "blob"],
+  modern: ["pattern"],
+  epanechnikov: ["pattern"],
+  "fenchel-young": ["pattern"],
+  universal: ["pattern"],
 };
+
+/** Kinds with a temperature of their own. */
+export const NETWORKS = ["modern", "epanechnikov", "fenchel-young", "universal"];
+
+const five = () => [pattern(-1.2, 0.9), pattern(1.1, 1.2), pattern(0.9, -1), pattern(-0.8, -1.1), pattern(0, 0.2)];
 
 /** The items of a kind, freshly made. */
 export function beginning(kind) {
   return {
-    points: () => [pattern(-1.2, 0.9), pattern(1.1, 1.2), pattern(0.9, -1), pattern(-0.8, -1.1), pattern(0, 0.2)],
+    points: five,
+    modern: five,
+    "fenchel-young": five,
+    universal: five,
+    epanechnikov: () => [[-1.2, 0.7], [-0.5, 0.9], [-0.9, 1.3], [0.9, 1], [1.3, -0.8], [0.6, -1], [-0.6, -0.8]].map((at) => pattern(...at)),
     extended: () => [
       item("segment", [-0.95, 1], [0.55, 0.5]),
       item("circle", [0.9, 0.8], [0.45, 0]),
@@ -52,8 +65,21 @@ const CAPTIONS = {
   gaussians: "A semantic memory: a density and no stored items, here a mixture of Gaussians (Eq. 24).",
   reconstructive:
     "Of each event only a core is stored, which its line has in common; the rest follows from what is generally so, the dashed blobs (Eq. 25).",
+  modern:
+    "A modern Hopfield network: x ← Σ<sub>j</sub> softmax<sub>j</sub>(β x·y<sub>j</sub>) y<sub>j</sub> (Eq. 5). Products favour long patterns: one that lies among the others is no memory, however large β is.",
+  epanechnikov:
+    "The log-sum-ReLU energy E(x) = −β<sup>−1</sup> log Σ<sub>j</sub> ReLU(1 − β‖x − y<sub>j</sub>‖²/2): patterns within √(2/β) act, recall goes to their centroid, and minima emerge between patterns that act together. Out of reach of all of them the energy is infinite, and white.",
+  "fenchel-young":
+    "A Hopfield–Fenchel–Young network: x ← Σ<sub>j</sub> p<sub>j</sub> y<sub>j</sub> with p = ∇Ω*(β Yx). Sparse separations recall a pattern exactly at finite β, in one update.",
+  universal: "A universal Hopfield network: x ← Σ<sub>j</sub> p<sub>j</sub> y<sub>j</sub>, with weights p = separation(β · similarity(x, y<sub>1</sub>), …).",
 };
 
 const COMMON = " Colour: energy E<sub>σ</sub> = −σ² log p<sub>σ</sub> (Eq. 11). Arrows: the step D<sub>σ</sub>(x) − x = −∇E<sub>σ</sub> of recall, lengths as their square root.";
 
-export const caption = (kind) => CAPTIONS[kind] + COMMON;
+const OF_NETWORKS = {
+  energy: " Colour: energy E. Arrows: the step of the network, which descends E; lengths as their square root.",
+  step: " No energy is known that it descends. Colour: the length of its step, 0 at fixed points, attractors or not. Arrows: the step, lengths as their square root.",
+};
+
+/** What is said of a kind, whose surface is an `energy` or the length of a `step`. */
+export const caption = (kind, surface) => CAPTIONS[kind] + (NETWORKS.includes(kind) ? OF_NETWORKS[surface] : COMMON);

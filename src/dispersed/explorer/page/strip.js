@@ -5,9 +5,16 @@ import { short } from "./surface.js";
 
 const EDGE = { left: 30, right: 12, top: 26, bottom: 34 };
 
-/** Draw the attractors by their first coordinate over σ, falling to the right, with the current σ marked. */
-export function drawStrip(canvas, found, sigma, reach) {
-  const { context, width, height } = fresh(canvas);
+/** Draw the attractors by their first coordinate over σ, falling to the right, with the current σ marked.
+ *
+ * Of a network the same axis is named by β = 1/σ², which rises.
+ */
+export function drawStrip(canvas, found, sigma, reach, network) {
+  paintStrip(fresh(canvas), found, sigma, reach, network);
+}
+
+/** The same in any drawing context. */
+export function paintStrip({ context, width, height }, found, sigma, reach, network) {
   if (!found) return;
   const [most, least] = [found.sigma[0], found.sigma[found.sigma.length - 1]];
   const across = (level) => EDGE.left + ((width - EDGE.left - EDGE.right) * Math.log(most / level)) / Math.log(most / least);
@@ -20,20 +27,24 @@ export function drawStrip(canvas, found, sigma, reach) {
   context.strokeRect(EDGE.left, EDGE.top, width - EDGE.left - EDGE.right, height - EDGE.top - EDGE.bottom);
   context.textBaseline = "top";
   context.textAlign = "center";
-  for (const level of [2, 1, 0.5, 0.2, 0.1, 0.05]) {
-    context.fillText(String(level), across(level), height - EDGE.bottom + 4);
+  const marks = network ? [0.25, 1, 4, 25, 100, 400] : [2, 1, 0.5, 0.2, 0.1, 0.05];
+  for (const mark of marks) {
+    const level = network ? mark ** -0.5 : mark;
+    context.fillText(String(mark), across(level), height - EDGE.bottom + 4);
     context.beginPath();
     context.moveTo(across(level), height - EDGE.bottom);
     context.lineTo(across(level), height - EDGE.bottom + 3);
     context.stroke();
   }
-  context.fillText("σ, falling", (EDGE.left + width - EDGE.right) / 2, height - 15);
+  context.fillText(network ? "β, rising" : "σ, falling", (EDGE.left + width - EDGE.right) / 2, height - 15);
   context.textAlign = "right";
   context.textBaseline = "middle";
   for (const x of [-2, 0, 2]) context.fillText(String(x).replace("-", "−"), EDGE.left - 6, up(x));
   context.textAlign = "left";
   context.fillText("x₁", 2, up(1));
-  for (const [i, { sigma: at, after }] of found.splits.entries()) {
+  // The right end of what is written above the dots.
+  let written = EDGE.left + context.measureText("attractors: 1").width;
+  for (const { sigma: at, after } of found.splits) {
     context.strokeStyle = soft;
     context.setLineDash([2, 3]);
     context.beginPath();
@@ -41,11 +52,12 @@ export function drawStrip(canvas, found, sigma, reach) {
     context.lineTo(across(at), height - EDGE.bottom);
     context.stroke();
     context.setLineDash([]);
-    const before = i ? across(found.splits[i - 1].sigma) : -99;
-    if (across(at) - before > 14 || i === found.splits.length - 1) {
+    const half = context.measureText(String(after)).width / 2;
+    if (across(at) - half > written + 3) {
       context.textAlign = "center";
       context.fillStyle = ink;
-      context.fillText(String(after), across(at) + (across(at) - before <= 14 ? 8 : 0), EDGE.top - 8);
+      context.fillText(String(after), across(at), EDGE.top - 8);
+      written = across(at) + half;
     }
   }
   context.fillStyle = soft;
@@ -66,12 +78,13 @@ export function drawStrip(canvas, found, sigma, reach) {
 }
 
 /** The same in words. */
-export function inWords(found, sigma) {
+export function inWords(found, sigma, network) {
+  const named = (at) => (network ? `β = ${short(1 / at ** 2)}` : `σ = ${at.toPrecision(3)}`);
   const level = found.sigma.reduce((best, at, i) => (Math.abs(Math.log(at / sigma)) < Math.abs(Math.log(found.sigma[best] / sigma)) ? i : best), 0);
-  const splits = found.splits.slice(0, 8).map(({ sigma: at, before, after }) => `${before} → ${after} at σ = ${at.toPrecision(3)}`);
+  const splits = found.splits.slice(0, 8).map(({ sigma: at, before, after }) => `${before} → ${after} at ${named(at)}`);
   const rest = found.splits.length > 8 ? `, and ${found.splits.length - 8} more` : "";
   const now = passed(found, sigma) ?? found.counts[level];
-  return `Now ${now} ${now === 1 ? "attractor" : "attractors"} at σ = ${short(sigma)}. ${splits.length ? `Splits: ${splits.join(", ")}${rest}.` : "Nothing splits in this range."}`;
+  return `Now ${now} ${now === 1 ? "attractor" : "attractors"} at ${network ? named(sigma) : `σ = ${short(sigma)}`}. ${splits.length ? `Splits: ${splits.join(", ")}${rest}.` : "Nothing splits in this range."}`;
 }
 
 function passed(found, sigma) {

@@ -7,12 +7,15 @@ const LEVELS = 10;
 // Levels are closer together at low energies, where memories are.
 const BEND = 1.5;
 
+/** Energies from here on stand for infinity. */
+const INFINITE = 1e38;
+
 /** Draw the energy; returns its scale: the least and the range that the colours span. */
 export function drawSurface(canvas, energy) {
   const [rows, columns] = energy.shape;
-  const sorted = Float32Array.from(energy.data).sort();
-  const least = sorted[0];
-  const range = Math.max(sorted[Math.floor(0.97 * sorted.length)] - least, 1e-9);
+  const sorted = energy.data.filter((value) => value < INFINITE).sort();
+  const least = sorted[0] ?? 0;
+  const range = Math.max((sorted[Math.floor(0.97 * sorted.length)] ?? 0) - least, 1e-9);
   const image = new ImageData(columns, rows);
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
