@@ -84,6 +84,7 @@ def from_jax(
     coordinates: str = "VE",
     alphas_cumprod: ArrayLike | None = None,
     sigma_data: float = 0.5,
+    levels: tuple[float | int, float | int] | None = None,
 ) -> LearnedMemory:
     """A network of JAX, equinox or flax as a memory, whatever it estimates.
 
@@ -97,6 +98,8 @@ def from_jax(
     - `alphas_cumprod`: the discrete levels ᾱ_t, decreasing from t = 0, of a network that is fed αz and t. Between two
       levels t is interpolated in log σ; evaluations below the first and above the last one warn.
     - `sigma_data`: the spread of the data that "edm" assumes.
+    - `levels`: the lowest and the highest σ that the network was trained at, as of `LearnedMemory`; by default the ends
+      of `alphas_cumprod`, if given.
 
     **Raises** `InputError` for other names, and for levels that do not decrease between 1 and 0.
     """
@@ -108,7 +111,7 @@ def from_jax(
         alphas_cumprod,
         sigma_data,
     )
-    return _memory(model, shape)
+    return _memory(model, shape, levels)
 
 
 def from_torch(
@@ -119,6 +122,7 @@ def from_torch(
     coordinates: str = "VE",
     alphas_cumprod: ArrayLike | None = None,
     sigma_data: float = 0.5,
+    levels: tuple[float | int, float | int] | None = None,
 ) -> LearnedMemory:
     """A network of PyTorch as a memory: one call of it for each batch, derivatives by PyTorch's own rules.
 
@@ -128,8 +132,8 @@ def from_torch(
       on the device and in the precision of its parameters, in the mode (`eval` or `train`) that it is in.
 
     The network runs on the host side of compiled programs, under `jax.vmap` and `jax.jit`; derivatives in forward and
-    in reverse mode are `torch.func.jvp` and `torch.func.vjp`. Its parameters are not copied: train it further, and the
-    memory changes with it.
+    in reverse mode are `torch.func.jvp`, where PyTorch has it, and `torch.func.vjp`. Its parameters are not copied:
+    train it further, and the memory changes with it.
 
     **Raises** `InputError` for a module that does not return one state for each, and wherever `from_jax` does.
     """
@@ -139,7 +143,7 @@ def from_torch(
     model = _parametrised(
         _called(module, shape), parametrisation, coordinates, alphas_cumprod, sigma_data, probe=(module, shape)
     )
-    return _memory(model, shape)
+    return _memory(model, shape, levels)
 
 
 def from_diffusers(model: Any, scheduler: Any, shape: int | Sequence[int] | None = None) -> LearnedMemory:
@@ -277,9 +281,18 @@ class _Host:
 
     def push(self, x: Any, level: Any, dx: Any, dlevel: Any) -> Any:
         at, along = self.tensors(x, level), self.tensors(dx, dlevel)
-        with warnings.catch_warnings():  # PyTorch's own, of what its first derivative in forward mode imports
+        # Of its kernels for attention PyTorch differentiates only the plain one in forward mode.
+        attention = importlib.import_module("torch.nn.attention")
+        plain = attention.sdpa_kernel(attention.SDPBackend.MATH)
+        with plain, warnings.catch_warnings():  # PyTorch's own, of what its first derivative in forward mode imports
             warnings.filterwarnings("ignore", ".torch.jit", DeprecationWarning)
-            return _numbers(self.torch.func.jvp(self.run, tuple(at), tuple(along))[1], x)
+            try:
+                found = self.torch.func.jvp(self.run, tuple(at), tuple(along))[1]
+            except RuntimeError:
+                # What has no derivative in forward mode, as normalisation after attention, has two in reverse mode.
+                pull = self.torch.func.vjp(self.run, *at)[1]
+                found = self.torch.func.vjp(pull, self.torch.zeros_like(at[0]))[1](tuple(along))[0]
+            return _numbers(found, x)
 
     def pull(self, x: Any, level: Any, cotangent: Any) -> Any:
         *at, cotangent = self.tensors(x, level, cotangent)
@@ -375,10 +388,13 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return tuple(at_least("shape", length, 1) for length in lengths)
 
 
-def _memory(model: ParametrisedNetwork, shape: tuple[int, ...]) -> LearnedMemory:
-    """The memory of a network, which knows the discrete levels that it was trained at."""
-    ends = None if model.log_sigmas is None else np.exp(np.asarray(model.log_sigmas, float)[[0, -1]])
-    levels = None if ends is None else (float(ends[0]), float(ends[1]))
+def _memory(
+    model: ParametrisedNetwork, shape: tuple[int, ...], levels: tuple[float | int, float | int] | None
+) -> LearnedMemory:
+    """The memory of a network, which knows the levels that it was trained at."""
+    if levels is None and model.log_sigmas is not None:
+        low, high = np.exp(np.asarray(model.log_sigmas, float)[[0, -1]])
+        levels = (float(low), float(high))
     return LearnedMemory(model, int(np.prod(shape)), "pattern", "VE", levels=levels)
 
 

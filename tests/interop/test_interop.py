@@ -120,6 +120,17 @@ def test_preconditioned_networks():
     np.testing.assert_allclose(memory.denoise(z, sigma), oracle(z, sigma), atol=1e-5)
 
 
+def test_levels_of_the_training_travel_with_the_network():
+    assert interop.from_torch(outputs("noise", False), D).levels is None
+    memory = interop.from_torch(outputs("noise", False), D, levels=(0.1, 3))
+    assert memory.levels == (0.1, 3.0)
+    with pytest.warns(UserWarning, match=r"trained at 0\.1 to 3"):
+        memory.denoise(PATTERNS[0], 5.0)
+    narrower = interop.from_torch(outputs("noise", True), D, alphas_cumprod=ALPHAS, levels=(0.2, 5))
+    assert narrower.levels == (0.2, 5.0)
+    assert interop.from_jax(lambda x, sigma: x, D, levels=(0.1, 3)).levels == (0.1, 3.0)
+
+
 def test_a_batch_is_one_call_and_derivatives_are_pytorchs():
     calls = []
 
@@ -138,6 +149,42 @@ def test_a_batch_is_one_call_and_derivatives_are_pytorchs():
     slope = jax.jit(jax.vmap(jax.grad(lambda s, x: memory.denoise(x, s).sum()), (None, 0)))(0.8, z)
     right = jax.vmap(jax.grad(lambda s, x: MEMORY.denoise(x, s).sum()), (None, 0))(0.8, z)
     np.testing.assert_allclose(slope, right, atol=1e-4)
+
+
+def test_attention_has_derivatives_in_forward_mode():
+    y = torch.tensor(PATTERNS).reshape(1, 1, 9, D)
+
+    def network(x, level):  # the exact denoiser of patterns of equal length, as attention
+        z = x[:, None, None] * (D**0.5 / level**2)[:, None, None, None]
+        keys = y.expand(len(x), -1, -1, -1)
+        return torch.nn.functional.scaled_dot_product_attention(z, keys, keys)[:, 0, 0]
+
+    memory = interop.from_torch(network, D, "pattern")
+    z = PATTERNS[0] + 0.1
+    reverse = jax.jacrev(lambda x: memory.denoise(x, 1.5))(jnp.asarray(z))
+    np.testing.assert_allclose(memory.jacobian(z, 1.5), reverse, atol=1e-5)
+    p = jax.nn.softmax(PATTERNS @ z / 1.5**2)
+    right = (PATTERNS.T * p) @ (PATTERNS - p @ PATTERNS) / 1.5**2
+    np.testing.assert_allclose(reverse, right, atol=1e-5)
+
+
+def test_what_has_no_derivative_in_forward_mode_is_differentiated_in_reverse_mode():
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x**2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, cotangent):
+            return 2 * ctx.saved_tensors[0] * cotangent
+
+    memory = interop.from_torch(lambda x, level: Square.apply(x) * level[:, None], D, "pattern")
+    z = PATTERNS[0]
+    np.testing.assert_allclose(memory.jacobian(z, 0.5), np.diag(z), atol=1e-6)
 
 
 def test_networks_are_recalled_from():
@@ -210,6 +257,7 @@ def test_functions_of_jax_have_the_same_parametrisations():
         (lambda: interop.from_torch(lambda x, t: x, (3, 0)), "shape"),
         (lambda: interop.from_torch(lambda x, t: x, 3, alphas_cumprod=[0.1, 0.9]), "alphas_cumprod"),
         (lambda: interop.from_torch(lambda x, t: x, 3, "edm", alphas_cumprod=ALPHAS), "alphas_cumprod"),
+        (lambda: interop.from_torch(lambda x, t: x, 3, levels=(2, 1)), "levels"),
         (lambda: interop.from_diffusers(Stub("v"), object()), "scheduler"),
         (lambda: interop.from_diffusers(lambda x, t: x, Scheduler("epsilon")), "shape"),
         (lambda: interop.as_torch(MEMORY, (4, 4)), "shape"),

@@ -44,7 +44,7 @@ def diffusers_sampler(scheduler: type, steps: int = 200, sigma_min: float = 0.01
     problem's own σ in equal steps of log σ. `config` may have `eta`, which is passed to the scheduler's `step`.
     """
     steps = at_least("steps", steps, 2)
-    step_options = {"eta": config.pop("eta")} if "eta" in config else {}
+    fixed = {"eta": config.pop("eta")} if "eta" in config else {}
 
     def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
         torch = pytorch()
@@ -59,12 +59,15 @@ def diffusers_sampler(scheduler: type, steps: int = 200, sigma_min: float = 0.01
         # Schedulers in coordinates of σ divide their states for the network; the states of the others are αz.
         exploding = not torch.equal(made.scale_model_input(z, made.timesteps[0]), z)
         x = z if exploding else z * math.sqrt(alphas[-1])
-        generator = torch.Generator().manual_seed(seed)
+        step_options: dict[str, Any] = dict(fixed)
+        if "generator" in inspect.signature(made.step).parameters:
+            step_options |= {"generator": torch.Generator().manual_seed(seed)}
         for t in made.timesteps:
-            level = float(levels[int(t)])
+            # Some evaluate between two levels, at a t that they interpolate in log σ.
+            level = math.exp(np.interp(float(t), np.arange(steps), np.log(levels)))
             state = made.scale_model_input(x, t) * math.hypot(1.0, level)
             noise = (state - denoise(state, level)) / level
-            x = made.step(noise, t, x, generator=generator, **step_options).prev_sample
+            x = made.step(noise, t, x, **step_options).prev_sample
         return x
 
     return sampler

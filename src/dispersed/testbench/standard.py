@@ -1,6 +1,8 @@
 """Standard problems for samplers, from easy to hard."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +23,9 @@ def standard_problems() -> list[Problem]:
     The patterns are 64 of 16 units, drawn from N(0, 1), so that some entries lie beyond ±1, where nothing is said
     otherwise: one likely pattern; two; many; near ties, pairs at a distance of 1; rare ones, of 1 % each; duplicates;
     unequal weights; patterns far from the origin. Then 200 real digits of 64 units in [−1, 1], where scikit-learn is
-    installed. Problems "from noise" give no cue: every sample starts from a state of its own, for deterministic
-    samplers too. Those that are measured are for samplers by the denoiser of the conditioned memory, and for solvers of
-    inverse problems.
+    installed, and 100 real faces of 625 units, where scikit-image is. Problems "from noise" give no cue: every sample
+    starts from a state of its own, for deterministic samplers too. Those that are measured are for samplers by the
+    denoiser of the conditioned memory, and for solvers of inverse problems.
     """
     rng = np.random.default_rng(2024)
     y = rng.standard_normal((N, D))
@@ -72,7 +74,7 @@ def standard_problems() -> list[Problem]:
             "four projections, from noise",
         ),
     ]
-    return problems + _digits()
+    return problems + _digits() + _faces()
 
 
 def _digits() -> list[Problem]:
@@ -85,6 +87,20 @@ def _digits() -> list[Problem]:
     return [
         Problem(memory, start + 2.0 * noise, 2.0, name="digits"),
         Problem(memory, None, 30.0, name="digits, from noise"),
+    ]
+
+
+def _faces() -> list[Problem]:
+    # The file that scikit-image has in its wheel is read without importing it; other faces would be downloads.
+    spec = importlib.util.find_spec("skimage")
+    file = Path(spec.origin if spec and spec.origin else "").parent / "data" / "lfw_subset.npy"
+    if not file.is_file():
+        return []
+    faces = jnp.asarray(2 * np.load(file)[:100].reshape(100, 625) - 1, jnp.float32)
+    noise = jax.random.normal(jax.random.key(4), (625,))
+    return [
+        Problem(PatternMemory(faces), faces[3] + 6.0 * noise, 6.0, name="faces"),
+        Problem(PatternMemory(faces), None, 60.0, name="faces, from noise"),
     ]
 
 
