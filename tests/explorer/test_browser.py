@@ -1,6 +1,7 @@
 """The explorer in a real browser: what hands and keys do, and what the page then shows."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,9 @@ def copied(page, tab):
 
 
 def saved(page, tab, folder):
-    """The picture that "Save picture" downloads, in grey."""
+    """The picture that "Save PNG" downloads, in grey."""
     with page.expect_download() as download:
-        page.click(f"button.save[data-tab={tab}]")
+        page.click(f"button.save[data-tab={tab}][data-as=png]")
     assert download.value.suggested_filename == f"{tab}.png"
     download.value.save_as(folder / f"{tab}.png")
     return np.asarray(Image.open(folder / f"{tab}.png").convert("L"))
@@ -107,11 +108,22 @@ def test_the_landscape_by_hand(open_page, tmp_path, monkeypatch):
 
     # The picture that is saved is dark where energy is low, and holds the strip of attractors below.
     drawn = saved(page, "landscape", tmp_path)
-    size = drawn.shape[1]
-    assert drawn.shape[0] > 1.1 * size
-    dark, pale = (drawn[int((2 - y) / 4 * size), int((x + 2) / 4 * size)] for x, y in ((1.63, -1.95), (0.9, -0.9)))
+    plot, plane = (page.locator(name).bounding_box() for name in (".plot", "#plane"))
+    left, top, size = plane["x"] - plot["x"], 18 + plane["y"] - plot["y"], plane["width"]
+    states = [(top + (2 - y) / 4 * size, left + (x + 2) / 4 * size) for x, y in ((1.63, -1.95), (0.9, -0.9))]
+    dark, pale = (drawn[int(i), int(j)] for i, j in states)
     assert dark < pale
-    assert np.ptp(drawn[int(1.05 * size) :]) > 100
+    assert np.ptp(drawn[int(18 + plot["height"]) :]) > 100
+    assert np.ptp(drawn[:, : int(left) - 1]) > 50, "the axis has numbers"
+
+    # So does the SVG file, whose texts are texts.
+    with page.expect_download() as download:
+        page.click("button.save[data-tab=landscape][data-as=svg]")
+    drawing = ElementTree.parse(download.value.path()).getroot()
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"−2", "x₁, in z = x/s(t)", "energy above its minimum, nats × σ²", "5"} <= set(texts)
+    assert len(list(drawing.iter("{http://www.w3.org/2000/svg}circle"))) == 6
+    assert len(list(drawing.iter("{http://www.w3.org/2000/svg}image"))) == 4
 
     # A click drops a cue, and recall ends at a minimum.
     change(page, lambda: page.mouse.click(*screen(page, -1.0, 0.3)))
