@@ -308,7 +308,7 @@ SCHEDULERS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")  # of diffusers' own grids
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of diffusers' own grids
 @pytest.mark.parametrize(("name", "config"), SCHEDULERS)
 def test_schedulers_of_diffusers(name, config):
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
