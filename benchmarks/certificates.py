@@ -23,7 +23,7 @@ from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
-CASES, QUICK = 100_000, 1_000
+CASES, QUICK = 100_000, 300
 STATES, QUICK_STATES = 500, 16
 """States of one memory."""
 FLOWS = 16

@@ -1,37 +1,24 @@
 """The benchmarks that state goals run, on their smallest cases; what they time on a busy machine is not judged here."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import conditioning, default_path
 
 
-def test_the_default_path_is_measured_with_its_error(tmp_path):
-    file = tmp_path / "lines.json"
-    command = [sys.executable, "-m", "benchmarks.default_path", "--quick", "--only", "patterns 100x10", "--json", file]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = json.loads(file.read_text())
-    assert all(math.isfinite(line["figure"]) and line["figure"] > 0 for line in lines)
-    assert all(line["reached"] == (line["figure"] <= line["goal"]) for line in lines if line["goal"])
-    denoised = [line for line in lines if line["name"].startswith("denoise")]
-    assert [line["name"].partition(":")[0] for line in denoised] == ["denoise, σ = 1", "denoise, σ = 0.02"]
-    assert all(float(line["error"]) < 1e-5 for line in denoised)
-    recalled = [line["error"].partition(",")[0] for line in lines if line["name"].startswith("recall")]
+def test_the_default_path_is_measured_with_its_error(capsys):
+    lines = default_path.main(quick=True, only="patterns 100x10")
+    assert all(math.isfinite(line.figure) and line.figure > 0 for line in lines)
+    assert all(line.reached == (line.figure <= line.goal) for line in lines if line.goal)
+    denoised = [line for line in lines if line.name.startswith("denoise")]
+    assert [line.name.partition(":")[0] for line in denoised] == ["denoise, σ = 1", "denoise, σ = 0.02"]
+    assert all(float(line.error) < 1e-5 for line in denoised)
+    recalled = [line.error.partition(",")[0] for line in lines if line.name.startswith("recall")]
     assert recalled[:2] == ["8/8", "8/8"]
-    assert "goals are reached" in done.stdout
+    assert "goals are reached" in capsys.readouterr().out
 
 
-def test_conditioning_is_measured_with_its_error(tmp_path):
-    file = tmp_path / "lines.json"
-    command = [sys.executable, "-m", "benchmarks.conditioning", "--quick", "--json", file]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = json.loads(file.read_text())
+def test_conditioning_is_measured_with_its_error():
+    lines = conditioning.main(quick=True)
     assert all(line["seconds"] > 0 and line["error"] < 1e-4 for line in lines)
     # Nothing of the size of (observations, patterns, units) in single precision.
     assert all(line["mebibytes"] < 50 * 2000 * 64 * 4 / 2**20 / 4 for line in lines)

@@ -1,4 +1,4 @@
-"""A thousand random certificates like those of which `python -m benchmarks.certificates` checks a hundred thousand."""
+"""Three hundred certificates of the kinds that `python -m benchmarks.certificates` checks a hundred thousand of."""
 
 from benchmarks import certificates
 
