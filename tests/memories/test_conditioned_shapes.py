@@ -125,7 +125,7 @@ def measurements(rng, x, tau):
     known = np.arange(len(x)) % 2 == 0
     return [
         Observation(np.where(known, x, np.nan), mask=known, sigma=tau),
-        Observation(matrix @ x, operator=matrix, sigma=tau),
+        Observation(matrix @ x, operator=matrix, sigma=[tau, tau]),
         Observation(matrix @ x, operator=matrix, sigma=[tau, 2 * tau]),
     ]
 
