@@ -1,4 +1,4 @@
-"""Every solver converges at the order it declares, against a closed form."""
+"""Flows converge at the order that their solver declares, against a closed form; random ones have its moments."""
 
 import diffrax as dfx
 import jax
@@ -45,12 +45,6 @@ def measured_order(make, process, steps):
     return np.polyfit(np.log(np.array(steps) - 1), np.log(errors), 1)[0] * -1
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_exponential_integrators(x64, order):
-    found = measured_order(lambda n: ExponentialIntegrator(n, order=order, sigma_min=LAST), VE(), [33, 65, 129])
-    assert found == pytest.approx(order, abs=0.15)
-
-
 @pytest.mark.parametrize(
     ("make_process", "solver", "steps"),
     [
@@ -90,23 +84,6 @@ def test_adaptive_steps_keep_their_tolerance(x64):
 def test_one_step_is_tweedie(x64):
     z = jnp.array([1.3, -0.4])
     np.testing.assert_allclose(recall(Gaussian(), z, OneStep(), sigma=2.0).x, z * 0.49 / 4.49, rtol=1e-12)
-
-
-@pytest.mark.parametrize("process", ["VE", "VP"])
-def test_reverse_sde_samples_the_posterior(process, key):
-    """20,000 recalls of one cue among three patterns against p(j | x), within sampling error."""
-    patterns = np.array([[1.0, 0.5], [-1.0, 0.2], [0.3, -1.2]])
-    memory, z, sigma = PatternMemory(patterns, [0.5, 0.3, 0.2]), np.array([0.1, 0.0]), 1.2
-    p = np.asarray(memory.responsibilities(z, sigma))
-    process = {"VE": VE(), "VP": VP()}[process]
-    cue = z * float(process.scale(process.time(jnp.asarray(sigma))))
-    n = 20_000
-    cues = np.broadcast_to(cue, (n, 2))
-    result = recall(memory, cues, ReverseSDE(steps=200), sigma=sigma, process=process, key=key)
-    share = np.bincount(np.asarray(result.index), minlength=3) / n
-    # Four standard errors, and the bias of 200 Euler–Maruyama steps, measured below 0.01.
-    assert np.abs(share - p).max() < 4 * np.sqrt(0.25 / n) + 0.01
-    assert (result.responsibility > 0.99).mean() > 0.999
 
 
 def test_reverse_sde_has_the_moments_of_a_gaussian_posterior(x64, key):
