@@ -18,12 +18,12 @@ from dispersed import (
 )
 
 SAMPLERS = {"ancestral": AncestralSampling(), "SDE": ReverseSDE()}
-PROBLEMS, PATTERNS, SAMPLES = 20, 16, 1000
+PROBLEMS, PATTERNS, SAMPLES = 10, 16, 1000
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_random_problems_are_sampled_at_the_floor(name, key):
-    """The total variation of 20 posteriors is that of exact draws, and their counts are theirs."""
+    """The total variation of ten posteriors is that of exact draws, and their counts are theirs."""
     rng = np.random.default_rng(3)
     patterns = rng.standard_normal((PROBLEMS, PATTERNS, 4)).astype("f4")
     cues = (patterns[:, 0] + 0.6 * rng.standard_normal((PROBLEMS, 4))).astype("f4")
@@ -55,7 +55,7 @@ def test_widths_of_densities(name, density, key):
     """A cue that is drawn from the noisy density is recalled as a draw from the density, its deviation within 2 %."""
     memory, sigma, widths = DENSITIES[density]
     for_cues, for_recall = jax.random.split(key)
-    cues = memory.sample(for_cues, 20_000, sigma)
+    cues = memory.sample(for_cues, 10_000, sigma)
     found = recall(memory, cues, SAMPLERS[name], sigma=sigma, key=for_recall)
     np.testing.assert_allclose(np.std(found.x, axis=0) / widths, 1, atol=0.02)
     assert abs(np.mean(found.x, axis=0) / widths).max() < 0.04
@@ -65,6 +65,6 @@ def test_widths_of_densities(name, density, key):
 def test_wide_cues_are_no_averages(process, key):
     """From noise that is a thousand times as wide as the density, the default grid ends at its own scale."""
     memory = GaussianMemory(np.zeros(2, "f4"), 0.05 * np.eye(2, dtype="f4"))
-    cues = process.corrupt(memory.sample(key, 20_000), sigma=50.0, key=jax.random.fold_in(key, 1))
+    cues = process.corrupt(memory.sample(key, 10_000), sigma=50.0, key=jax.random.fold_in(key, 1))
     found = recall(memory, cues, ReverseSDE(), sigma=50.0, process=process, key=key)
     np.testing.assert_allclose(np.std(found.x, axis=0) / 0.05, 1, atol=0.02)
