@@ -95,8 +95,9 @@ def everywhere():
         yield client
 
 
-@pytest.fixture(scope="package")
-def browser(tmp_path_factory):
+@pytest.fixture(scope="module")
+def browser():
+    """Of one module: as long as Playwright is there, no other event loop of this thread can run."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
