@@ -313,11 +313,13 @@ def broadcast(argument: str, shape: tuple[int, ...], batch: tuple[int, ...], gro
     return together
 
 
-def mask_array(known: Any, shape: tuple[int, ...], argument: str = "known") -> Bool[Array, "..."]:
-    """A mask of observed entries, broadcast to `shape`; booleans are accepted, and nothing else."""
+def mask_array(
+    known: Any, shape: tuple[int, ...], argument: str = "known", means: str = "was observed"
+) -> Bool[Array, "..."]:
+    """A mask of entries, broadcast to `shape`; booleans are accepted, and nothing else. `means` says what True is."""
     mask = known if isinstance(known, jax.Array) else plain_array(argument, known)
     if mask.dtype != bool:
-        raise InputError(argument, f"got dtype {mask.dtype}", "booleans are accepted, True where an entry was observed")
+        raise InputError(argument, f"got dtype {mask.dtype}", f"booleans are accepted, True where an entry {means}")
     try:
         return jnp.broadcast_to(mask, shape)
     except ValueError:

@@ -75,6 +75,7 @@ def test_measures_by_hand():
     patterns = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
     recalled = np.array([[0.9, 0.1], [0.9, 1.0], [0.2, 1.9]])
     np.testing.assert_array_equal(nearest(recalled, patterns, patterns), [0, 1, 1])  # a duplicate is not another
+    np.testing.assert_array_equal(nearest(*[1e-30 * part for part in (recalled, patterns, patterns)]), [0, 1, 1])
     np.testing.assert_allclose(square(recalled, patterns, patterns), [0.01, 0.905, 2.125])
     cosines = np.sum(recalled * patterns, axis=1) / np.linalg.norm(recalled, axis=1) / np.linalg.norm(patterns, axis=1)
     np.testing.assert_array_equal(Overlap(0.8)(recalled, patterns, patterns), cosines < 0.8)
@@ -145,6 +146,20 @@ def test_capacity_of_ensembles_corruptions_and_measures():
 
 
 @pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Flip(0.1, middle=np.nan), "middle: got nan"),
+        (lambda: Overlap(np.nan), "least: got nan"),
+        (lambda: Occlusion([0, 1]), "hidden: got dtype int64; booleans are accepted, True where an entry is hidden"),
+    ],
+)
+def test_what_is_made_wrongly_is_one_line(make, message):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"ensemble": Gaussian()}, "measure: got 'hamming' for patterns that have not two values"),
@@ -164,6 +179,11 @@ def test_capacity_of_ensembles_corruptions_and_measures():
         ({"measure": lambda *_: 0.0}, "measure: got errors of shape"),
         ({"measure": "square", "threshold": -1.0}, "threshold: got -1"),
         ({"precision": 1.5}, "precision: got 1.5"),
+        ({"dynamics": lambda memory, cues, key: cues[:1, :2]}, "dynamics: got a function that returns"),
+        ({"dynamics": lambda memory, cues, key: None}, "dynamics: got a function that returns NoneType"),
+        ({"dynamics": lambda memory, cues, key: cues / 0, "measure": "nearest"}, "recalled states: got"),
+        ({"ensemble": DATA, "measure": "square", "also": (21,)}, "also: got 21"),
+        ({"ensemble": HiddenManifold(2, lambda z: z[:1]), "measure": "square"}, "ensemble: got patterns of shape"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message):

@@ -118,6 +118,23 @@ def test_maps_take_lists(argument):
         capacity_map(**{"family": ClassicalHopfield, "dimensions": [4], argument: []})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dimensions": [4, 0]}, "dimensions: got 0"),
+        ({"alphas": [0.5, 2.0]}, "alpha: got 2"),
+        ({"thresholds": np.array([0.1, 1.0])}, "threshold: got .*1.0"),
+        ({"alpha": 0.5}, r"alphas: got one alpha; a list is accepted, alphas=\[0.5\]"),
+    ],
+)
+def test_no_map_is_begun_that_cannot_be_finished(arguments, message):
+    def family(patterns):
+        raise AssertionError("measured")
+
+    with pytest.raises(ValueError, match=message):
+        capacity_map(**{"family": family, "dimensions": [4]} | arguments)
+
+
 def test_a_corruption_with_a_level_of_its_own_takes_no_others():
     with pytest.raises(ValueError, match="alphas: got 2 levels for Flip"):
         capacity_map(ClassicalHopfield, [4], alphas=[0.5, 0.6], corruption=Flip(0.1))

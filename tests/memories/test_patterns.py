@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dispersed
-from dispersed import InputError, Observation, PatternMemory, condition
+from dispersed import ExponentialIntegrator, InputError, ModernHopfield, Observation, PatternMemory, condition
 
 from . import oracle
 
@@ -86,6 +87,47 @@ def test_jacobian_and_hessian_agree_with_automatic_differentiation(rng, x64, sig
     np.testing.assert_allclose(memory.jacobian(x, sigma), jax.jacfwd(memory.denoise)(x, sigma), atol=1e-10)
     np.testing.assert_allclose(memory.hessian(x, sigma), jax.hessian(memory.energy)(x, sigma), atol=1e-9)
     np.testing.assert_allclose(memory.jacobian(x, sigma), memory.jacobian(x, sigma).T, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [PatternMemory, ModernHopfield])
+def test_slopes_of_slopes_follow_the_patterns(rng, x64, kind):
+    """Against a softmax that is written out: mixed and second derivatives by patterns, also by those of a memory."""
+    y, x = jnp.asarray(rng.standard_normal((4, 2))) + 3, jnp.asarray(rng.standard_normal(2)) + 3
+    norms = kind is PatternMemory
+
+    def plain(y, x):
+        return jax.nn.softmax((x @ y.T - norms * (y * y).sum(axis=1) / 2) / 0.8**2) @ y
+
+    def made(y, x):
+        return of_memory(PatternMemory(y) if norms else ModernHopfield(y, 1 / 0.8**2), x)
+
+    def of_memory(memory, x):
+        return memory.denoise(x, 0.8) if norms else memory.update(x)
+
+    def penalty(mean, x):
+        return (jax.jacfwd(mean)(x) ** 2).sum()
+
+    for first, second in ((0, 0), (0, 1), (1, 0)):
+        found, expected = (
+            jax.jacfwd(jax.grad(lambda y, x, mean=mean: (mean(y, x) ** 2).sum(), first), second)(y, x)
+            for mean in (made, plain)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+    memory = PatternMemory(y) if norms else ModernHopfield(y, 1 / 0.8**2)
+    slope = eqx.filter_grad(lambda memory: penalty(lambda x: of_memory(memory, x), x))(memory)
+    expected = jax.grad(lambda y: penalty(lambda x: plain(y, x), x))(y)
+    np.testing.assert_allclose(slope.patterns, expected, atol=1e-10)
+
+
+def test_recalls_have_second_derivatives(rng, x64):
+    """In reverse mode the steps are made again, and only their tangents are mapped: by differences of the gradient."""
+    memory, x = PatternMemory(rng.standard_normal((5, 2))), jnp.asarray(rng.standard_normal(2))
+    dynamics = ExponentialIntegrator(4, sigma_min=0.4)
+    slope = jax.jit(jax.grad(lambda x: dispersed.recall(memory, x, dynamics, sigma=1.0).x.sum()))
+    steps = 1e-5 * np.eye(2)
+    expected = np.stack([(slope(x + step) - slope(x - step)) / 2e-5 for step in steps])
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(slope))(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_duplicates_share_their_weight_exactly(rng):

@@ -125,6 +125,7 @@ def capacity(
     >>> 1 < held.ci_low < held.capacity < held.ci_high < 3
     True
     """
+    check_target(measure_of(measure)[0], threshold, statistic, precision)
     grid = prepared(
         family,
         dimension,
@@ -204,19 +205,17 @@ def prepared(
         most = min(most, len(chosen.patterns))
     grid = Grid(trial, at_least("sets", sets, 2), most, cells, name)
     for n in also:
-        grid.cell(at_least("also", n, 1))
+        if at_least("also", n, 1) and isinstance(chosen, Subsample) and n > len(chosen.patterns):
+            accepted = f"numbers up to the {len(chosen.patterns)} patterns of the data set are accepted"
+            raise InputError("also", f"got {n}", accepted)
+    for n in also:
+        grid.cell(n)
     return grid
 
 
 def at_threshold(grid: Grid, threshold: float, statistic: str = "mean", precision: float | None = None) -> Capacity:
     """The capacity at a threshold, for which cells are measured where they are not yet."""
-    measure = grid.trial.measure[0]
-    bounded = measure in OF_SIGNS or (measure in MEASURES and measure != "square")
-    threshold = (probability if bounded else positive_number)("threshold", threshold)
-    if statistic not in ("mean", "median"):
-        raise InputError("statistic", f"got {statistic!r}", '"mean" and "median" are accepted')
-    if precision is not None:
-        probability("precision", precision)
+    check_target(grid.trial.measure[0], threshold, statistic, precision)
     value, low, high = search(grid, threshold, statistic, precision)
     most = float(grid.most)
     return Capacity(
@@ -227,6 +226,16 @@ def at_threshold(grid: Grid, threshold: float, statistic: str = "mean", precisio
         beyond=bool(np.isinf(value)),
         cells=tuple(grid.measured()),
     )
+
+
+def check_target(measure: str, threshold: float, statistic: str, precision: float | None) -> None:
+    """Raise `InputError` for what no capacity can be looked for at, before anything is measured."""
+    bounded = measure in OF_SIGNS or (measure in MEASURES and measure != "square")
+    (probability if bounded else positive_number)("threshold", threshold)
+    if statistic not in ("mean", "median"):
+        raise InputError("statistic", f"got {statistic!r}", '"mean" and "median" are accepted')
+    if precision is not None:
+        probability("precision", precision)
 
 
 def _dynamics(given: Any) -> Dynamics | Recalled | None:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 
-from dispersed.capacities.capacity import Capacity, at_threshold, error_row, prepared
+from dispersed.capacities.capacity import Capacity, at_threshold, check_target, error_row, prepared
 from dispersed.capacities.cell import Family, Recalled
 from dispersed.capacities.corruption import Corruption
+from dispersed.capacities.measures import measure_of
 from dispersed.dynamics import Dynamics
 from dispersed.machine import cores, on_cores
 from dispersed.progress import track
-from dispersed.validation import InputError
+from dispersed.validation import InputError, at_least, signal_level
 
 
 class CapacityMap(eqx.Module):
@@ -45,11 +47,11 @@ class CapacityMap(eqx.Module):
 
 def capacity_map(
     family: Family,
-    dimensions: Sequence[int],
+    dimensions: Sequence[int] | np.ndarray,
     dynamics: Dynamics | Recalled | str | None = None,
     *,
-    alphas: Sequence[float] = (0.68,),
-    thresholds: Sequence[float] = (0.03,),
+    alphas: Sequence[float] | np.ndarray = (0.68,),
+    thresholds: Sequence[float] | np.ndarray = (0.03,),
     statistic: str = "mean",
     precision: float | None = None,
     **settings: Any,
@@ -65,8 +67,19 @@ def capacity_map(
     [0.7, 0.9]
     """
     for argument, values in (("dimensions", dimensions), ("alphas", alphas), ("thresholds", thresholds)):
-        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        listed = isinstance(values, np.ndarray | Sequence) and not isinstance(values, str)
+        if not listed or np.ndim(values) != 1 or not len(values):
             raise InputError(argument, f"got {values!r}", "a list with at least one number is accepted")
+    for argument in ("alpha", "threshold"):
+        if argument in settings:
+            given = f"got one {argument}"
+            raise InputError(f"{argument}s", given, f"a list is accepted, {argument}s=[{settings[argument]!r}]")
+    for d in dimensions:
+        at_least("dimensions", d, 1)
+    for alpha in alphas:
+        signal_level(alpha)
+    for threshold in thresholds:
+        check_target(measure_of(settings.get("measure", "hamming"))[0], threshold, statistic, precision)
     if isinstance(settings.get("corruption"), Corruption) and len(alphas) > 1:
         given = f"got {len(alphas)} levels for {type(settings['corruption']).__name__}, which has one of its own"
         raise InputError("alphas", given, "one is accepted with such a corruption")

@@ -22,6 +22,7 @@ from dispersed.dynamics import Dynamics, recall
 from dispersed.machine import compiled_soon
 from dispersed.memories import Denoiser, Network
 from dispersed.types import Array, Key
+from dispersed.validation import InputError, check_finite
 
 Family = Callable[[Array], Denoiser | Network]
 """What makes a memory of patterns (n, d); it must be a function that `jax.jit` can trace."""
@@ -118,6 +119,8 @@ def measure_cell(
     patterns, cues = damaged_sets(trial, n, sets)
     targets = patterns[:, : cues.shape[1]]
     recalled = (recaller or recaller_of(trial, n, len(sets)))(patterns, cues, sets)
+    # A state that is not finite is on no side and at no distance: measures would take it for right.
+    check_finite("recalled states", recalled)
     if trial.measure[1] is not None:
         return {trial.counted()[0]: errors_by(trial.measure[1], recalled, targets, patterns).tolist()}
     agreement = signs(recalled, trial.levels) * signs(targets, trial.levels)
@@ -180,7 +183,11 @@ def _recall_blocks(
     def one(patterns: Array, cues: Array, key: Array) -> Array:
         memory = family(patterns)
         if not isinstance(dynamics, Dynamics | None):
-            return dynamics(memory, cues, jax.random.wrap_key_data(key))
+            states = dynamics(memory, cues, jax.random.wrap_key_data(key))
+            if np.shape(states) != cues.shape:
+                given = f"got a function that returns {type(states).__name__} of shape {np.shape(states)}"
+                raise InputError("dynamics", given, f"states of the shape of the cues, {cues.shape}, are accepted")
+            return states
         # A network holds its own temperature; a memory is told how noisy the cue is.
         level = None if isinstance(memory, Network) else alpha
         return recall(memory, cues, dynamics, alpha=level, key=jax.random.wrap_key_data(key)).x

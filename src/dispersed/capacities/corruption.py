@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -73,7 +74,8 @@ class Flip(Corruption):
 
         σ² = 2h²/log((1−p)/p),    h = 1 for ±1,
 
-    which needs a rate below one half.
+    which needs a rate below one half. With `middle` 0 values are taken to be ±1, with another one 0 and 2·`middle`; for
+    any others give `alpha`.
     """
 
     alpha: float
@@ -81,7 +83,10 @@ class Flip(Corruption):
     middle: float
 
     def __init__(self, rate: float = 0.1, alpha: float | None = None, middle: float = 0.0) -> None:
-        self.rate, self.middle = probability("flip_rate", rate), float(middle)
+        self.rate = probability("flip_rate", rate)
+        if not (isinstance(middle, Real) and math.isfinite(middle)):
+            raise InputError("middle", f"got {middle!r}", "a finite number, half way between both values, is accepted")
+        self.middle = float(middle)
         if alpha is None:
             if self.rate >= 0.5:
                 raise InputError("flip_rate", f"got {rate!r}", "rates below 0.5 are accepted, or give alpha too")
@@ -101,7 +106,7 @@ class Occlusion(Corruption):
 
     def __init__(self, hidden: ArrayLike, alpha: float = 0.68) -> None:
         self.alpha = _level(alpha)
-        self.hidden = np.asarray(mask_array(hidden, np.shape(hidden), "hidden")).ravel()
+        self.hidden = np.asarray(mask_array(hidden, np.shape(hidden), "hidden", "is hidden")).ravel()
 
     def cues(self, patterns: Any, noise: Any, chance: Any) -> Any:
         if self.hidden.size != patterns.shape[1]:

@@ -99,6 +99,8 @@ class HiddenManifold(eqx.Module):
 
     def __init__(self, latent: int, activation: Callable[[Any], Any] = np.tanh) -> None:
         self.latent = at_least("latent", latent, 1)
+        if not callable(activation):
+            raise InputError("activation", f"got {activation!r}", "a function of NumPy arrays is accepted")
         self.activation = activation
 
     def __call__(self, rng: Generator, n: int, d: int) -> Float[np.ndarray, "n d"]:
@@ -132,9 +134,9 @@ def ensemble_of(given: Any) -> Ensemble:
 
 
 def drawn(ensemble: Ensemble, rng: Generator, n: int, d: int) -> Float[np.ndarray, "n d"]:
-    """The first n patterns, checked where the ensemble is a function of the user."""
+    """The first n patterns, checked where a function of the user has a part in them."""
     patterns = ensemble(rng, n, d)
-    if isinstance(ensemble, eqx.Module):
+    if isinstance(ensemble, Rademacher | Sparse | Gaussian | Spherical | Subsample):
         return patterns
     patterns = double_array("ensemble", patterns)
     if patterns.shape != (n, d):

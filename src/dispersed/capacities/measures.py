@@ -7,6 +7,7 @@ measures of patterns that have two values, `"hamming"` and `"pattern"`, are coun
 """
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import equinox as eqx
@@ -26,7 +27,9 @@ def nearest(recalled: Any, targets: Any, patterns: Any) -> Float[np.ndarray, " m
     """Whether another stored pattern, no duplicate, is nearer to the recalled state than the one behind the cue."""
     own = np.linalg.norm(recalled - targets, axis=1)
     closest = cdist(recalled, patterns).min(axis=1)
-    return (closest < own * (1 - 1e-6) - 1e-12).astype(float)
+    # What two computations of one distance differ by, in units of the states: duplicates are equally near.
+    slack = 1e-12 * np.linalg.norm(targets, axis=1)
+    return (closest < own * (1 - 1e-6) - slack).astype(float)
 
 
 class Overlap(eqx.Module):
@@ -35,9 +38,9 @@ class Overlap(eqx.Module):
     least: float
 
     def __init__(self, least: float = 0.9) -> None:
-        self.least = float(least)
-        if not -1 < self.least <= 1:
+        if not (isinstance(least, Real) and -1 < least <= 1):
             raise InputError("least", f"got {least!r}", "cosines in (-1, 1] are accepted")
+        self.least = float(least)
 
     def __call__(self, recalled: Any, targets: Any, patterns: Any) -> Float[np.ndarray, " m"]:
         norms = np.linalg.norm(recalled, axis=1) * np.linalg.norm(targets, axis=1)

@@ -90,6 +90,7 @@ def capacity_command(
     import numpy as np
 
     from dispersed.capacities import CellFile, Flip, Sparse
+    from dispersed.capacities.capacity import check_target
     from dispersed.capacities.methods import methods
     from dispersed.cli.numbers import numbers, whole_numbers
     from dispersed.cli.terminal import say, show
@@ -99,7 +100,7 @@ def capacity_command(
     from dispersed.paper.experiment import Findings
     from dispersed.paper.findings import write
     from dispersed.paper.results import output_folder
-    from dispersed.validation import InputError, probability, random_seed, whole_number
+    from dispersed.validation import InputError, probability, random_seed, signal_level, whole_number
 
     alphas, thresholds = numbers("alpha", alpha), numbers("threshold", threshold)
     whole_number("sets", sets, 2, MOST_SETS)
@@ -116,6 +117,10 @@ def capacity_command(
     middle = 0.5 if isinstance(patterns, Sparse) else 0.0
     corruption = None if flip_rate is None else Flip(probability("flip-rate", flip_rate), middle=middle)
     known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in methods(beta, degree)}
+    for limit in thresholds:
+        check_target(measure.value, limit, statistic.value, precision)
+    for level in alphas:
+        signal_level(level)
     for name in method:
         if name not in known:
             raise InputError("method", f"got {name!r}", f"{', '.join(known)} are accepted")

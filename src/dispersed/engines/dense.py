@@ -273,6 +273,10 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
     @of_batch.def_vmap
     def _(size: Any, batched: Any, y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
         of_memory, of_states = (batched[0], batched[2]), batched[3:]
+        if not any(jax.tree.leaves(batched)):
+            # Only tangents are mapped: asked again, the same program would come here for ever.
+            found = _ladder(y, log_w, known, x, sigma, summary)
+            return found, jax.tree.map(lambda _: False, found)
         if any(jax.tree.leaves(of_memory)):
             # Many small memories at once, each with states of its own: there is no product that they could share.
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
@@ -330,15 +334,27 @@ def relative_logits(
     return _logits_of_batch(y, log_w, known, x[None], sigma[None])[0]
 
 
+@jax.custom_jvp
+def _following(centred: Float[Array, "n d"], y: Patterns) -> Float[Array, "n d"]:
+    """`centred` itself, which moves as the patterns do: `Products` are constants, but slopes made of them are not."""
+    return centred
+
+
+@_following.defjvp
+def _following_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    return _following(*primals), tangents[1]
+
+
 def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
 
     Without norms (y_j − x)·dy_j is −x·dy_j. All is products from the centre, so that mapped over states no array is as
     large as (states, n, d).
     """
-    _, log_w, known, x, sigma = primals
+    y, log_w, known, x, sigma = primals
     dy, dlog_w, _, dx, dsigma = tangents
     logits = relative_logits(*primals)
+    centred = _following(known.centred, y)
     c = jnp.argmax(logits)
     # Of a pattern without weight nothing changes.
     live = logits > jnp.finfo(logits.dtype).min / 8
@@ -346,12 +362,12 @@ def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
     if _given(dlog_w):
         change += dlog_w
     if _given(dx):
-        change += (known.centred @ dx) / sigma / sigma
+        change += (centred @ dx) / sigma / sigma
     if _given(dsigma):
         gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
         change -= 2 * gap * (dsigma / sigma)
     if _given(dy):
-        toward = dy @ x if known.half_squares is None else dy @ (x - known.centre) - jnp.sum(known.centred * dy, axis=1)
+        toward = dy @ x if known.half_squares is None else dy @ (x - known.centre) - jnp.sum(centred * dy, axis=1)
         change += toward / sigma / sigma
     return logits, jnp.where(live, change - change[c], 0)
 
@@ -399,9 +415,10 @@ def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
 
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     """The posterior mean Σ_j p_j y_j and the largest p_j with their tangents, all from the same logits."""
-    known = primals[2]
+    y, _, known, _, _ = primals
     logits, slope = _logits_and_slope(primals, tangents)
-    mean, index, p = (part[0] for part in _mean_and_leader(primals[0], known, logits[None]))
+    known = eqx.tree_at(lambda known: known.centred, known, _following(known.centred, y))
+    mean, index, p = (part[0] for part in _mean_and_leader(y, known, logits[None]))
     share = jnp.exp(logits) * p
     p_slope = share * (slope - share @ slope)
     mean_slope = p_slope @ known.centred
