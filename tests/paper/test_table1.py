@@ -85,13 +85,12 @@ def test_the_published_values_are_reproduced(rows):
     assert all(map(agrees, completion))
 
 
-def test_the_same_seed_gives_the_same_table_whatever_precision_is_set(monkeypatch):
+def test_the_same_seed_gives_the_same_table_whatever_precision_is_set(rows, monkeypatch):
     """And the setting is left as it was."""
     monkeypatch.setattr("dispersed.paper.table1.measure.N_PATTERNS", (10,))
-    rows = table1(repeats=5, seed=1)
     assert jnp.zeros(()).dtype == np.float32
     with jax.enable_x64(True):
-        assert table1(repeats=5, seed=1) == rows
+        assert table1() == [row for row in rows if row["n_patterns"] == 10]
         assert jnp.zeros(()).dtype == np.float64
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: jnp.zeros(()).dtype).result() == np.float32
