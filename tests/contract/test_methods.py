@@ -84,7 +84,7 @@ def mapped(memory, does, x, sigma):
     def each(function):
         return jax.vmap(jax.vmap(function))(xs, levels)
 
-    found = {"mean": each(memory.denoise)}
+    found = {"mean": each(memory.denoise)} if "denoise" in does else {}
     if "jacobian" in does:
         found["one state"], found["reverse"] = memory.denoise(x[0], sigma[0, 0]), each(jax.jacrev(memory.denoise))
     if "log_density" in does:
