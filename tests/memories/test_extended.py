@@ -180,13 +180,13 @@ def test_single_precision_follows_double_from_the_smallest_noise_to_the_largest(
     memory = kinds()[kind]
     for sigma in SIGMAS:
         x = near_and_far(memory, sigma, rng).astype(np.float32)
-        found = memory.log_density(x, sigma), memory.denoise(x, sigma)
-        assert all(np.isfinite(value).all() for value in found)
-        assert not np.isnan(memory.denoise(x + 1e15, sigma)).any()
+        found, far = (everything(memory, states, sigma, ("log_density", "denoise")) for states in (x, x + 1e15))
+        assert all(np.isfinite(value).all() for value in found.values())
+        assert not np.isnan(far["denoise"]).any()
         with jax.enable_x64(True):
             exact = np.asarray(everything(kinds()[kind], x.astype(float), sigma)["denoise"])
         # Cues of size max(|x|, σ) are only known to 6e-8 of themselves.
-        np.testing.assert_allclose(found[1], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
+        np.testing.assert_allclose(found["denoise"], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
 
 
 @pytest.mark.parametrize("kind", kinds())
