@@ -3,13 +3,12 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from dispersed.capacities.cell import Cell, Family, Recalled, Trial
 from dispersed.capacities.cell_file import CellFile
 from dispersed.capacities.corruption import Corruption, Damage, corruption_of
-from dispersed.capacities.ensembles import Ensemble, Subsample, drawn, ensemble_of, two_levels
+from dispersed.capacities.ensembles import Ensemble, Subsample, ensemble_of, two_levels
 from dispersed.capacities.grid import Grid
 from dispersed.capacities.measures import MEASURES, OF_SIGNS, Measure, measure_of
 from dispersed.capacities.search import search
@@ -198,8 +197,6 @@ def prepared(
         names = ", ".join(MEASURES)
         given = f"got {trial.measure[0]!r} for patterns that have not two values"
         raise InputError("measure", given, f"{names} and functions are accepted")
-    # What a kind of memory cannot store it says only of patterns whose values are known, outside of programs.
-    family(jnp.asarray(drawn(chosen, np.random.default_rng(0), 2, d), jnp.float32))
     most = at_least("max_patterns", max_patterns, 1)
     if isinstance(chosen, Subsample):
         most = min(most, len(chosen.patterns))

@@ -12,6 +12,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
@@ -74,6 +75,11 @@ class Trial(eqx.Module):
     measure: tuple[str, Measure | None] = ("hamming", None)
     max_cues: int = 256
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise the `InputError` of a memory that cannot store such patterns: inside of a program it sees no values."""
+        some = drawn(self.ensemble, np.random.default_rng(0), 2, self.dimension)
+        self.family(jnp.asarray(some, jnp.float32))
 
     def counted(self) -> tuple[str, ...]:
         """The names under which the numbers of a set are kept in a file."""

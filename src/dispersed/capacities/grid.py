@@ -75,6 +75,8 @@ class Grid:
         """The counts of a range of pattern sets."""
 
         def compute() -> Values:
+            if not self._recallers:
+                self.trial.check()
             if n not in self._recallers:
                 self._recallers[n] = recaller_of(self.trial, n, self.sets)
             return {**measure_cell(self.trial, n, sets, self._recallers[n])}
