@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= results
 
-.PHONY: reproduce reproduce-full test test-slow fuzz coverage docs cli-reference bench lint format clean
+.PHONY: reproduce reproduce-full results test test-slow fuzz coverage docs cli-reference bench lint format clean
 
 reproduce: .venv/ready ## Every experiment in quick mode, Table 1 in full; ends with the path of $(OUT)/report.html
 	$(BIN)/dispersed reproduce all --quick --out $(OUT)
 
 reproduce-full: .venv/ready ## Everything in full, for hours; goes on where it was stopped
 	$(BIN)/dispersed reproduce all --out $(OUT)
+
+results: reproduce-full ## The same, and its page becomes that of the site
+	mkdir -p docs/results
+	cp $(OUT)/report.html docs/results/report.html
 
 docs/images/report.png: $(OUT)/report.html ## The picture in the README; needs Chromium
 	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars \

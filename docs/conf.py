@@ -58,6 +58,7 @@ html_theme_options = {
     },
 }
 html_static_path = ["static"]
+html_extra_path = ["results"]  # the report of all experiments
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
