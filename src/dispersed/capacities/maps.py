@@ -74,8 +74,7 @@ def capacity_map(
         if argument in settings:
             given = f"got one {argument}"
             raise InputError(f"{argument}s", given, f"a list is accepted, {argument}s=[{settings[argument]!r}]")
-    for d in dimensions:
-        at_least("dimensions", d, 1)
+    dimensions = [at_least("dimensions", d, 1) for d in dimensions]
     for alpha in alphas:
         signal_level(alpha)
     for threshold in thresholds:
@@ -94,7 +93,7 @@ def capacity_map(
     found = dict(zip(jobs, track(on_cores(cores(), one, jobs), "Capacity", total=len(jobs)), strict=True))
     return CapacityMap(
         {
-            (float(alpha), float(threshold), int(d)): found[d, alpha][at]
+            (float(alpha), float(threshold), d): found[d, alpha][at]
             for d in sorted(dimensions)
             for alpha in sorted(alphas)
             for at, threshold in enumerate(thresholds)
