@@ -1,5 +1,6 @@
 """Audits of samples of which it is known whether they are copies."""
 
+import importlib
 import json
 
 import jax
@@ -68,9 +69,11 @@ def test_the_trefoil_misleads_the_third_but_not_the_null(sets):
     assert judged.dimension == pytest.approx(1, abs=0.3)
 
 
-def test_neighbours_and_ratios_are_those_of_all_distances(rng):
+@pytest.mark.parametrize("many", [0, 4096])
+def test_neighbours_and_ratios_are_those_of_all_distances(rng, monkeypatch, many):
     """Near-duplicates of the nearest pattern are no second one, however many there are."""
     train = np.concatenate([rng.standard_normal((60, 5)), np.repeat(rng.standard_normal((1, 5)), 30, axis=0)])
+    monkeypatch.setattr(importlib.import_module("dispersed.auditing.audit"), "MANY", many)
     train[60:] += 1e-3 * rng.standard_normal((30, 5))
     samples = np.concatenate([train[60:62] + 2e-3, rng.standard_normal((40, 5))])
     found = audit(train, samples)
@@ -105,7 +108,9 @@ def test_which_patterns_were_copied_and_how_often(rng):
 def test_leaked_held_out_states_are_counted(rng):
     train, held_out = rng.standard_normal((150, 7)), rng.standard_normal((150, 7))
     held_out[:9] = train[:9]
-    assert audit(train, train[:20], held_out).leaked == 9
+    found = audit(train, train[:20], held_out)
+    assert found.leaked == 9
+    assert "9 of the held-out states all but equal a training pattern, and hide copies." in found.verdict
 
 
 def test_features_decide_what_is_near(rng):
@@ -128,9 +133,17 @@ def test_few_patterns_and_few_samples():
     one = audit([[1.0, 2.0]], [[1.0, 2.0]])
     assert one.samples.pattern.tolist() == [0]
     assert one.rows()[0]["second"] is None
+    assert [row["copied"] for row in audit([[1.0, 2.0]], [[1.0, 2.0], [4.0, 2.0]]).rows()] == [True, False]
     same = audit([[1.0, 2.0]] * 5, [[1.0, 2.5], [3.0, 2.0]])
     np.testing.assert_allclose(same.samples.distance, [0.5, 2])
-    json.dumps(as_json(same), allow_nan=False)
+    for found in (one, same):
+        json.dumps(as_json(found), allow_nan=False)
+
+
+def test_where_every_held_out_state_would_be_a_copy_calls_say_nothing(rng):
+    y = rng.standard_normal((100, 4))
+    found = audit(y[:50], y[50:99], y[99:], false_alarms=0.5)
+    assert (found.copied, found.low) == (0, 0)
 
 
 def test_bad_input_is_named(rng):

@@ -17,11 +17,12 @@ def oracle(y, x, k):
     return order, np.take_along_axis(distance, order, 1)
 
 
-@pytest.fixture(params=[False, True], ids=["every value", "tiles"])
+@pytest.fixture(params=[(1 << 20, 0), (0, 0), (0, 24)], ids=["every value", "tiles", "tiles in double precision"])
 def tiles(request, monkeypatch):
-    """Both ways, on few points, and in several blocks."""
+    """All ways, on few points, and in several blocks."""
     monkeypatch.setattr(neighbours, "BLOCK", 500)
-    monkeypatch.setattr(neighbours, "FEW", 0 if request.param else 1 << 20)
+    for name, value in zip(("FEW", "DENSE"), request.param, strict=True):
+        monkeypatch.setattr(neighbours, name, value)
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0, 1), (1e6, 1), (3e9, 1), (0, 1e-40), (0, 1e40), (-7e3, 1e-3)])
@@ -53,6 +54,27 @@ def test_duplicates_come_in_order_and_outliers_do_no_harm(rng, tiles):
     np.testing.assert_allclose(distance, how_far, rtol=1e-12)
 
 
+def test_equal_points_are_compared_with_all(rng, tiles, monkeypatch):
+    y = rng.integers(0, 3, (2300, 2)).astype(float)
+    x = np.concatenate([y[:30], y[:5] + 0.2])
+    monkeypatch.setattr(neighbours, "_merge", None)  # no state is left for it
+    index, distance = Points(y, "train").nearest(x, 3)
+    expected, how_far = oracle(y, x, 3)
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(distance, how_far, rtol=1e-12)
+
+
+def test_the_nearest_point_beyond_a_radius(rng, tiles):
+    y = np.concatenate([np.zeros((700, 3)), rng.standard_normal((600, 3))])
+    near, far = Points(y, "train"), np.linalg.norm(y - y[900], axis=1) > 1.5
+    states = np.array([3, 900, 1000])
+    other = np.where(states[:, None] == np.arange(1300), np.inf, np.linalg.norm(y[states, None] - y, axis=2))
+    for own, gap in ((None, np.linalg.norm(y[states, None] - y, axis=2)), (states, other)):
+        found = near.nearest_apart(y[states], 900, 1.5, own)
+        np.testing.assert_allclose(found, gap[:, far].min(axis=1), rtol=1e-12)
+    assert near.nearest_apart(y[:1], 0, 1e3, None) == np.inf
+
+
 def test_memory_is_bounded_by_pieces_that_change_nothing(rng, tiles, monkeypatch):
     y, x = rng.standard_normal((1500, 4)), rng.standard_normal((60, 4))
     whole = Points(y, "train").nearest(x, 3)
@@ -77,6 +99,7 @@ def test_all_kinds_of_patterns_are_searched(rng, tmp_path):
     [
         (np.zeros((0, 3)), r"train: got shape \(0, 3\)"),
         (np.zeros((2, 3, 3)), r"flatten with train.reshape\(2, -1\)"),
+        (np.zeros(3), r"of one unit with train.reshape\(-1, 1\)"),
         ([[1.0, np.nan]], "train: got 1 NaN"),
         ([["a"]], "train: got dtype"),
         ([[1e200]], "train: got entries up to 1e"),
@@ -85,3 +108,8 @@ def test_all_kinds_of_patterns_are_searched(rng, tmp_path):
 def test_what_cannot_be_searched_is_named(value, line):
     with pytest.raises(InputError, match=line):
         Points(value, "train")
+
+
+def test_a_file_that_is_not_there_is_named_by_its_argument(tmp_path):
+    with pytest.raises(InputError, match="samples: .*none.npy' cannot be read"):
+        points(tmp_path / "none.npy", "samples")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dispersed.cli.main import main
 from dispersed.reading import add_files, open_source
@@ -203,3 +204,27 @@ def test_info_names_damage_and_shows_what_is_whole(run, files, tmp_path):
     assert code == 1
     assert "30 patterns" in out
     assert "patterns.npy' differs from its checksum (patterns 10 to 19)" in err
+
+
+def test_images_keep_their_names(run, tmp_path, rng, monkeypatch):
+    store, plain, labels = tmp_path / "s", tmp_path / "plain", tmp_path / "labels.jsonl"
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        for name in ("1.png", "2.png", "10.png"):
+            Image.fromarray(rng.integers(0, 256, (2, 2), dtype=np.uint8)).save(tmp_path / folder / name)
+    np.save(tmp_path / "more.npy", rng.standard_normal((2, 4)))
+    labels.write_text('{"file": "a"}\n{"file": "b"}\n')
+    run("create", store, "--dimension", 4)
+    stopped_after(monkeypatch, 2)
+    run("add", store, tmp_path / "monday", tmp_path / "tuesday", "--batch", 2)
+    monkeypatch.undo()
+    assert "Added 3 " in run("add", store, tmp_path / "monday", tmp_path / "tuesday", "--batch", 2, "--resume")[1]
+    run("add", store, tmp_path / "more.npy")
+    run("add", store, tmp_path / "more.npy", "--labels", labels, "--again")
+    names = [f"{folder}/{name}.png" for folder in ("monday", "tuesday") for name in (1, 2, 10)]
+    names += ["more.npy"] * 2 + ["a", "b"]
+    assert [row["file"] for row in PatternStore.open(store).metadata(range(10))] == names
+    run("create", plain, "--dimension", 4)
+    run("add", plain, tmp_path / "more.npy")
+    assert "no names kept" in run("add", plain, tmp_path / "monday")[1]
+    assert PatternStore.open(plain).columns == {}

@@ -33,6 +33,8 @@ COMPARED = 500
 """Samples, and as many held-out states, that are compared with each other."""
 NEIGHBOURS = 4
 """Patterns near a sample among which the second is sought first."""
+MANY = 4096
+"""If all of the one in so many patterns that is nearest are near-duplicates, it is sought among all patterns."""
 TENTH = 10
 """The neighbour of a training pattern at a third of whose median distance lie near-duplicates."""
 LEAKED = 1e-3
@@ -61,9 +63,9 @@ class Neighbours(NamedTuple):
 
     @property
     def ratio(self) -> Float[np.ndarray, " n"]:
-        """d₁/d₂."""
-        second = np.where(self.second > 0, self.second, 1)
-        return np.where(self.second > 0, self.distance / second, 1.0)
+        """d₁/d₂; where there is no second pattern 0 of a state that equals the first, and otherwise 1."""
+        told = np.isfinite(self.second)
+        return np.where(told, self.distance / np.where(told, self.second, 1), self.distance > 0)
 
 
 class Audit(eqx.Module):
@@ -128,6 +130,8 @@ class Audit(eqx.Module):
         found = f"{len(self.copies)} of {n} samples are called copies at a false-alarm rate of {self.false_alarms:g}"
         corrected = f"without the false alarms {self.copied:.2%} {interval}"
         sure = "Some samples are copies." if self.low > 0 else "That is no more than a model that generalises may have."
+        if self.held_out is not None and (self.leaked or 0) > self.false_alarms * len(self.held_out.distance):
+            sure += f" {self.leaked} of the held-out states all but equal a training pattern, and hide copies."
         return f"{found}, {corrected}. {sure}"
 
     def rows(self) -> list[dict[str, int | float | bool | None]]:
@@ -154,7 +158,7 @@ class Audit(eqx.Module):
         kinds = {"samples": self.samples, "held-out": self.held_out, "train": self.train}
         rows: list[dict[str, str | int | float]] = []
         for name, near in kinds.items():
-            if near is not None:
+            if near is not None and np.isfinite(near.distance).all():  # a single pattern has no other
                 row: dict[str, str | int | float] = {"states": name, "number": len(near.distance)}
                 for what, values in (("distance", near.distance), ("ratio", near.ratio)):
                     for level in (0.01, 0.05, 0.5):
@@ -213,6 +217,8 @@ def audit(
         raise InputError("model", f"got {type(model).__name__}", "a memory such as a LearnedMemory is accepted")
     network = None if model is None else audit_network(model, stored, fresh, key)
     if features is not None:
+        if not callable(features):
+            raise InputError("features", f"got {type(features).__name__}", "a function of states (b, d) is accepted")
         stored, states = _mapped(stored, features, "train"), _mapped(states, features, "samples")
         fresh = None if fresh is None else _mapped(fresh, features, "held_out")
         _same_units(stored, samples=states, held_out=fresh)
@@ -310,7 +316,7 @@ def _of_first(
         found = apart.any(axis=1)
         second[left[found]] = distance[found, apart[found].argmax(axis=1)]
         left, k = left[~found], index.shape[1]
-        if k == n:
+        if k == n or k * MANY >= n:
             break
         if len(left):
             k = min(n, 8 * k)
@@ -318,6 +324,10 @@ def _of_first(
                 index, distance = stored.nearest(x[left], k)
             else:
                 index, distance = _without_self(*stored.nearest(x[left], k + 1), own[left])
+    if index.shape[1] < n:
+        for one in np.unique(first[left]):
+            alike = left[first[left] == one]
+            second[alike] = stored.nearest_apart(x[alike], int(one), radius, None if own is None else own[alike])
     return Neighbours(first, nearest, second)
 
 

@@ -100,7 +100,8 @@ def rate(found: int, samples: int, alarms: int, held_out: int) -> Rate:
     def so_few(copied: float) -> float:
         return float(binom.cdf(found, samples, copied + (1 - copied) * few).mean())
 
-    copied = max(0.0, (found / samples - a) / (1 - a))
+    # Where every held-out state would be called a copy, calls say nothing.
+    copied = max(0.0, (found / samples - a) / (1 - a)) if a < 1 else 0.0
     low = 0.0 if so_many(0.0) >= TAIL else float(brentq(lambda copied: so_many(copied) - TAIL, 0, 1))
     # Where even no copies at all leave too few, 0 is all that is left.
     high = 1.0 if found == samples else 0.0

@@ -3,13 +3,16 @@ r"""Exact nearest neighbours in any number of points, with bounded memory.
 Of ½‖x − y‖² what differs between points y is ½‖y‖² − x·y. It is computed in single precision by products, block by
 block, and of each tile of points only the least value stays. The tiles of the k nearest points are those with the k
 least values, up to a bound on round-off. The points in these tiles are then compared in double precision by
-differences, so neither near-ties nor an offset far from the origin change the result; they only make it slower.
+differences, so neither near-ties nor an offset far from the origin change the result; they only make it slower. In few
+dimensions points are so dense that single precision would leave most of them: there the products are in double
+precision. A state for which even that leaves many points, as equal ones do, is compared with all of them.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from dispersed.engines import pattern_source
 from dispersed.storage import PatternStore, Storage
@@ -24,6 +27,10 @@ BLOCK = 8192
 """Points whose products are computed at once."""
 AT_ONCE = 1 << 25
 """Numbers that are in memory at once."""
+DENSE = 24
+"""Units up to which products are in double precision: 10⁶ points on a line lie closer than single precision tells."""
+CROWD = 64
+"""A state with more candidates than this many for each neighbour, and 1 of 32 points, is compared with all."""
 LARGEST = 1e100
 """The largest entry, whose square is a number in double precision."""
 
@@ -72,18 +79,21 @@ class Points:
     def _nearest(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         n, d = self.shape
         moved = (x - self.centre) * self.scale
-        single = np.clip(moved, -1e15, 1e15).astype(np.float32)
-        first, minima, largest = self._tile_minima(single)
+        kind: Any = np.float64 if d <= DENSE else np.float32
+        first, minima, largest = self._tile_minima(np.clip(moved, -1e15, 1e15).astype(kind))
         count = np.diff(first, append=n)
         # Rounded entries, products and sums: (d + 8)u(‖y‖² + ‖x‖‖y‖) bounds the error of each value.
         length = np.sqrt((moved**2).sum(axis=1))
-        error = 1.01 * (d + 8) * 2.0**-24 * (largest**2 + length * largest) + 1e-30
+        error = 1.01 * (d + 8) * float(np.finfo(kind).eps) / 2 * (largest**2 + length * largest) + 1e-30
         error[(np.abs(moved) > 1e15).any(axis=1)] = np.inf
         tiles = min(k, len(first))
         least = np.partition(minima, tiles - 1, axis=1)[:, tiles - 1] if tiles < len(first) else np.full(len(x), np.inf)
         # Fewer than k points may lie in the k best tiles only if that is all of them.
         limit = least.astype(float) + 2 * error
         index, distance = np.full((len(x), k), -1), np.full((len(x), k), np.inf)
+        crowded = (minima <= limit[:, None]).sum(axis=1) * count[0] > max(CROWD * k, n // 32)
+        index[crowded], distance[crowded] = self._among_all(x[crowded], k)
+        limit[crowded] = -np.inf
         group = max(1, min(len(x), AT_ONCE // 8 // len(first)))
         for start in range(0, len(x), group):
             rows = slice(start, start + group)
@@ -99,12 +109,45 @@ class Points:
                 _merge(index, distance, repeated, candidate, found)
         return index, distance
 
+    def _among_all(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest points of each state, by the differences from all points."""
+        index, distance = np.full((len(x), k), -1), np.full((len(x), k), np.inf)
+        for start, rows in self.blocks():
+            for part in _parts(len(x)):
+                far = self._distances(x[part], rows)
+                # Among equal points those that stand first are there already.
+                nearer = np.flatnonzero((far < distance[part, -1:]).any(axis=1))
+                where = np.arange(len(x))[part][nearer]
+                which = np.broadcast_to(start + np.arange(len(rows)), far.shape)[nearer]
+                both = np.hstack([index[where], which]), np.hstack([distance[where], far[nearer]])
+                index[where], distance[where] = _least(*both, k)
+        return index, distance
+
+    def _distances(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return cdist(x * self.scale, y.astype(float) * self.scale) / self.scale
+
+    def nearest_apart(self, x: np.ndarray, point: int, radius: float, own: np.ndarray | None) -> np.ndarray:
+        """The distance of each state from the nearest point beyond a radius around one of the points; ∞ if none is.
+
+        `own` are the indices of points that the states are themselves, and which do not count for them.
+        """
+        least = np.full(len(x), np.inf)
+        centre = self.rows(np.array([point]))
+        for start, rows in self.blocks():
+            apart = np.flatnonzero(self._distances(centre, rows)[0] > radius)
+            for part in _parts(len(x)):
+                far = self._distances(x[part], rows[apart])
+                if own is not None:
+                    far[own[part, None] == start + apart] = np.inf
+                least[part] = np.minimum(least[part], far.min(axis=1, initial=np.inf))
+        return least
+
     def _tile_minima(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """The first point of each tile, the least ½‖y‖² − x·y in it (b, tiles), and the largest ‖y‖."""
         tile = 1 if self.shape[0] <= FEW else TILE
         first, minima, largest = [], [], 0.0
         for start, rows in self.blocks():
-            y = ((rows.astype(float) - self.centre) * self.scale).astype(np.float32)
+            y = ((rows.astype(float) - self.centre) * self.scale).astype(x.dtype)
             square = np.einsum("ij,ij->i", y, y)
             largest = max(largest, float(square.max()))
             starts = np.arange(0, len(y), tile)
@@ -126,7 +169,29 @@ class Points:
 def points(value: Any, argument: str) -> Points:
     """Points from an array, a path, a `Storage` or a `PatternStore`. Double precision stays."""
     stored = isinstance(value, str | Storage | PatternStore) or hasattr(value, "__fspath__")
-    return Points(pattern_source(value) if stored else value, argument)
+    try:
+        return Points(pattern_source(value) if stored else value, argument)
+    except InputError as error:
+        if error._parts[0] != "patterns":
+            raise
+        raise InputError(argument, *error._parts[1:]) from None
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """So many states, in parts that are compared with a block of points at once."""
+    step = AT_ONCE // 8 // BLOCK + 1
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _least(which: np.ndarray, far: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k least of each row, in order; among equal ones those that stand first."""
+    limit = np.partition(far, k - 1, axis=1)[:, k - 1, None]
+    below, equal = far < limit, far == limit
+    taken = below | (equal & (np.cumsum(equal, axis=1) <= k - below.sum(axis=1, keepdims=True)))
+    shape = (len(far), k)
+    which, far = which[taken].reshape(shape), far[taken].reshape(shape)
+    order = np.argsort(far, axis=1, kind="stable")
+    return np.take_along_axis(which, order, 1), np.take_along_axis(far, order, 1)
 
 
 def _merge(index: np.ndarray, distance: np.ndarray, whose: np.ndarray, found: np.ndarray, how_far: np.ndarray) -> None:
@@ -152,6 +217,9 @@ def _checked(value: Any, argument: str) -> np.ndarray:
     array = array.astype(np.float32 if small else float, copy=False)
     if array.ndim > 2 and 0 not in array.shape:
         accepted = f"states (n, d) are accepted: flatten with {argument}.reshape({array.shape[0]}, -1)"
+        raise InputError(argument, f"got shape {array.shape}", accepted)
+    if array.ndim == 1 and array.size:
+        accepted = f"states (n, d) are accepted: of one unit with {argument}.reshape(-1, 1)"
         raise InputError(argument, f"got shape {array.shape}", accepted)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(argument, f"got shape {array.shape}", "at least one state of one unit, (n, d), is accepted")

@@ -36,6 +36,9 @@ def explore_command(
     except (OSError, ValueError) as error:  # of addresses, and of names that are none
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError("host, port", f"cannot listen at {host}:{port} ({reason})", "try another --port") from None
+    from dispersed.explorer.memory import compile_in_little_memory
+
+    compile_in_little_memory()
     from dispersed.explorer.server import application
 
     name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dispersed.reading.labels import Table
+from dispersed.reading.paths import shown_name
 from dispersed.reading.source import Source
 from dispersed.storage import Origin, PatternStore, Prepared
 from dispersed.validation import InputError, at_least
 
+FILE = "file"
+"""The column that names the file of each pattern."""
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes things through, given what is done with them and how many they are, as a progress bar does."""
 
@@ -43,6 +46,9 @@ def add_files(
     has got its SHA-256, and a batch that is another one when it is read again is refused. A file that is in the store
     already, whatever its name is now, is refused, unless `again` is given, or `resume`, which adds what is missing.
 
+    A store that begins with images has a column `file`, which names the file of each pattern, `folder/name` of those of
+    a folder; one that begins without it stays so.
+
     Raises `InputError`, naming the file and the pattern, for what does not fit the store.
     """
     batch = at_least("batch", batch, 1)
@@ -66,8 +72,9 @@ def add_files(
         for file, source in enumerate(sources)
         for start in range(0, source.shape[0], batch)
     ]
+    files = _file_names(store, sources, table)
     digests, checksums = [Digest() for _ in sources], []
-    for piece, prepared in track(_read(store, sources, table, pieces), "Check", len(pieces)):
+    for piece, prepared in track(_read(store, sources, table, files, pieces), "Check", len(pieces)):
         digests[piece.file].update(prepared)
         checksums.append(_checksum(prepared))
     origins = [
@@ -76,7 +83,7 @@ def add_files(
     ]
     there = [_there(store, origin, resume, again) for origin in origins]
     before = len(store)
-    read = zip(_read(store, sources, table, pieces), checksums, strict=True)
+    read = zip(_read(store, sources, table, files, pieces), checksums, strict=True)
     for (piece, prepared), checksum in track(read, "Add", len(pieces)):
         if _checksum(prepared) != checksum:
             given = f"{names[piece.file]!r} or its labels have changed while they were being added"
@@ -131,14 +138,41 @@ def _rest(prepared: Prepared, skipped: int) -> Prepared:
     return Prepared(prepared.codes[skipped:], scale, columns)
 
 
+def _file_names(store: PatternStore, sources: Sequence[Source], table: Table | None) -> list[Sequence[str]] | None:
+    """The names for the column `file`, of each source a list; None where it is given by labels or is not there."""
+    if table is not None and FILE in table.kinds:
+        return None
+    if len(store) and store.columns.get(FILE) != "str":
+        for source in sources:
+            source.notes += [] if source.names is None else [f"no names kept, the store has no texts {FILE!r}"]
+        return None
+    if not len(store) and all(source.names is None for source in sources):
+        return None
+    return [_names(source) for source in sources]
+
+
+def _names(source: Source) -> Sequence[str]:
+    path = source.path.resolve()
+    if source.names is None:
+        return [shown_name(path)] * source.shape[0]
+    # Images of several folders often have the same names.
+    return [f"{shown_name(path)}/{name}" for name in source.names] if path.is_dir() else source.names
+
+
 def _read(
-    store: PatternStore, sources: Sequence[Source], table: Table | None, pieces: Sequence[Piece]
+    store: PatternStore,
+    sources: Sequence[Source],
+    table: Table | None,
+    files: Sequence[Sequence[str]] | None,
+    pieces: Sequence[Piece],
 ) -> Iterator[tuple[Piece, Prepared]]:
     """All pieces in order, as the store would write them."""
     sizes = (stop - start for _, start, stop in pieces)
     columns: Iterable[Any] = repeat(None) if table is None else table.batches(sizes)
     for piece, known in zip(pieces, columns, strict=False):
         source = sources[piece.file]
+        if files is not None:
+            known = (known or {}) | {FILE: files[piece.file][piece.start : piece.stop]}
         yield piece, _prepared(store, source, piece, source.read(piece.start, piece.stop), known)
 
 

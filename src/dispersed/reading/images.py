@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dispersed.reading.paths import IMAGES, regular_file
+from dispersed.reading.paths import IMAGES, regular_file, shown_name
 from dispersed.reading.source import Background, Scale, Source, scaled
 from dispersed.validation import InputError
 
@@ -43,7 +43,7 @@ def open_images(
     counts = [_page_count(file, argument, pages) for file in files]
     where = [(file, page) for file, count in zip(files, counts, strict=True) for page in range(count)]
     names = [
-        _shown(file.name) + (f" page {page + 1}" if count > 1 else "")
+        shown_name(file) + (f" page {page + 1}" if count > 1 else "")
         for file, count in zip(files, counts, strict=True)
         for page in range(count)
     ]
@@ -74,8 +74,8 @@ def _files(folder: Path, argument: str) -> tuple[list[Path], list[str]]:
         held = f"files of {', '.join(map(repr, inside[:5]))}" if inside else f"the folders {', '.join(folders[:5])}"
         given = f"the folder {str(folder)!r} holds no images" + (f", but {held}" if there else "")
         raise InputError(argument, given, "one file, a folder of images or a store is accepted")
-    others = [path.name for path in there if path not in set(found)]
-    shown = f"{_shown(others[0])!r} passed over" if len(others) == 1 else f"{len(others)} other files passed over"
+    others = [path for path in there if path not in set(found)]
+    shown = f"{shown_name(others[0])!r} passed over" if len(others) == 1 else f"{len(others)} other files passed over"
     return found, [shown] if others else []
 
 
@@ -83,11 +83,6 @@ def _natural(path: Path) -> tuple[list[Any], str]:
     """A key by which "2.png" comes before "10.png"."""
     parts = re.split("([0-9]+)", path.name.casefold())
     return [int(part) if k % 2 else part for k, part in enumerate(parts)], path.name
-
-
-def _shown(name: str) -> str:
-    """A file's name as text that any encoding of Unicode can write."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _page_count(file: Path, argument: str, pages: bool) -> int:

@@ -31,3 +31,8 @@ def regular_file(path: Path, argument: str, accepted: str = ACCEPTED, folder: bo
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise InputError(argument, f"{str(path)!r} is {what}, not a file", accepted)
     return False
+
+
+def shown_name(path: Path) -> str:
+    """The name of a file or folder as text that any encoding of Unicode can write."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
