@@ -1,7 +1,8 @@
 """The memory and the time of the explorer: a server of its own is asked for everything that its page can ask for.
 
-Of each kind of memory the page's three questions are asked at once, as it asks them when the kind is chosen: the picture,
-all recalls, and where basins split; then once more, with their programs compiled. Then digits by all dynamics, complete and not. Peaks are of resident memory, in MB.
+Of each kind of memory the page's three questions are asked at once, as it asks them when the kind is chosen: the
+picture, all recalls, and where basins split; then once more, with programs compiled where they were not dropped. Then
+digits by all dynamics, complete and not. Peaks are of resident memory, in MB.
 
     python -m benchmarks.explorer
 """

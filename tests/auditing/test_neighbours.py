@@ -111,5 +111,5 @@ def test_what_cannot_be_searched_is_named(value, line):
 
 
 def test_a_file_that_is_not_there_is_named_by_its_argument(tmp_path):
-    with pytest.raises(InputError, match="samples: .*none.npy' cannot be read"):
+    with pytest.raises(InputError, match=r"samples: .*none\.npy' cannot be read"):
         points(tmp_path / "none.npy", "samples")

@@ -11,9 +11,9 @@ from pathlib import Path
 import jax
 
 LIMIT = 700 << 20
-"""Bytes from which on programs are dropped; those of extended memories take 400 MB more while compiled."""
+"""Bytes from which on programs are dropped; two at once of extended memories take 200 MB more while compiled."""
 FLAG = "--xla_cpu_use_fusion_emitters=false"
-"""The older of XLA's two ways to write loops, which compiles in a quarter of the memory."""
+"""The older of XLA's two ways to write loops, which compiles those programs in a third of the memory."""
 _lock = threading.Lock()
 
 
