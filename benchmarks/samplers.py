@@ -110,9 +110,17 @@ def of_k_diffusion():
     def made(name, **options):
         return k_diffusion_sampler(getattr(sampling, f"sample_{name}"), STEPS, LAST, **options)
 
-    for name in ("euler_ancestral", "dpmpp_2s_ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde"):
+    # sample_dpm_fast and sample_dpm_adaptive choose their own levels.
+    for name in (
+        "euler_ancestral",
+        "dpm_2_ancestral",
+        "dpmpp_2s_ancestral",
+        "dpmpp_sde",
+        "dpmpp_2m_sde",
+        "dpmpp_3m_sde",
+    ):
         yield name, made(name), True
-    for name in ("euler", "heun", "lms", "dpmpp_2m"):
+    for name in ("euler", "heun", "dpm_2", "lms", "dpmpp_2m"):
         yield name, made(name), False
 
 

@@ -224,8 +224,34 @@ def test_what_is_not_finite_or_has_another_shape():
     found = testbench.check(broken, CUE, 100, key=KEY)
     assert not found.passed
     assert found.stray == 1
-    with pytest.raises(dispersed.InputError, match=r"^sampler: returned shape"):
-        testbench.check(lambda d, z, s, key: z[:3], CUE, 100, key=KEY)
+    huge = testbench.check(lambda denoise, z, sigma, key: np.full(z.shape, 1e308), CUE, 100, key=KEY)
+    assert huge.stray == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "line"),
+    [
+        (lambda z: z[:3], "returned shape"),
+        (lambda z: (z, {}), "returned a tuple of 2"),
+        (lambda z: None, "returned shape"),
+        (lambda z: np.full(z.shape, "a"), "returned dtype"),
+        (lambda z: z + 1j, "returned dtype complex64"),
+        (lambda z: [[1.0, 2.0], [3.0]], "rows of different lengths"),
+    ],
+)
+def test_what_samplers_return_is_checked(returned, line):
+    with pytest.raises(dispersed.InputError, match=f"^sampler: {line}"):
+        testbench.check(lambda denoise, z, sigma, key: returned(z), CUE, 100, key=KEY)
+
+
+def test_samplers_of_other_parameters_are_refused():
+    with pytest.raises(dispersed.InputError, match=r"^sampler: got one of the parameters \(denoise, z\)"):
+        testbench.check(lambda denoise, z: z, CUE, 100, key=KEY)
+
+
+def test_few_samples_of_a_distribution_are_no_reason_to_fail():
+    gaussian = testbench.Problem(dispersed.GaussianMemory(np.zeros(3), np.eye(3)), [0.5, 0.1, 0.0], 1.0)
+    assert testbench.check(exact(gaussian), gaussian, 1, key=KEY).passed
 
 
 def test_states_have_the_shape_of_the_problem():
@@ -248,7 +274,10 @@ def test_states_have_the_shape_of_the_problem():
         (lambda: testbench.Problem(MEMORY, None, 1.0, shape=(3, 3)), "shape"),
         (lambda: testbench.check(exact(CUE), CUE, 0, key=KEY), "samples"),
         (lambda: testbench.check(exact(CUE), CUE, key=2**40), "seed"),
+        (lambda: testbench.check(exact(CUE), CUE, level=2.0), "level"),
+        (lambda: testbench.Problem(MEMORY, None, 1.0, shape=(-2, -2)), "shape"),
         (lambda: testbench.judge(exact(CUE), []), "problems"),
+        (lambda: testbench.k_diffusion_sampler(abs, sigma_min=-1.0), "sigma_min"),
         (lambda: testbench.convergence(in_numpy, PAIR, (8,)), "steps"),
     ],
 )
@@ -316,6 +345,20 @@ def test_schedulers_of_diffusers(name, config):
     draws = name not in {"DDIMScheduler", "HeunDiscreteScheduler"}  # as the problem from a cue needs
     verdict = testbench.judge(sampler, [CUE, NOISE] if draws else [NOISE], 2000, key=1)
     assert verdict.passed, str(verdict)
+
+
+def test_what_is_no_scheduler_is_named():
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    for given, line in (
+        (int, "scheduler: got int; a class"),
+        (diffusers.FlowMatchEulerDiscreteScheduler, "scheduler: got FlowMatchEulerDiscreteScheduler, which takes no"),
+    ):
+        with pytest.raises(dispersed.InputError, match=f"^{line}"):
+            testbench.diffusers_sampler(given)
+    with pytest.raises(dispersed.InputError, match=r"^nonsense: DDPMScheduler does not take it"):
+        testbench.diffusers_sampler(diffusers.DDPMScheduler, nonsense=1)
+    with pytest.raises(dispersed.InputError, match=r"^key: got a key of JAX; a sampler of PyTorch is"):
+        testbench.check(testbench.diffusers_sampler(diffusers.DDPMScheduler), CUE, 10, key=KEY)
 
 
 @pytest.mark.parametrize("name", ["euler_ancestral", "dpmpp_2m"])

@@ -16,7 +16,7 @@ from dispersed.testbench.statistics import (
     projections,
     total_variation_floor,
 )
-from dispersed.validation import InputError, at_least
+from dispersed.validation import InputError, at_least, probability
 
 LEVEL = 1e-3
 """The probability that a sampler without fault is said to have one, in each check."""
@@ -108,7 +108,7 @@ def check(sampler: Sampler, problem: Problem, samples: int = 4000, *, key: Any =
     >>> check(lambda denoise, z, sigma, key: denoise(z, sigma), problem, key=jax.random.key(0)).passed
     False
     """
-    samples = at_least("samples", samples, 1)
+    samples, level = at_least("samples", samples, 1), probability("level", level)
     if not isinstance(problem, Problem):
         raise InputError("problem", f"got {type(problem).__name__}", "a testbench.Problem is accepted")
     x = problem.draws(sampler, samples, key)
@@ -149,15 +149,16 @@ def _of_patterns(problem: Problem, x: np.ndarray, level: float, rng: np.random.G
 def _of_distribution(problem: Problem, x: np.ndarray, level: float, rng: np.random.Generator) -> Check:
     finite = np.isfinite(x).all(axis=1)
     stray, kept = float(1 - finite.mean()), x[finite]
-    ours = problem.posterior.sample(jax.random.key(1), (5 * len(x),))
-    drawn = np.asarray(ours, float)
-    exact, fresh = drawn[: 4 * len(x)], drawn[4 * len(x) :]
+    # Few samples, too, are compared with many exact draws.
+    many = 4 * max(len(x), 1000)
+    drawn = np.asarray(problem.posterior.sample(jax.random.key(1), (many + len(x),)), float)
+    exact, fresh = drawn[:many], drawn[many:]
     axes = projections(exact, 8, rng)
     width = WIDTH * float(np.std(exact @ axes[0]))
     along = [part @ axes.T for part in (exact, fresh, kept)]
     blurred = [part + width * rng.standard_normal(part.shape) for part in along]
     floor, _ = largest_distance(blurred[1], blurred[0])
-    distance, p_value = largest_distance(blurred[2], blurred[0]) if len(kept) > 1 else (1.0, 0.0)
+    distance, p_value = largest_distance(blurred[2], blurred[0]) if len(kept) else (1.0, 0.0)
     passed = bool(p_value > level and stray <= STRAY)
     principal = min(16, exact.shape[1])
     spreads = [part[:, :principal].std(axis=0) if len(part) else np.full(principal, math.nan) for part in along]

@@ -52,9 +52,9 @@ def convergence(
     - `problem`: one with few patterns, whose frequencies are known well.
     - `samples`, `key`: as for `check`.
     """
+    if not isinstance(steps, Sequence) or len(set(steps)) < 2:
+        raise InputError("steps", f"got {steps!r}", "at least two numbers of steps are accepted")
     counts = tuple(at_least("steps", count, 1) for count in steps)
-    if len(set(counts)) < 2:
-        raise InputError("steps", f"got {counts}", "at least two numbers of steps are accepted")
     found = [check(make(count), problem, samples, key=key) for count in counts]
     floor = found[0].floor
     bias = np.array([math.sqrt(max(one.total_variation**2 - floor**2, 0.0)) for one in found])

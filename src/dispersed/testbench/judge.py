@@ -50,6 +50,8 @@ def judge(
     **Arguments** as for `check`, and `problems`: those of `standard_problems()` without a cue, for a deterministic
     sampler. The level 10⁻³ is that of all checks together.
     """
+    if problems is not None and not isinstance(problems, Sequence):
+        raise InputError("problems", f"got {type(problems).__name__}", "a list of problems is accepted")
     problems = standard_problems() if problems is None else list(problems)
     if not problems:
         raise InputError("problems", "got none", "at least one Problem is accepted")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -14,8 +14,18 @@ from dispersed.conditioning import Observation, condition
 from dispersed.interop import as_torch, denoised, pytorch
 from dispersed.memories import Memory, PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Key
-from dispersed.validation import InputError, positive_number, random_key, random_seed, state_array
+from dispersed.validation import (
+    InputError,
+    at_least,
+    plain_array,
+    positive_number,
+    random_key,
+    random_seed,
+    state_array,
+)
 
+LARGEST = 1e100
+"""The largest entry of a sample, whose square is a number; larger ones have diverged."""
 Sampler = Callable[..., Any]
 """`sampler(denoise, z, sigma, key)`, or `sampler(denoise, z, sigma, key, observation)`."""
 
@@ -57,9 +67,10 @@ class Problem:
         if self.observation is not None and not isinstance(self.observation, Observation):
             given = f"got {type(self.observation).__name__}"
             raise InputError("observation", given, "an Observation or None is accepted")
-        shape = (d,) if self.shape is None else tuple(self.shape)
-        if np.prod(shape) != d:
-            raise InputError("shape", f"got {shape}", f"a shape of the {d} units is accepted")
+        shape = (d,) if self.shape is None else self.shape
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or np.prod([_size(n) for n in shape]) != d:
+            raise InputError("shape", f"got {shape!r}", f"a shape of the {d} units is accepted, such as ({d},)")
+        shape = tuple(shape)
         object.__setattr__(self, "shape", shape)
 
     def __repr__(self) -> str:
@@ -112,9 +123,7 @@ class Problem:
 
     def drawn(self, sampler: Sampler, z: Float[Array, "samples d"], key: Any) -> Float[np.ndarray, "samples d"]:
         """What a sampler returns for states z: (samples, d)."""
-        if not callable(sampler):
-            raise InputError("sampler", f"got {type(sampler).__name__}", "sampler(denoise, z, sigma, key) is accepted")
-        solves = "observation" in inspect.signature(sampler).parameters
+        solves = _solves(sampler)
         measured: tuple[Any, ...] = (self.observation,) if solves else ()
         memory, states = self.memory if solves else self.source, z.reshape(len(z), *self.shape or ())
         if isinstance(key, int):
@@ -122,13 +131,39 @@ class Problem:
             with torch.random.fork_rng():
                 torch.manual_seed(key)
                 denoise = as_torch(memory, self.shape)
-                found = sampler(denoise, torch.tensor(np.asarray(states)), self.sigma, key, *measured)
-                found = found.detach().cpu().numpy()
+                returned = sampler(denoise, torch.tensor(np.asarray(states)), self.sigma, key, *measured)
         else:
-            found = np.asarray(sampler(ExactDenoiser(memory, self.shape or ()), states, self.sigma, key, *measured))
+            returned = sampler(ExactDenoiser(memory, self.shape or ()), states, self.sigma, key, *measured)
+        if isinstance(returned, tuple):
+            raise InputError("sampler", f"returned a tuple of {len(returned)}", "the samples alone are accepted")
+        found = plain_array("sampler", returned)
         if found.shape != states.shape:
             raise InputError("sampler", f"returned shape {found.shape}", f"{states.shape} is accepted")
-        return found.reshape(z.shape).astype(float)
+        if found.dtype.kind not in "biuf":
+            raise InputError("sampler", f"returned dtype {found.dtype}", "real numbers are accepted")
+        samples = found.reshape(z.shape).astype(float)
+        return np.where(np.abs(samples) > LARGEST, np.inf, samples)
+
+
+def _size(n: Any) -> int:
+    return at_least("shape", n, 1)
+
+
+def _solves(sampler: Any) -> bool:
+    """Whether a sampler takes the measurement; refuses what cannot be called as samplers are."""
+    accepted = "sampler(denoise, z, sigma, key) is accepted"
+    if not callable(sampler):
+        raise InputError("sampler", f"got {type(sampler).__name__}", accepted)
+    try:
+        signature = inspect.signature(sampler)
+    except ValueError:  # of some functions that are not written in Python
+        return False
+    solves = "observation" in signature.parameters
+    try:
+        signature.bind(*range(5 if solves else 4))
+    except TypeError as error:
+        raise InputError("sampler", f"got one of the parameters {signature} ({error})", accepted) from None
+    return solves
 
 
 def key_and_seed(key: Any) -> tuple[Key[Array, ""], int | None]:

@@ -14,7 +14,7 @@ from dispersed.dynamics import Dynamics, recall
 from dispersed.interop import pytorch
 from dispersed.memories import LearnedMemory
 from dispersed.testbench.problem import Sampler
-from dispersed.validation import InputError, at_least
+from dispersed.validation import InputError, at_least, positive_number
 
 
 def dynamics_sampler(dynamics: Dynamics) -> Sampler:
@@ -43,16 +43,24 @@ def diffusers_sampler(scheduler: type, steps: int = 200, sigma_min: float = 0.01
     It is made anew for each problem, with `config`, at as many levels of training as steps, from `sigma_min` to the
     problem's own σ in equal steps of log σ. `config` may have `eta`, which is passed to the scheduler's `step`.
     """
-    steps = at_least("steps", steps, 2)
+    steps, sigma_min = at_least("steps", steps, 2), positive_number("sigma_min", sigma_min)
+    if not isinstance(scheduler, type) or not hasattr(scheduler, "set_timesteps"):
+        given = getattr(scheduler, "__name__", f"an instance of {type(scheduler).__name__}")
+        raise InputError("scheduler", f"got {given}", "a class of diffusers is accepted, such as DDPMScheduler")
+    known = inspect.signature(scheduler).parameters
     fixed = {"eta": config.pop("eta")} if "eta" in config else {}
+    if "trained_betas" not in known:
+        given = f"got {scheduler.__name__}, which takes no trained_betas"
+        raise InputError("scheduler", given, "schedulers of discrete levels of noise are accepted")
+    for name in config.keys() - known:
+        raise InputError(name, f"{scheduler.__name__} does not take it", f"{', '.join(known)} are accepted")
 
-    def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
-        torch = pytorch()
+    def sampler(denoise: Any, z: Any, sigma: float, seed: Any) -> Any:
+        torch = _pytorch_for(z)
         levels = np.exp(np.linspace(math.log(min(sigma_min, sigma / 2)), math.log(sigma), steps))
         alphas = 1 / (1 + levels**2)
         betas = 1 - alphas / np.concatenate([[1.0], alphas[:-1]])
         options = {"clip_sample": False, "prediction_type": "epsilon", "timestep_spacing": "trailing"}
-        known = inspect.signature(scheduler).parameters
         options = {name: value for name, value in options.items() if name in known} | config
         made: Any = scheduler(num_train_timesteps=steps, trained_betas=betas, **options)
         made.set_timesteps(steps)
@@ -77,10 +85,13 @@ def k_diffusion_sampler(
     sample: Callable[..., Any], steps: int = 200, sigma_min: float = 0.01, **options: Any
 ) -> Sampler:
     """A function of `k_diffusion.sampling`, such as `sample_euler_ancestral`, on a grid of equal steps of log σ."""
-    steps = at_least("steps", steps, 2)
+    steps, sigma_min = at_least("steps", steps, 2), positive_number("sigma_min", sigma_min)
+    if not callable(sample):
+        accepted = "a function of k_diffusion.sampling is accepted, such as sample_euler_ancestral"
+        raise InputError("sample", f"got {type(sample).__name__}", accepted)
 
-    def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
-        torch = pytorch()
+    def sampler(denoise: Any, z: Any, sigma: float, seed: Any) -> Any:
+        torch = _pytorch_for(z)
         grid = torch.linspace(math.log(sigma), math.log(min(sigma_min, sigma / 2)), steps).exp()
         sigmas = torch.cat([grid, torch.zeros(1)]).to(z)
         return sample(denoise, z, sigmas, disable=True, **options)
@@ -90,9 +101,13 @@ def k_diffusion_sampler(
 
 def azula_sampler(sampler_class: type, steps: int = 200, sigma_min: float = 0.01, **options: Any) -> Sampler:
     """A sampler of `azula.sample`, such as `DDPMSampler`, under a variance exploding schedule from the problem's σ."""
-    steps = at_least("steps", steps, 2)
+    steps, sigma_min = at_least("steps", steps, 2), positive_number("sigma_min", sigma_min)
+    if not isinstance(sampler_class, type):
+        accepted = "a class of azula.sample is accepted, such as DDPMSampler"
+        raise InputError("sampler_class", f"got {type(sampler_class).__name__}", accepted)
 
-    def sampler(denoise: Any, z: Any, sigma: float, seed: int) -> Any:
+    def sampler(denoise: Any, z: Any, sigma: float, seed: Any) -> Any:
+        _pytorch_for(z)
         azula_denoise, azula_noise = (importlib.import_module(f"azula.{name}") for name in ("denoise", "noise"))
         schedule = azula_noise.VESchedule(min(sigma_min, sigma / 2), sigma)
 
@@ -108,6 +123,15 @@ def azula_sampler(sampler_class: type, steps: int = 200, sigma_min: float = 0.01
         return sampler_class(Exact(), steps=steps, silent=True, **options)(z)
 
     return sampler
+
+
+def _pytorch_for(z: Any) -> Any:
+    """PyTorch, for states that are its tensors."""
+    torch = pytorch()
+    if not isinstance(z, torch.Tensor):
+        accepted = "a sampler of PyTorch is called with a whole number as key, such as key=0"
+        raise InputError("key", "got a key of JAX", accepted)
+    return torch
 
 
 __all__ = ["azula_sampler", "diffusers_sampler", "dynamics_sampler", "k_diffusion_sampler"]
