@@ -13,6 +13,7 @@ LAYERS = [
         "posterior",
         "conditioning",
         "atomic",
+        "compiling",
         "datasets",
         "derived",
         "display",

@@ -211,8 +211,7 @@ def prepared(
 
 
 def at_threshold(grid: Grid, threshold: float, statistic: str = "mean", precision: float | None = None) -> Capacity:
-    """The capacity at a threshold, for which cells are measured where they are not yet."""
-    check_target(grid.trial.measure[0], threshold, statistic, precision)
+    """The capacity at a threshold that was checked, for which cells are measured where they are not yet."""
     value, low, high = search(grid, threshold, statistic, precision)
     most = float(grid.most)
     return Capacity(

@@ -1,4 +1,4 @@
-"""Ensembles of random patterns, whose capacity is asked for: endless streams of which a memory stores the first n.
+"""Ensembles of random patterns, whose capacity is estimated: endless streams of which a memory stores the first n.
 
 An ensemble is a function `(rng, n, d) -> patterns (n, d)`. Those here draw one pattern after the other, so that the
 first patterns stay the same when more are drawn, and error curves over n are smooth. Any other such function is

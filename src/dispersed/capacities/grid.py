@@ -16,7 +16,7 @@ from dispersed.validation import InputError
 def more_sets(least: int, sets: int) -> int:
     """The least number of pattern sets, from `least` on, at which a cell that begins with `sets` of them can stop.
 
-    Four an octave, so that whatever precision is asked for, cells are measured in the same blocks.
+    Four an octave, so that at any requested precision cells are measured in the same blocks.
     """
     k = 0
     while sets * round(2 ** (k / 4)) < least:

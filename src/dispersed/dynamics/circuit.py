@@ -120,7 +120,9 @@ class Circuit(Dynamics):
         near = 0.01 if isinstance(memory, ModernHopfield) else 3 * last
         fixed = (moved < near) & (solution.result == dfx.RESULTS.successful)
         index, p = network._nearest(x)
-        result = ending(fixed, lambda v: network._pushed(v, jax.lax.stop_gradient(x)), x, network._slope_bound(x, p))
+        result = ending(
+            fixed, lambda: lambda v: network._pushed(v, jax.lax.stop_gradient(x)), x, network._slope_bound(x, p)
+        )
         steps = solution.stats["num_steps"].astype(int)
         states = sigmas = None
         if trajectory:

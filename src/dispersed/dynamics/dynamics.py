@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import compiled
 from dispersed.conditioning import Observation
 from dispersed.display import one_line
 from dispersed.dynamics.result import Outcome, Recall
@@ -63,7 +64,9 @@ class Dynamics(eqx.Module):
         """
         # Settings that are real numbers are arguments of the program, so that others do not compile it anew.
         dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
-        return _run_all(dynamics, memory._prepared(), process, cues, levels, masks, keys, trajectory)
+        memory = memory._prepared()
+        run = compiled(eqx.filter_jit, _recalled, memory._is_small(cues, dynamics, process, levels, masks, keys))
+        return run(dynamics, memory, process, cues, levels, masks, keys, trajectory)
 
     def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""
@@ -75,8 +78,7 @@ class Dynamics(eqx.Module):
             )
 
 
-@eqx.filter_jit
-def _run_all(
+def _recalled(
     dynamics: Any, memory: Any, process: Any, cues: Any, levels: Any, masks: Any, keys: Any, trajectory: Any
 ) -> Recall:
     memory = in_precision(memory, cues.dtype)

@@ -60,7 +60,7 @@ class Iteration(Dynamics):
         repeated = _iterate(lambda x, step: constant._update(x), cue, self.steps, self.tol, True, trajectory)
         x, period, steps, states = repeated
         index, p = constant._nearest(x)
-        end = ending(period == 1, lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
+        end = ending(period == 1, lambda: lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
         result = ENDINGS.where(period == 2, ENDINGS.cycle, end)
         sigmas = jnp.full(self.steps + 1, sigma) if trajectory else None
         return Outcome(with_derivative(network, x), sigma, result, steps, steps, states, sigmas, index, p)

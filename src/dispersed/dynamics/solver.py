@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import custom_vmap
 from jax.extend.core import get_opaque_trace_state
 
 from dispersed.dynamics.dynamics import Dynamics
@@ -21,6 +20,7 @@ from dispersed.dynamics.grids import Grid, log_sigma
 from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
 from dispersed.memories import Denoiser
+from dispersed.memories.associative_memory import any_of_batch
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
@@ -205,7 +205,7 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
 
         def unless_decided(now: Now, _: None) -> tuple[Now, None]:
             goes_on = now.p < sure
-            new = jax.lax.cond(_any_of_batch(goes_on), advance, lambda now: now, now)
+            new = jax.lax.cond(any_of_batch(goes_on), advance, lambda now: now, now)
             return jax.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, now), None
 
         body = jax.checkpoint(unless_decided, prevent_cse=False)
@@ -213,17 +213,6 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
         return _followed(end, solver, sigmas, sure, evaluations())
 
     return eqx.filter_jvp(stopping, primals, tangents)
-
-
-@custom_vmap
-def _any_of_batch(holds: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether something holds of any state of the batch that this one is in."""
-    return holds
-
-
-@_any_of_batch.def_vmap
-def _(size: int, batched: list[bool], holds: Bool[Array, " states"]) -> tuple[Bool[Array, ""], bool]:
-    return _any_of_batch(jnp.any(holds)), False
 
 
 class Now(eqx.Module):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.dynamics.result import ENDINGS
+from dispersed.memories.associative_memory import any_of_batch
 from dispersed.memories.memory import Standing
 from dispersed.types import Array, Bool, Scalar, State
 
@@ -22,15 +23,19 @@ POWERS = 12
 """The number of powers of the Jacobian that are tried; a slope of 2 in one of 1,000 directions takes 6."""
 
 
-def ending(fixed: Bool[Array, ""], push: Callable[[State], State] | None, x: State, bound: Scalar) -> Any:
+def ending(
+    fixed: Bool[Array, ""], linearised: Callable[[], Callable[[State], State]] | None, x: State, bound: Scalar
+) -> Any:
     """The `Result` of a recall that stands at x, where `fixed` says whether the update leaves x as it is.
 
-    `push(v)` is the product of the Jacobian of the update with v, and `bound` an upper bound on its largest slope.
-    Without a `push`, as of a trained network that claims no energy, fixed points count as attractors.
+    `linearised()` is the product of the Jacobian of the update with a vector, and `bound` an upper bound on its largest
+    slope. Without it, as of a trained network that claims no energy, fixed points count as attractors.
     """
-    if push is None:
+    if linearised is None:
         return ENDINGS.where(fixed, ENDINGS.converged, ENDINGS.exhausted)
-    slope = largest_slope(push, jax.lax.stop_gradient(x), jnp.where(fixed, jax.lax.stop_gradient(bound), 0))
+    x, bound = jax.lax.stop_gradient((x, jnp.where(fixed, bound, 0)))
+    none = jnp.zeros((), x.dtype)
+    slope = jax.lax.cond(any_of_batch(bound > 1), lambda: largest_slope(linearised(), x, bound), lambda: none)
     named = ENDINGS.where(slope > 1 + MARGIN, ENDINGS.saddle, ENDINGS.converged)
     return ENDINGS.where(fixed, named, ENDINGS.exhausted)
 
@@ -38,9 +43,9 @@ def ending(fixed: Bool[Array, ""], push: Callable[[State], State] | None, x: Sta
 def ending_at(memory: Any, x: State, sigma: Scalar, standing: Standing, most: Scalar, sound: Any = True) -> Any:
     """The same of a memory at noise σ, of which x is a fixed point if D_σ moves it by no more than `most` a unit."""
     fixed = (jnp.sqrt(jnp.mean((standing.mean - x) ** 2)) <= most) & sound
-    if standing.push is None:
+    if standing.linearised is None:
         return ending(fixed, None, x, jnp.zeros_like(sigma))
-    return ending(fixed, standing.push, x, memory._slope_bound(x, sigma, standing.responsibility))
+    return ending(fixed, standing.linearised, x, memory._slope_bound(x, sigma, standing.responsibility))
 
 
 def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Scalar:

@@ -7,13 +7,14 @@ With a centre μ, which cancels in all differences, the logit of a pattern at no
 and p(j | x) = softmax_j ℓ_j. A product of d terms in precision u is off by at most γ_{d+10} ‖x − μ‖‖y_j − μ‖ (Higham
 2002, Sec. 3.1), so ℓ_j is off by at most
 
-    e = γ_{d+12} (‖x − μ‖ Y + Y²/2)/σ² + 2u (|log w_c| + 110),    Y = max‖y_j − μ‖,
+    e = γ_{d+12} P + 2u (|log w_c| + 110),    P = (‖x − μ‖ Y + Y²/2)/σ²,    Y = max‖y_j − μ‖,
 
 with the leading pattern c: log weights are given, and their sum with a product is rounded once. Of a pattern that is
-neither far below c nor has a product as large as its log weight, |log w_j| exceeds |log w_c| by no more than that.
+neither far below c nor has a product as large as its log weight, |log w_j| exceeds |log w_c| by no more than that. And
+c leads the pattern of most weight by no more than products differ: |log w_c| ≤ |max_j log w_j| + 2P.
 
 Round-off matters only where several patterns share a state: with S = Σ_{j ≠ c} e^{ℓ_j − ℓ_c} beside the leading pattern
-c, weights are off by at most S(e^{2e} − 1). Where that exceeds `TOLERANCE` for any state of a batch, the batch is
+c, weights are off by at most S(e^{2e} − 1). Where that exceeds `TOLERANCE` for any state of a block, the block is
 weighed by products in double precision, and the states for which even these do not suffice one by one by differences,
 
     ‖x − c‖² − ‖x − y_j‖² = (y_j − c)·(2(x − c) − (y_j − c)),
@@ -28,7 +29,7 @@ x·(y_j − c).
 import functools
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -55,6 +56,12 @@ ALIKE = 14.0
 the nearest."""
 SMALL = 1 << 17
 """The number of states × patterns × units up to which a program by differences alone is compiled and run sooner."""
+BLOCK = 1 << 19
+"""The number of logits of a block: few enough for the caches of a processor."""
+MANY = 64
+"""The number of states that a block has nevertheless, so that patterns are not read for too few of them."""
+MOST = 1 << 24
+"""The number of logits that no block exceeds."""
 SAMPLE = 1024
 """Patterns from which it is guessed whether all of them lie far from the origin."""
 
@@ -200,32 +207,44 @@ class DensePatterns(PatternSet):
 
     def followed(
         self, x: State, levels: Float[Array, " k"], last: State
-    ) -> tuple[Float[Array, "k d"], Float[Array, "k n"]]:
-        """The posterior means and responsibilities of x, of the mean behind it and so on, and at last of another state.
+    ) -> tuple[Float[Array, "k d"], Int[Array, " k"], Float[Array, " k"]]:
+        """The posterior mean, the likeliest pattern and its probability of x, of the mean behind it and so on, and at
+        last of another state.
 
         One compiled program evaluates all of them.
         """
-        known = self.products
-        y, centre = (self.patterns, 0) if known is None else (known.centred, known.centre)
         before_last = jnp.arange(len(levels)) == len(levels) - 2
 
         def one(x: State, now: Any) -> tuple[State, Any]:
             level, last_is_next = now
-            r = self.responsibilities(x, level)
-            mean = r @ y + centre
-            return jnp.where(last_is_next, last, mean), (mean, r)
+            mean, index, p = self.mean_and_nearest(x, level)
+            return jnp.where(last_is_next, last, mean), (mean, index, p)
 
         return jax.lax.scan(one, x, (levels, before_last))[1]
 
-    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
-        return self.pushed_by(self.responsibilities(x, sigma), v, sigma)
+    def log_odds(self, i: Int[Array, ""], j: Int[Array, ""], x: State, sigma: Scalar) -> Scalar:
+        """Log p(i | x) − log p(j | x), by the difference of two patterns."""
+        pair = self.patterns[i], self.patterns[j], self.log_weights[i], self.log_weights[j], x, sigma
+        odds = _odds(self.norms, *pair)
+        with jax.enable_x64(True):
+            constant = jax.lax.stop_gradient(pair)
+            wide = [jax.lax.convert_element_type(part, jnp.float64) for part in constant]
+            exact = jax.lax.convert_element_type(_odds(self.norms, *wide), odds.dtype)
+        return jnp.where(i == j, 0, odds + jax.lax.stop_gradient(exact - odds))
 
-    def pushed_by(self, r: Float[Array, " n"], v: State, sigma: Scalar) -> State:
-        """Cov[y | x] v/σ² from the responsibilities."""
+    def pushing(self, x: State, sigma: Scalar) -> Callable[[State], State]:
+        r = self.responsibilities(x, sigma)
         # Around the centre, which cancels, sums keep the digits that an offset would take.
         y = self.patterns if self.products is None else self.products.centred
-        along = y @ v / sigma
-        return (r * (along - r @ along)) @ y / sigma
+
+        def push(v: State) -> State:
+            along = y @ v / sigma
+            return (r * (along - r @ along)) @ y / sigma
+
+        return push
+
+    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        return self.pushing(x, sigma)(v)
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.mean_and_nearest(x, sigma)[1:]
@@ -264,7 +283,7 @@ class DensePatterns(PatternSet):
 
 
 def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
-    """`summary(y, known, logits)` of a batch of states (b, d), by products for all of them whatever maps the call."""
+    """`summary(known, weighed)` of a batch of states (b, d), by products for all of them whatever maps the call."""
 
     @custom_vmap
     def of_batch(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
@@ -282,9 +301,8 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
 
             def of_one(y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
-                return summary(
-                    y, known, _each(partial(_differences, y, norms=known.half_squares is not None))(log_w, x, sigma)
-                )
+                differences = partial(_differences, y, norms=known.half_squares is not None)
+                return summary(known, weighed(_each(differences)(log_w, x, sigma)))
 
             found = jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
         else:
@@ -305,25 +323,44 @@ def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
     return of_batch
 
 
-def _mean(y: Patterns, known: Products, logits: Float[Array, "b n"]) -> Float[Array, "b d"]:
-    """Means of the patterns, from logits relative to the largest."""
-    weight = jnp.exp(logits)
-    total = jnp.sum(weight, axis=1, keepdims=True)
+class Weighed(NamedTuple):
+    """Patterns as a batch of states weighs them."""
+
+    logits: Float[Array, "b n"]
+    """Relative to the largest."""
+    weight: Float[Array, "b n"]
+    """Their exponentials."""
+    total: Float[Array, " b"]
+    """The sums of these."""
+
+
+def weighed(logits: Float[Array, "b n"]) -> Weighed:
+    logits = _without_denormals(logits)
+    # XLA computes the exponentials once for each of their sums where nothing holds it back.
+    weight = jax.lax.optimization_barrier(jnp.exp(logits))
+    return Weighed(logits, weight, jnp.sum(weight, axis=1))
+
+
+def _mean(known: Products, by: Weighed) -> Float[Array, "b d"]:
+    """Means of the patterns."""
     # Weights that do not sum to one by round-off must not scale an offset.
-    return (weight @ known.centred) / total + known.centre
+    return (by.weight @ known.centred) / by.total[:, None] + known.centre
 
 
-def _mean_and_leader(y: Patterns, known: Products, logits: Float[Array, "b n"]) -> tuple[Array, Array, Array]:
-    """The same, and the likeliest pattern, the first one of several, with its probability."""
-    return _mean(y, known, logits), _first_largest(logits), 1 / jnp.sum(jnp.exp(logits), axis=1)
+def _mean_and_certainty(known: Products, by: Weighed) -> tuple[Array, Array]:
+    """The same, and the probability of the likeliest pattern."""
+    return _mean(known, by), 1 / by.total
 
 
-_logits_of_batch = _of_batches(lambda y, known, logits: logits)
+def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array]:
+    """The same, and which one that is, the first one of several."""
+    return _mean(known, by), _first(by.logits == 0), 1 / by.total
+
+
+_logits_of_batch = _of_batches(lambda known, by: by.logits)
 _means_of_batch = _of_batches(_mean)
+_certain_means_of_batch = _of_batches(_mean_and_certainty)
 _leaders_of_batch = _of_batches(_mean_and_leader)
-_certain_means_of_batch = _of_batches(
-    lambda y, known, logits: (_mean(y, known, logits), 1 / jnp.sum(jnp.exp(logits), axis=1))
-)
 
 
 @jax.custom_jvp
@@ -418,8 +455,9 @@ def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     y, _, known, _, _ = primals
     logits, slope = _logits_and_slope(primals, tangents)
     known = eqx.tree_at(lambda known: known.centred, known, _following(known.centred, y))
-    mean, index, p = (part[0] for part in _mean_and_leader(y, known, logits[None]))
-    share = jnp.exp(logits) * p
+    by = weighed(logits[None])
+    mean, index, p = (part[0] for part in _mean_and_leader(known, by))
+    share = by.weight[0] * p
     p_slope = share * (slope - share @ slope)
     mean_slope = p_slope @ known.centred
     if _given(tangents[0]):
@@ -432,18 +470,44 @@ mean_and_probability.defjvp(_mean_and_probability_jvp, symbolic_zeros=True)
 mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
 
 
+@partial(jax.jit, static_argnames="summary")
 def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
-    """The summary of logits relative to the largest, by the cheapest way whose round-off is bounded."""
-    norms = known.half_squares is not None
-    if x.shape[0] * y.size <= SMALL:
-        return summary(y, known, _each(partial(_differences_in_double, y, norms=norms))(log_w, x, sigma))
-    logits = _product_logits(known.centred, known, log_w, x, sigma)
-    off = _round_off(known, log_w, logits, x, sigma)
-    enough = jnp.all((off <= TOLERANCE / 2) | _sufficient(logits, off))
-    # What goes through a conditional is copied: summaries are small, as a rule, and logits are not.
-    found = summary(y, known, _without_denormals(logits))
+    """The summary of logits relative to the largest, by the cheapest way whose round-off is bounded.
+
+    Batches go in blocks whose logits stay in the caches of a processor. For all of them at once every call would ask
+    for many megabytes, and wait for their pages to be cleared.
+    """
+    states, n = x.shape[0], y.shape[0]
+    if states * y.size <= SMALL:
+        norms = known.half_squares is not None
+        return summary(known, weighed(_each(partial(_differences_in_double, y, norms=norms))(log_w, x, sigma)))
+    blocks = -(-states // max(1, min(states, max(BLOCK // n, MANY), MOST // n)))
+    if blocks == 1:
+        return _of_block(y, log_w, known, x, sigma, summary)
+    size = -(-states // blocks)
+
+    def split(part: Array) -> Array:
+        padding = [(0, blocks * size - states)] + [(0, 0)] * (part.ndim - 1)
+        return jnp.pad(part, padding, mode="edge").reshape(blocks, size, *part.shape[1:])
+
+    own = split(log_w) if log_w.ndim == 2 else None
+
+    def one(block: Any) -> Any:
+        own, x, sigma = block
+        return _of_block(y, log_w if own is None else own, known, x, sigma, summary)
+
+    found = jax.lax.map(one, (own, split(x), split(sigma)))
+    return jax.tree.map(lambda part: part.reshape(blocks * size, *part.shape[2:])[:states], found)
+
+
+def _of_block(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
+    by = weighed(_product_logits(known.centred, known, log_w, x, sigma))
+    enough = jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
+    found = summary(known, by)
     better = _in_double if y.dtype == jnp.float32 else _by_differences
-    return jax.lax.cond(enough, lambda: found, lambda: better(y, log_w, known, x, sigma, summary))
+    norms = known.half_squares is not None
+    # What goes through a conditional is copied: summaries are small, as a rule, and weights are not.
+    return jax.lax.cond(enough, lambda: found, lambda: summary(known, weighed(better(y, log_w, x, sigma, norms))))
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -462,60 +526,52 @@ def _product_logits(centred: Any, known: Products, log_w: Any, x: Any, sigma: An
     return logits - jnp.max(logits, axis=1, keepdims=True)
 
 
-def _round_off(known: Products, log_w: Any, logits: Float[Array, "b n"], x: Any, sigma: Any) -> Float[Array, " b"]:
+def _round_off(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, " b"]:
     """The bound e on the error of every logit."""
-    d, dtype = x.shape[1], x.dtype
-    eps = float(jnp.finfo(dtype).eps)
+    d, eps = x.shape[1], float(jnp.finfo(x.dtype).eps)
     nu = (d + 12) * eps / 2
     distance = jnp.sqrt(jnp.sum(known.from_centre(x) ** 2, axis=1))
     square = 0 if known.half_squares is None else known.norm**2 / 2
     size = (distance * known.norm + square) / sigma / sigma
-    c = _first_largest(logits)
-    leading = log_w[c] if log_w.ndim == 1 else jnp.take_along_axis(log_w, c[:, None], axis=1)[:, 0]
-    return nu / (1 - nu) * size + eps * (jnp.abs(leading) + 110)
+    leading = jnp.abs(jnp.max(log_w, axis=-1)) + 2 * size
+    return nu / (1 - nu) * size + eps * (leading + 110)
 
 
-def _sufficient(logits: Float[Array, "b n"], off: Float[Array, " b"]) -> Bool[Array, " b"]:
-    """Whether S(e^{2e} − 1) ≤ `TOLERANCE`, what underflows included."""
-    tied = logits == 0
-    others = jnp.sum(jnp.where(tied, 0, jnp.exp(logits)), axis=1) + jnp.sum(tied, axis=1) - 1
-    others += logits.shape[1] * jnp.finfo(logits.dtype).tiny * 1e3
-    return (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
+def _sufficient(by: Weighed, off: Float[Array, " b"]) -> Bool[Array, " b"]:
+    """Whether 2e ≤ `TOLERANCE` or S(e^{2e} − 1) ≤ `TOLERANCE`, what underflows included."""
+    others = jnp.sum(jnp.where(by.weight == 1, 0, by.weight), axis=1)
+    ties = jnp.round(by.total - others)
+    others += ties - 1 + by.weight.shape[1] * np.exp(_least(by.weight.dtype) + 1)
+    decided = (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
+    return (off <= TOLERANCE / 2) | decided
 
 
-def _in_double(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
+def _in_double(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Array, "b n"]:
     """By products in double precision, whatever the precision of the program; by differences where these fail too."""
-    norms = known.half_squares is not None
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
         wide = products(wide_y, norms, jnp.mean(wide_y, axis=0))
-        logits = _product_logits(wide.centred, wide, wide_log_w, z, level)
-        fine = _sufficient(logits, _round_off(wide, wide_log_w, logits, z, level))
-        logits = _without_denormals(jax.lax.convert_element_type(logits, y.dtype))
-    found = summary(y, known, logits)
+        by = weighed(_product_logits(wide.centred, wide, wide_log_w, z, level))
+        fine = _sufficient(by, _round_off(wide, wide_log_w, z, level))
+        logits = jax.lax.convert_element_type(by.logits, y.dtype)
 
-    def rest() -> Any:
-        def one(state: Any) -> Any:
-            fine, found, own, x, sigma = state
+    def one(state: Any) -> Float[Array, " n"]:
+        fine, found, own, x, sigma = state
+        differ = partial(_differences_in_double, y, log_w if own is None else own, x, sigma, norms)
+        return jax.lax.cond(fine, lambda: found, differ)
 
-            def differ() -> Any:
-                differences = _differences_in_double(y, log_w if own is None else own, x, sigma, norms)
-                return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
+    def rest() -> Float[Array, "b n"]:
+        return jax.lax.map(one, (fine, logits, log_w if log_w.ndim == 2 else None, x, sigma))
 
-            return jax.lax.cond(fine, lambda: found, differ)
-
-        return jax.lax.map(one, (fine, found, log_w if log_w.ndim == 2 else None, x, sigma))
-
-    return jax.lax.cond(jnp.all(fine), lambda: found, rest)
+    return jax.lax.cond(jnp.all(fine), lambda: logits, rest)
 
 
-def _by_differences(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
+def _by_differences(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Array, "b n"]:
     """State by state, by differences."""
 
-    def one(state: Any) -> Any:
+    def one(state: Any) -> Float[Array, " n"]:
         own, x, sigma = state
-        differences = _differences(y, log_w if own is None else own, x, sigma, known.half_squares is not None)
-        return jax.tree.map(lambda part: part[0], summary(y, known, differences[None]))
+        return _differences(y, log_w if own is None else own, x, sigma, norms)
 
     return jax.lax.map(one, (log_w if log_w.ndim == 2 else None, x, sigma))
 
@@ -525,42 +581,65 @@ def _differences_in_double(y: Patterns, log_w: Any, x: State, sigma: Scalar, nor
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
         found = _differences(wide_y, wide_log_w, z, level, norms)
-        return _without_denormals(jax.lax.convert_element_type(found, y.dtype))
+        return jax.lax.convert_element_type(found, y.dtype)
 
 
 def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
-    """Logits of one state relative to the leading pattern, by differences from it."""
+    """Logits of one state relative to the leading pattern, by differences from it.
+
+    Those from the first pattern tell which one leads, or one that is very near to that.
+    """
     # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
     y, log_w, x = jax.lax.optimization_barrier((y, log_w, x))
     largest, slack = np.finfo(y.dtype).max, 8 * float(np.finfo(y.dtype).eps)
-    # Cues so far away that products would overflow count as merely very far in that direction.
-    farthest = np.sqrt(largest / x.size) / 4
-    x = jnp.clip(x, -farthest, farthest)
-    if norms:
-        c = _first_largest(sigma**2 * log_w - jnp.sum((x - y) ** 2, axis=1) / 2, slack)
+    x = _not_too_far(x)
+
+    def from_pattern(_: Any, now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        c = now[0]
         step = y - y[c]
-        gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2
-    else:
-        c = _first_largest(sigma**2 * log_w + jnp.sum((y - y[0]) * x, axis=1), slack)
-        gap = jnp.sum((y - y[c]) * x, axis=1)
+        gap = jnp.sum(step * (2 * (x - y[c]) - step), axis=1) / 2 if norms else jnp.sum(step * x, axis=1)
+        return _first_largest(sigma**2 * log_w + gap, slack), c, gap
+
+    first = jnp.zeros((), jnp.int32)
+    _, c, gap = jax.lax.fori_loop(0, 2, from_pattern, (first, first, jnp.zeros_like(log_w)))
     precision = jnp.minimum(1 / sigma / sigma, largest)
     logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
-    return _without_denormals(logits - jnp.max(logits))
+    return logits - jnp.max(logits)
 
 
-def _first_largest(values: Float[Array, "*b n"], slack: float = 0.0) -> Int[Array, "*b"]:
-    """The index of the first largest value; JAX does not lower a double-precision `argmax` in single precision.
+def _odds(norms: bool, y: State, other: State, log_w: Scalar, other_log_w: Scalar, x: State, sigma: Scalar) -> Scalar:
+    """The log odds of two patterns behind one state."""
+    step, x = y - other, _not_too_far(x)
+    gap = jnp.sum(step * (2 * (x - other) - step)) / 2 if norms else jnp.sum(step * x)
+    return gap * jnp.minimum(1 / sigma / sigma, np.finfo(x.dtype).max) + log_w - other_log_w
 
-    With `slack`, of the first value that is less by no more than that part of it: compilers may compute values twice,
-    and round them otherwise the second time.
+
+def _not_too_far(x: State) -> State:
+    """Cues so far away that products would overflow count as merely very far in that direction."""
+    farthest = np.sqrt(np.finfo(x.dtype).max / x.size) / 4
+    return jnp.clip(x, -farthest, farthest)
+
+
+def _first_largest(values: Float[Array, "*b n"], slack: float) -> Int[Array, "*b"]:
+    """The index of the first value that is less than the largest by no more than `slack` of it.
+
+    Compilers may compute values twice, and round them otherwise the second time.
     """
-    index = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     largest = jnp.max(values, axis=-1, keepdims=True)
-    found = values >= largest - slack * jnp.abs(largest) if slack else values == largest
-    return jnp.min(jnp.where(found, index, values.shape[-1] - 1), axis=-1)
+    return _first(values >= largest - slack * jnp.abs(largest))
+
+
+def _first(holds: Bool[Array, "*b n"]) -> Int[Array, "*b"]:
+    """The index of the first that holds; JAX does not lower a double-precision `argmax` in single precision."""
+    index = jax.lax.broadcasted_iota(jnp.int32, holds.shape, holds.ndim - 1)
+    return jnp.min(jnp.where(holds, index, holds.shape[-1] - 1), axis=-1)
 
 
 def _without_denormals(logits: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
     """Logits whose weights are normal numbers or zero: denormal numbers cost ten times the time."""
-    limits = np.finfo(logits.dtype)
-    return jnp.where(logits < np.log(limits.tiny) + 10, -limits.max / 4, logits)
+    return jnp.where(logits < _least(logits.dtype), -np.finfo(logits.dtype).max / 4, logits)
+
+
+def _least(dtype: Any) -> float:
+    """The logit from which on a weight counts."""
+    return float(np.log(np.finfo(dtype).tiny)) + 10

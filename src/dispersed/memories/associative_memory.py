@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -9,12 +10,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
+from dispersed.compiling import SMALL, compiled, outside_of_programs
 from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
 from dispersed.display import one_line
-from dispersed.types import Array
-from dispersed.validation import InputError, noise_levels, state_array
+from dispersed.types import Array, Bool
+from dispersed.validation import InputError, is_known, noise_levels, state_array
 
 Hook = str | Callable[..., Any]
 """The name of a method of one state, or a function of a memory and one state."""
@@ -53,8 +56,8 @@ class AssociativeMemory(Deriving):
     ) -> Any:
         """What `_mapped` returns, from checked arguments of one precision."""
         memory = self._prepared()
-        run = _run if memory._is_arrays else _run_filtered
-        return run(hook, settings, memory, x, levels)
+        jit = _of_arrays if memory._is_arrays else eqx.filter_jit
+        return compiled(jit, _map, memory._is_small(x, *levels))(hook, settings, memory, x, levels)
 
     def _prepared(self) -> Any:
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
@@ -78,6 +81,15 @@ class AssociativeMemory(Deriving):
         """Whether all leaves of the memory are arrays."""
         return self._once("is_arrays", lambda: all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self)))
 
+    def _is_small(self, x: Any, *others: Any) -> bool:
+        """Whether states are so few, and the memory is so small, that a program for them need not be a fast one.
+
+        `others` are its other arguments.
+        """
+        numbers = self._once("numbers", lambda: _numbers(jax.tree.leaves(self)))
+        few = numbers * math.prod(x.shape[:-1]) <= SMALL
+        return few and is_known(x, *jax.tree.leaves(others)) and outside_of_programs()
+
     @property
     def _dtype(self) -> Any:
         """The widest floating-point precision among the arrays of the memory, at least single."""
@@ -86,6 +98,12 @@ class AssociativeMemory(Deriving):
     def _in_precision(self, dtype: Any) -> "AssociativeMemory":
         """The same memory with its floating-point arrays in precision `dtype`: cue and memory meet in the wider one."""
         return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
+
+
+def _numbers(leaves: list[Any]) -> float:
+    """How many numbers there are in arrays whose values are known; no end of them in anything else."""
+    known = all(isinstance(leaf, jax.Array) and is_known(leaf) for leaf in leaves)
+    return sum(leaf.size for leaf in leaves) if known else math.inf
 
 
 def _widest(leaves: list[Any]) -> Any:
@@ -99,6 +117,17 @@ def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) ->
     if most is None or count <= most:
         return jax.vmap(function)(*arrays)
     return jax.lax.map(lambda state: function(*state), arrays, batch_size=most)
+
+
+@custom_vmap
+def any_of_batch(holds: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether something holds of any state of the batch that this one is in."""
+    return holds
+
+
+@any_of_batch.def_vmap
+def _(size: int, batched: list[bool], holds: Bool[Array, " states"]) -> tuple[Bool[Array, ""], bool]:
+    return any_of_batch(jnp.any(holds)), False
 
 
 def without_derivatives(tree: Any) -> Any:
@@ -141,8 +170,7 @@ def _map(
     return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), found)
 
 
-_run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
-_run_filtered = eqx.filter_jit(_map)
-"""For memories with leaves that are no arrays, such as the activation functions of a network."""
+_of_arrays = functools.partial(jax.jit, static_argnums=(0, 1))
+"""Compiles for memories all of whose leaves are arrays, and not, say, activation functions of a network."""
 
-__all__ = ["AssociativeMemory", "in_precision", "of_states", "over_states", "without_derivatives"]
+__all__ = ["AssociativeMemory", "any_of_batch", "in_precision", "of_states", "over_states", "without_derivatives"]

@@ -53,8 +53,8 @@ class Standing(eqx.Module):
     """The probability of that item given x."""
     probability: Scalar | None = None
     """The probability of that item given the cue."""
-    push: Callable[[State], State] | None = None
-    """The product of the Jacobian ∂D_σ/∂x with a vector, without derivatives; None where there is no energy."""
+    linearised: Callable[[], Callable[[State], State]] | None = None
+    """Gives the product of the Jacobian ∂D_σ/∂x with a vector, without derivatives; None where there is no energy."""
 
 
 class Denoiser(AssociativeMemory):
@@ -225,7 +225,7 @@ class Memory(Denoiser):
 
     def _with_certainty(self, standing: Standing, x: State, sigma: Scalar, cue: State, level: Scalar) -> Standing:
         memory, x_end, last = without_derivatives((self, x, sigma))
-        standing = dataclasses.replace(standing, push=lambda v: memory._pushed(v, x_end, last))
+        standing = dataclasses.replace(standing, linearised=lambda: lambda v: memory._pushed(v, x_end, last))
         return super()._with_certainty(standing, x, sigma, cue, level)
 
     def _hessian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:

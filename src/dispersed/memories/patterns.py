@@ -26,7 +26,6 @@ from dispersed.memories.memory import (
     Standing,
     components_posterior,
     gaussian_normaliser,
-    likeliest,
 )
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
@@ -170,20 +169,24 @@ class PatternMemory(Memory):
         if self.held.resident is None:
             return super()._last_step(z, sigma, cue, level)
         # Three evaluations by one program: of z, of the mean behind it, and of the cue.
-        means, r = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
-        return means[0], self._standing_by(means[1], r[1], r[2], sigma)
+        means, leaders, p = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
+        return means[0], self._standing_by(means[0], sigma, cue, level, means[1:], leaders[1:], p[1:])
 
     def _standing(self, x: State, sigma: Scalar, cue: State, level: Scalar, index: Any = None) -> Standing:
         if self.held.resident is None:
             return super()._standing(x, sigma, cue, level, index)
-        means, r = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
-        return self._standing_by(means[0], r[0], r[1], sigma, index)
+        means, leaders, p = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
+        return self._standing_by(x, sigma, cue, level, means, leaders, p, index)
 
-    def _standing_by(self, mean: State, r: Any, of_cue: Any, sigma: Scalar, index: Any = None) -> Standing:
-        likeliest_one, p = likeliest(r)
-        index = likeliest_one if index is None else index
-        patterns, r, sigma = without_derivatives((self.held.resident, r, sigma))
-        return Standing(mean, index, p, of_cue[index], lambda v: patterns.pushed_by(r, v, sigma))
+    def _standing_by(
+        self, x: State, sigma: Scalar, cue: State, level: Scalar, means: Any, leaders: Any, p: Any, index: Any = None
+    ) -> Standing:
+        """From the posteriors behind x and behind the cue."""
+        index = leaders[0] if index is None else index
+        patterns: Any = self.held.resident
+        of_cue = p[1] * jnp.exp(jnp.minimum(patterns.log_odds(index, leaders[1], cue, level), 0))
+        patterns, x, sigma = without_derivatives((patterns, x, sigma))
+        return Standing(means[0], index, p[0], of_cue, lambda: patterns.pushing(x, sigma))
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
         return self.held.draw(key, x, sigma)
