@@ -103,7 +103,7 @@ class AssociativeMemory(Deriving):
 def _numbers(leaves: list[Any]) -> float:
     """How many numbers there are in arrays whose values are known; no end of them in anything else."""
     known = all(isinstance(leaf, jax.Array) and is_known(leaf) for leaf in leaves)
-    return sum(leaf.size for leaf in leaves) if known else math.inf
+    return float(sum(leaf.size for leaf in leaves)) if known else math.inf
 
 
 def _widest(leaves: list[Any]) -> Any:
