@@ -102,3 +102,25 @@ def test_log_odds_of_two_patterns_are_those_of_their_responsibilities(rng, sigma
     assert held.log_odds(i, i, jnp.asarray(x), jnp.float32(sigma)) == 0
     slope = jax.grad(lambda x: held.log_odds(i, j, x, jnp.float32(sigma)))(jnp.asarray(x))
     np.testing.assert_allclose(slope, (y[3] - y[7]) / sigma**2, rtol=1e-4)
+
+
+def test_second_derivatives_by_products_through_steps_that_are_recomputed(rng, monkeypatch):
+    monkeypatch.setattr(dense, "SMALL", 0)
+    jax.clear_caches()
+    y, x = rng.standard_normal((8, 3)), rng.standard_normal(3)
+    direction = rng.standard_normal((8, 3)), rng.standard_normal(3)
+
+    def twice(y, x):
+        step = jax.checkpoint(lambda x, _: (dispersed.PatternMemory(y).denoise(x, 1.0), None))
+        return jnp.sum(jax.lax.scan(step, x, length=2)[0] * jnp.arange(1, 4))
+
+    slope = jax.grad(twice, (0, 1))
+    single = tuple(jnp.asarray(part, jnp.float32) for part in (y, x))
+    along = tuple(jnp.asarray(part, jnp.float32) for part in direction)
+    found = jax.jvp(slope, single, along)[1]
+    with jax.enable_x64(True):
+        ahead, behind = (slope(*(a + h * b for a, b in zip((y, x), direction, strict=True))) for h in (1e-4, -1e-4))
+        exact = [np.asarray(a - b) / 2e-4 for a, b in zip(ahead, behind, strict=True)]
+    for part, value in zip(found, exact, strict=True):
+        np.testing.assert_allclose(part, value, atol=2e-6)
+    jax.clear_caches()

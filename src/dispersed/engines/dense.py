@@ -282,19 +282,44 @@ class DensePatterns(PatternSet):
         return DensePatterns(self.patterns, log_weights, self.products, self.norms), log_evidence
 
 
-def _of_batches(summary: Callable[..., Any]) -> Callable[..., Any]:
-    """`summary(known, weighed)` of a batch of states (b, d), by products for all of them whatever maps the call."""
+def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Callable[..., Any]:
+    """`summary(known, weighed)` of a batch of states (b, d), by products for all of them whatever maps the call.
+
+    `slopes(primals, tangents)` of one state are the summary and its tangents.
+    """
+
+    @jax.custom_jvp
+    def ladder(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
+        return _ladder(y, log_w, known, x, sigma, summary)
+
+    # JAX forgets the rules of single states where it divides a program that is differentiated twice.
+    @ladder.defjvp
+    def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        (y, log_w, known, x, sigma), (dy, dlog_w, _, dx, dsigma) = primals, tangents
+        own = 0 if log_w.ndim == 2 else None
+
+        def of_state(log_w: Any, x: Any, sigma: Any, dlog_w: Any, dx: Any, dsigma: Any) -> Any:
+            found, slope = slopes((y, log_w, known, x, sigma), (dy, dlog_w, None, dx, dsigma))
+            return found, [part for part in jax.tree.leaves(slope) if part.dtype != jax.dtypes.float0]
+
+        found, slope = jax.vmap(of_state, (own, 0, 0, own, 0, 0))(log_w, x, sigma, dlog_w, dx, dsigma)
+        of_numbers = iter(slope)
+
+        def tangent(part: Array) -> Any:
+            return next(of_numbers) if eqx.is_inexact_array(part) else np.zeros(part.shape, jax.dtypes.float0)
+
+        return found, jax.tree.map(tangent, found)
 
     @custom_vmap
     def of_batch(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
-        return _ladder(y, log_w, known, x, sigma, summary)
+        return ladder(y, log_w, known, x, sigma)
 
     @of_batch.def_vmap
     def _(size: Any, batched: Any, y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
         of_memory, of_states = (batched[0], batched[2]), batched[3:]
         if not any(jax.tree.leaves(batched)):
             # Only tangents are mapped: asked again, the same program would come here for ever.
-            found = _ladder(y, log_w, known, x, sigma, summary)
+            found = ladder(y, log_w, known, x, sigma)
             return found, jax.tree.map(lambda _: False, found)
         if any(jax.tree.leaves(of_memory)):
             # Many small memories at once, each with states of its own: there is no product that they could share.
@@ -357,10 +382,10 @@ def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array]
     return _mean(known, by), _first(by.logits == 0), 1 / by.total
 
 
-_logits_of_batch = _of_batches(lambda known, by: by.logits)
-_means_of_batch = _of_batches(_mean)
-_certain_means_of_batch = _of_batches(_mean_and_certainty)
-_leaders_of_batch = _of_batches(_mean_and_leader)
+_logits_of_batch = _of_batches(lambda known, by: by.logits, lambda *both: _logits_and_slope(*both))
+_means_of_batch = _of_batches(_mean, lambda *both: _posterior_mean_jvp(*both))
+_certain_means_of_batch = _of_batches(_mean_and_certainty, lambda *both: _mean_and_probability_jvp(*both))
+_leaders_of_batch = _of_batches(_mean_and_leader, lambda *both: _mean_and_leader_jvp(*both))
 
 
 @jax.custom_jvp
