@@ -65,8 +65,8 @@ class Dynamics(eqx.Module):
         # Settings that are real numbers are arguments of the program, so that others do not compile it anew.
         dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
         memory = memory._prepared()
-        run = compiled(eqx.filter_jit, _recalled, memory._is_small(cues, dynamics, process, levels, masks, keys))
-        return run(dynamics, memory, process, cues, levels, masks, keys, trajectory)
+        arguments = dynamics, memory, process, cues, levels, masks, keys, trajectory
+        return compiled(_recalled, memory._numbers * len(cues), arguments)(*arguments)
 
     def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""

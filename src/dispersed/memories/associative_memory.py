@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from dispersed.compiling import SMALL, compiled, outside_of_programs
 from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
 from dispersed.display import one_line
@@ -56,8 +55,8 @@ class AssociativeMemory(Deriving):
     ) -> Any:
         """What `_mapped` returns, from checked arguments of one precision."""
         memory = self._prepared()
-        jit = _of_arrays if memory._is_arrays else eqx.filter_jit
-        return compiled(jit, _map, memory._is_small(x, *levels))(hook, settings, memory, x, levels)
+        run = _run if memory._is_arrays else _run_filtered
+        return run(hook, settings, memory, x, levels)
 
     def _prepared(self) -> Any:
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
@@ -81,14 +80,10 @@ class AssociativeMemory(Deriving):
         """Whether all leaves of the memory are arrays."""
         return self._once("is_arrays", lambda: all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self)))
 
-    def _is_small(self, x: Any, *others: Any) -> bool:
-        """Whether states are so few, and the memory is so small, that a program for them need not be a fast one.
-
-        `others` are its other arguments.
-        """
-        numbers = self._once("numbers", lambda: _numbers(jax.tree.leaves(self)))
-        few = numbers * math.prod(x.shape[:-1]) <= SMALL
-        return few and is_known(x, *jax.tree.leaves(others)) and outside_of_programs()
+    @property
+    def _numbers(self) -> float:
+        """How many numbers the memory consists of, if their values are known; else there is no end of them."""
+        return self._once("numbers", lambda: _count(jax.tree.leaves(self)))
 
     @property
     def _dtype(self) -> Any:
@@ -100,8 +95,7 @@ class AssociativeMemory(Deriving):
         return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
 
 
-def _numbers(leaves: list[Any]) -> float:
-    """How many numbers there are in arrays whose values are known; no end of them in anything else."""
+def _count(leaves: list[Any]) -> float:
     known = all(isinstance(leaf, jax.Array) and is_known(leaf) for leaf in leaves)
     return float(sum(leaf.size for leaf in leaves)) if known else math.inf
 
@@ -170,7 +164,8 @@ def _map(
     return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), found)
 
 
-_of_arrays = functools.partial(jax.jit, static_argnums=(0, 1))
-"""Compiles for memories all of whose leaves are arrays, and not, say, activation functions of a network."""
+_run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
+_run_filtered = eqx.filter_jit(_map)
+"""For memories with leaves that are no arrays, such as the activation functions of a network."""
 
 __all__ = ["AssociativeMemory", "any_of_batch", "in_precision", "of_states", "over_states", "without_derivatives"]
