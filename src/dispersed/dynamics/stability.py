@@ -45,7 +45,10 @@ def ending_at(memory: Any, x: State, sigma: Scalar, standing: Standing, most: Sc
     fixed = (jnp.sqrt(jnp.mean((standing.mean - x) ** 2)) <= most) & sound
     if standing.linearised is None:
         return ending(fixed, None, x, jnp.zeros_like(sigma))
-    return ending(fixed, standing.linearised, x, memory._slope_bound(x, sigma, standing.responsibility))
+    bound = standing.slope_bound
+    if bound is None:
+        bound = memory._slope_bound(x, sigma, standing.responsibility)
+    return ending(fixed, standing.linearised, x, bound)
 
 
 def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Scalar:

@@ -191,7 +191,7 @@ class DensePatterns(PatternSet):
         return posterior_mean(*self._arguments(x, sigma))
 
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
-        return mean_and_leader(*self._arguments(x, sigma))
+        return mean_and_leader(*self._arguments(x, sigma))[:3]
 
     def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         mean, p = mean_and_probability(*self._arguments(x, sigma))
@@ -207,9 +207,9 @@ class DensePatterns(PatternSet):
 
     def followed(
         self, x: State, levels: Float[Array, " k"], last: State
-    ) -> tuple[Float[Array, "k d"], Int[Array, " k"], Float[Array, " k"]]:
-        """The posterior mean, the likeliest pattern and its probability of x, of the mean behind it and so on, and at
-        last of another state.
+    ) -> tuple[Float[Array, "k d"], Int[Array, " k"], Float[Array, " k"], Float[Array, " k"]]:
+        """The posterior mean, the likeliest pattern, its probability and that of all others, of x, of the mean behind
+        it and so on, and at last of another state.
 
         One compiled program evaluates all of them.
         """
@@ -217,8 +217,8 @@ class DensePatterns(PatternSet):
 
         def one(x: State, now: Any) -> tuple[State, Any]:
             level, last_is_next = now
-            mean, index, p = self.mean_and_nearest(x, level)
-            return jnp.where(last_is_next, last, mean), (mean, index, p)
+            found = mean_and_leader(*self._arguments(x, level))
+            return jnp.where(last_is_next, last, found[0]), found
 
         return jax.lax.scan(one, x, (levels, before_last))[1]
 
@@ -250,9 +250,12 @@ class DensePatterns(PatternSet):
         return self.mean_and_nearest(x, sigma)[1:]
 
     def slope_bound(self, sigma: Scalar, p: Scalar) -> Scalar:
+        return self.slope_beside(sigma, 1 - p + 4 * jnp.finfo(p.dtype).eps)
+
+    def slope_beside(self, sigma: Scalar, others: Scalar) -> Scalar:
+        """An upper bound on the largest slope of D_σ where all but the leading pattern have probability `others`."""
         # tr Cov[y | x] ≤ Σ_j p_j ‖y_j − c‖² ≤ (1 − p) (2 max‖y_j − μ‖)², with c the leading pattern.
         known = products(self.patterns, self.norms) if self.products is None else self.products
-        others = 1 - p + 4 * jnp.finfo(p.dtype).eps
         return others * (2 * known.norm / sigma) ** 2
 
     def sample(self, key: Key[Array, ""]) -> State:
@@ -377,9 +380,16 @@ def _mean_and_certainty(known: Products, by: Weighed) -> tuple[Array, Array]:
     return _mean(known, by), 1 / by.total
 
 
-def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array]:
-    """The same, and which one that is, the first one of several."""
-    return _mean(known, by), _first(by.logits == 0), 1 / by.total
+def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array, Array]:
+    """The mean, the likeliest pattern, the first one of several, its probability, and that of all others."""
+    return _mean(known, by), _first(by.logits == 0), 1 / by.total, _beside(by) / by.total
+
+
+def _beside(by: Weighed) -> Float[Array, " b"]:
+    """S = Σ_{j ≠ c} e^{ℓ_j − ℓ_c}, which the total has lost where it is small."""
+    others = jnp.sum(jnp.where(by.weight == 1, 0, by.weight), axis=1)
+    ties = jnp.round(by.total - others)
+    return others + (ties - 1)
 
 
 _logits_of_batch = _of_batches(lambda known, by: by.logits, lambda *both: _logits_and_slope(*both))
@@ -459,19 +469,19 @@ def mean_and_probability(
 @jax.custom_jvp
 def mean_and_leader(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
-) -> tuple[State, Int[Array, ""], Scalar]:
-    """The same, and which one that is."""
-    mean, index, p = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
-    return mean[0], index[0], p[0]
+) -> tuple[State, Int[Array, ""], Scalar, Scalar]:
+    """The posterior mean, the likeliest pattern, its probability, and that of all others."""
+    mean, index, p, others = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
+    return mean[0], index[0], p[0], others[0]
 
 
 def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
-    (mean, _, _), (mean_slope, _, _) = _mean_and_leader_jvp(primals, tangents)
+    (mean, *_), (mean_slope, *_) = _mean_and_leader_jvp(primals, tangents)
     return mean, mean_slope
 
 
 def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
-    (mean, _, p), (mean_slope, _, p_slope) = _mean_and_leader_jvp(primals, tangents)
+    (mean, _, p, _), (mean_slope, _, p_slope, _) = _mean_and_leader_jvp(primals, tangents)
     return (mean, p), (mean_slope, p_slope)
 
 
@@ -481,13 +491,14 @@ def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     logits, slope = _logits_and_slope(primals, tangents)
     known = eqx.tree_at(lambda known: known.centred, known, _following(known.centred, y))
     by = weighed(logits[None])
-    mean, index, p = (part[0] for part in _mean_and_leader(known, by))
+    mean, index, p, others = (part[0] for part in _mean_and_leader(known, by))
     share = by.weight[0] * p
     p_slope = share * (slope - share @ slope)
     mean_slope = p_slope @ known.centred
     if _given(tangents[0]):
         mean_slope += share @ tangents[0]
-    return (mean, index, p), (mean_slope, np.zeros((), jax.dtypes.float0), p_slope[index])
+    rise = p_slope[index]
+    return (mean, index, p, others), (mean_slope, np.zeros((), jax.dtypes.float0), rise, -rise)
 
 
 posterior_mean.defjvp(_posterior_mean_jvp, symbolic_zeros=True)
@@ -564,9 +575,7 @@ def _round_off(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, 
 
 def _sufficient(by: Weighed, off: Float[Array, " b"]) -> Bool[Array, " b"]:
     """Whether 2e ≤ `TOLERANCE` or S(e^{2e} − 1) ≤ `TOLERANCE`, what underflows included."""
-    others = jnp.sum(jnp.where(by.weight == 1, 0, by.weight), axis=1)
-    ties = jnp.round(by.total - others)
-    others += ties - 1 + by.weight.shape[1] * np.exp(_least(by.weight.dtype) + 1)
+    others = _beside(by) + by.weight.shape[1] * np.exp(_least(by.weight.dtype) + 1)
     decided = (off <= 40) & (others * jnp.expm1(2 * jnp.minimum(off, 40)) <= TOLERANCE)
     return (off <= TOLERANCE / 2) | decided
 

@@ -55,6 +55,8 @@ class Standing(eqx.Module):
     """The probability of that item given the cue."""
     linearised: Callable[[], Callable[[State], State]] | None = None
     """Gives the product of the Jacobian ∂D_σ/∂x with a vector, without derivatives; None where there is no energy."""
+    slope_bound: Scalar | None = None
+    """An upper bound on the largest slope of D_σ there, where it is known better than from the responsibility."""
 
 
 class Denoiser(AssociativeMemory):

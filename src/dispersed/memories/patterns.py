@@ -169,24 +169,28 @@ class PatternMemory(Memory):
         if self.held.resident is None:
             return super()._last_step(z, sigma, cue, level)
         # Three evaluations by one program: of z, of the mean behind it, and of the cue.
-        means, leaders, p = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
-        return means[0], self._standing_by(means[0], sigma, cue, level, means[1:], leaders[1:], p[1:])
+        found = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
+        x = found[0][0]
+        return x, self._standing_by(x, sigma, cue, level, tuple(part[1:] for part in found))
 
     def _standing(self, x: State, sigma: Scalar, cue: State, level: Scalar, index: Any = None) -> Standing:
         if self.held.resident is None:
             return super()._standing(x, sigma, cue, level, index)
-        means, leaders, p = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
-        return self._standing_by(x, sigma, cue, level, means, leaders, p, index)
+        found = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
+        return self._standing_by(x, sigma, cue, level, found, index)
 
     def _standing_by(
-        self, x: State, sigma: Scalar, cue: State, level: Scalar, means: Any, leaders: Any, p: Any, index: Any = None
+        self, x: State, sigma: Scalar, cue: State, level: Scalar, found: Any, index: Any = None
     ) -> Standing:
-        """From the posteriors behind x and behind the cue."""
+        """From what was found behind x and behind the cue."""
+        means, leaders, p, others = found
         index = leaders[0] if index is None else index
         patterns: Any = self.held.resident
         of_cue = p[1] * jnp.exp(jnp.minimum(patterns.log_odds(index, leaders[1], cue, level), 0))
         patterns, x, sigma = without_derivatives((patterns, x, sigma))
-        return Standing(means[0], index, p[0], of_cue, lambda: patterns.pushing(x, sigma))
+        # Of others so rare only the order of magnitude is known, by products in single precision.
+        bound = patterns.slope_beside(sigma, jnp.sqrt(without_derivatives(others[0])))
+        return Standing(means[0], index, p[0], of_cue, lambda: patterns.pushing(x, sigma), bound)
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
         return self.held.draw(key, x, sigma)
