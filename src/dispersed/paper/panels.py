@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dispersed.validation import InputError
 
@@ -35,6 +36,15 @@ def legend_below(axes: Panels, ax: object, entries: tuple[Sequence[Any], Sequenc
         axes.flat[0].figure.legend(*entries, loc="outside lower center", ncols=columns)
     else:
         axes.flat[0].legend(*entries, fontsize="small")
+
+
+def noise_axis(axis: Axes) -> None:
+    """Noise levels along x, logarithmic, with plain numbers."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda sigma, _: f"{sigma:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("noise level σ")
 
 
 def draw_strips(axis: Axes, strips: Sequence[np.ndarray], labels: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 
 from dispersed.noise import sigma_from_alpha
 from dispersed.paper.learned.measure import ALPHA, NETWORKS
-from dispersed.paper.panels import Panels, panels
+from dispersed.paper.panels import Panels, noise_axis, panels
 from dispersed.paper.style import COLOURS, house_style
 
 
@@ -51,6 +51,5 @@ def plot_learned(gaps: Sequence[dict[str, Any]], ax: Panels | None = None) -> Pa
         last.axvline(float(sigma_from_alpha(ALPHA)), color="#999999", lw=0.8, ls=":", label=f"α = {ALPHA}")
         last.legend(fontsize=8, loc="lower left")
         for panel in axes:
-            panel.set_xscale("log")
-            panel.set_xlabel("noise level σ")
+            noise_axis(panel)
     return axes

@@ -61,8 +61,9 @@ def _course(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("training steps")
     axis.set_ylabel("fraction memorised")
+    axis.set_ylim(-0.03, 1.4)
     axis.set_title("memorisation comes with time")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=7, ncols=4, loc="upper center")
 
 
 def _times(axis: Axes, halves: Sequence[Row]) -> None:
@@ -121,7 +122,9 @@ def _pictures(axis: Axes, pictures: Mapping[str, np.ndarray], sizes: Sequence[in
 def _by_number(axis: Axes, sizes: Sequence[int]) -> None:
     """The numbers of patterns themselves, on a logarithmic axis."""
     axis.set_xscale("log")
-    shown = sorted(set(sizes))
+    sizes = sorted(set(sizes))
+    # Labels that are nearer than half an octave run into each other.
+    shown = [n for n, following in zip(sizes, [*sizes[1:], np.inf], strict=True) if following > 1.6 * n]
     axis.set_xticks(shown, [str(n) for n in shown])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("training patterns n")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from dispersed.paper.panels import Panels, legend_below, panels
+from dispersed.paper.panels import Panels, legend_below, noise_axis, panels
 from dispersed.paper.regimes.measure import DIMENSIONS
 from dispersed.paper.style import house_style
 
@@ -66,11 +66,10 @@ def plot_regimes_beside_theory(
         _draw(axes[1], digits)
         axes[1, 0].set_title("c) digits: probabilities")
         axes[1, 1].set_title("d) digits: numbers")
-        for axis in axes[1]:
-            axis.legend(fontsize="small")
-        for axis in axes.flat:
-            axis.set_xscale("log")
-            axis.set_xlabel("noise level σ")
+        axes[1, 0].legend(fontsize="small", loc="upper right", bbox_to_anchor=(1, 0.85))
+        axes[1, 1].legend(fontsize="small")
+        for axis in axes[0]:
+            noise_axis(axis)
     return axes
 
 
@@ -86,8 +85,7 @@ def _draw(axes: Panels, rows: Sequence[dict[str, Any]]) -> None:
                 axis.axvspan(low, high, color=colour, alpha=0.12, linewidth=0)
                 at: Any = {"xycoords": ("data", "axes fraction"), "rotation": 90, "fontsize": 8, "ha": "right"}
                 axis.annotate(name, (value, 0.02), color=colour, **at)
-        axis.set_xscale("log")
-        axis.set_xlabel("noise level σ")
+        noise_axis(axis)
     axes[0].set_ylim(-0.02, 1.04)
     axes[1].set_yscale("log")
     axes[1].set_ylim(0.5, None)

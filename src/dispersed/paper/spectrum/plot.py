@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dispersed.paper.panels import Panels, legend_below, panels
+from dispersed.paper.panels import Panels, legend_below, noise_axis, panels
 from dispersed.paper.spectrum.measure import EPISODIC, REPEATS
 from dispersed.paper.style import house_style
 
@@ -28,8 +28,7 @@ def plot_spectrum(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> P
             for memory, repeats, title, colour, style in lines:
                 mine = [row for row in rows if (row["memory"], row["repeats"]) == (memory, repeats)]
                 axis.plot([row["sigma"] for row in mine], [row[name] for row in mine], style, color=colour, label=title)
-            axis.set_xscale("log")
-            axis.set_xlabel("noise level σ")
+            noise_axis(axis)
             axis.set_title(label)
         axes[0].set_yscale("log")
         axes[0].axhline(EPISODIC, color="0.6", linewidth=0.8)
