@@ -11,8 +11,8 @@ from jax.extend.core import get_opaque_trace_state
 from dispersed.validation import is_known
 
 SMALL = 1 << 18
-"""The number of states × numbers in a memory up to which a recall is not optimised: it takes one to three milliseconds,
-up to 1.6 times as long as one that took two seconds more to compile."""
+"""The number of states × entries of a memory up to which a recall is not optimised. It then takes 1 to 10 ms, up to 1.8
+times as long as one that takes one to two seconds more to compile."""
 EASY: dict[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
@@ -25,13 +25,13 @@ all in one piece."""
 _OUTSIDE = get_opaque_trace_state()
 
 
-def compiled(function: Callable[..., Any], numbers: float, *arguments: Any) -> Callable[..., Any]:
-    """`equinox.filter_jit(function)`, not optimised for so few `numbers` to compute with, on a CPU.
+def compiled(function: Callable[..., Any], size: float, *arguments: Any) -> Callable[..., Any]:
+    """`equinox.filter_jit(function)`, on a CPU not optimised where its problem is of a small `size`.
 
     Parts of a larger program, which is being traced or whose `arguments` are, are compiled as that is.
     """
     traced = get_opaque_trace_state() != _OUTSIDE or not is_known(*jax.tree.leaves(arguments))
-    return _compiled(function, numbers <= SMALL and not traced and _is_easy())
+    return _compiled(function, size <= SMALL and not traced and _is_easy())
 
 
 @functools.cache

@@ -66,7 +66,7 @@ class Dynamics(eqx.Module):
         dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
         memory = memory._prepared()
         arguments = dynamics, memory, process, cues, levels, masks, keys, trajectory
-        return compiled(_recalled, memory._numbers * len(cues), arguments)(*arguments)
+        return compiled(_recalled, memory._size * len(cues), arguments)(*arguments)
 
     def check(self, memory: AssociativeMemory) -> None:
         """Raise `InputError` unless this dynamics can recall that memory."""

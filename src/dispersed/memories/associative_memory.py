@@ -81,9 +81,9 @@ class AssociativeMemory(Deriving):
         return self._once("is_arrays", lambda: all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self)))
 
     @property
-    def _numbers(self) -> float:
-        """How many numbers the memory consists of, if their values are known; else there is no end of them."""
-        return self._once("numbers", lambda: _count(jax.tree.leaves(self)))
+    def _size(self) -> float:
+        """The number of entries of all arrays of the memory if their values are known; infinity of anything else."""
+        return self._once("size", lambda: _size(jax.tree.leaves(self)))
 
     @property
     def _dtype(self) -> Any:
@@ -95,7 +95,7 @@ class AssociativeMemory(Deriving):
         return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
 
 
-def _count(leaves: list[Any]) -> float:
+def _size(leaves: list[Any]) -> float:
     known = all(isinstance(leaf, jax.Array) and is_known(leaf) for leaf in leaves)
     return float(sum(leaf.size for leaf in leaves)) if known else math.inf
 

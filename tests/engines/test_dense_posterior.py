@@ -1,4 +1,4 @@
-"""Products in memory: the bound on their round-off, what follows from it, and blocks of states."""
+"""The posterior by products: the bound on their round-off, what follows from it, and blocks of states."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed.engines import dense
+from dispersed.engines import dense_posterior as dense
 
 
 def of(y, log_w=None):
@@ -68,6 +68,18 @@ def test_products_suffice_where_others_share_little(gap, off, enough):
 def test_two_that_tie_share_whatever_the_others_weigh():
     by = dense.weighed(jnp.array([[0.0, 0.0, -200.0], [-1e-9, 0.0, -200.0]]))
     assert not dense._sufficient(by, jnp.full(2, 1e-2)).any()
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e9])
+def test_a_first_pattern_far_from_all_others_takes_no_digits(rng, far):
+    near = rng.standard_normal((6, 5))
+    y = np.concatenate([np.full((1, 5), far), near, near[2:3] + 1e-3]).astype(np.float32)
+    x = ((y[3] + y[-1].astype(float)) / 2 + 1e-5 * near[0]).astype(np.float32)
+    level = np.float32(1e-3)
+    exact = np.exp(exact_logits(y, np.zeros(8), x[None], float(level))[0])
+    # In single precision: memories that are mapped have no products in common.
+    found = jax.vmap(lambda y: dispersed.PatternMemory(y).responsibilities(x, level))(np.stack([y, y]))
+    np.testing.assert_allclose(found[0], exact / exact.sum(), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["denoise", "nearest", "responsibilities"])
