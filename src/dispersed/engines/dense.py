@@ -16,7 +16,6 @@ from dispersed.engines.dense_posterior import (
     log_odds,
     mean_and_leader,
     mean_and_probability,
-    posterior_mean,
     products,
     relative_logits,
 )
@@ -133,7 +132,7 @@ class DensePatterns(PatternSet):
         return self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma
 
     def denoise(self, x: State, sigma: Scalar) -> State:
-        return posterior_mean(*self._arguments(x, sigma))
+        return mean_and_probability(*self._arguments(x, sigma))[0]
 
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
         return mean_and_leader(*self._arguments(x, sigma))[:3]

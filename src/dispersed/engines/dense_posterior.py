@@ -49,6 +49,8 @@ MANY = 64
 """The number of states that a block has nevertheless, so that patterns are not read for too few of them."""
 MOST = 1 << 24
 """The number of logits that no block exceeds."""
+ON_ACCELERATOR = 1 << 28
+"""The number of logits of a block where there are no caches to stay in, and many cores to keep busy."""
 LEADERS = 4
 """The number of times that differences are taken from another pattern; ties within round-off may take turns."""
 
@@ -60,14 +62,19 @@ class Products(eqx.Module):
     """The centre μ: near the mean of the patterns, or zero where that is no farther than they spread."""
     centred: Float[Numbers, "n d"]
     """y_j − μ: the array of the patterns itself where μ is zero."""
-    half_squares: Float[Numbers, " n"] | None
-    """‖y_j − μ‖²/2; None for logits without norms."""
+    half_squares: Float[Numbers, " _"]
+    """‖y_j − μ‖²/2; empty for logits without norms."""
     norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
 
+    @property
+    def norms(self) -> bool:
+        """Whether logits have norms."""
+        return bool(self.half_squares.size)
+
     def from_centre(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """The factors of the patterns in the products: x − μ, or x where logits have no norms."""
-        return x if self.half_squares is None else x - self.centre
+        return x - self.centre if self.norms else x
 
 
 def products(y: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Products:
@@ -75,7 +82,7 @@ def products(y: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Produ
     centred = y if centre is None else y - centre
     half = numpy.sum(centred**2, axis=1) / 2
     zero = numpy.zeros(y.shape[1:], y.dtype) if centre is None else centre
-    return Products(zero, centred, half if norms else None, numpy.sqrt(2 * numpy.max(half)))
+    return Products(zero, centred, half if norms else half[:0], numpy.sqrt(2 * numpy.max(half)))
 
 
 def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +129,7 @@ def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Call
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
 
             def of_one(y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
-                differences = partial(_differences, y, norms=known.half_squares is not None)
+                differences = partial(_differences, y, norms=known.norms)
                 return summary(known, weighed(_each(differences)(log_w, x, sigma)))
 
             found = jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
@@ -185,12 +192,6 @@ def _beside(by: Weighed) -> Float[Array, " b"]:
     return others + (ties - 1)
 
 
-_logits_of_batch = _of_batches(lambda known, by: by.logits, lambda *both: _logits_and_slope(*both))
-_means_of_batch = _of_batches(_mean, lambda *both: _posterior_mean_jvp(*both))
-_certain_means_of_batch = _of_batches(_mean_and_certainty, lambda *both: _mean_and_probability_jvp(*both))
-_leaders_of_batch = _of_batches(_mean_and_leader, lambda *both: _mean_and_leader_jvp(*both))
-
-
 @jax.custom_jvp
 def relative_logits(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
@@ -232,7 +233,7 @@ def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
         gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
         change -= 2 * gap * (dsigma / sigma)
     if _given(dy):
-        toward = dy @ x if known.half_squares is None else dy @ (x - known.centre) - jnp.sum(centred * dy, axis=1)
+        toward = dy @ (x - known.centre) - jnp.sum(centred * dy, axis=1) if known.norms else dy @ x
         change += toward / sigma / sigma
     return logits, jnp.where(live, change - change[c], 0)
 
@@ -245,17 +246,11 @@ def _given(tangent: Any) -> bool:
 
 
 @jax.custom_jvp
-def posterior_mean(y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar) -> State:
-    """Σ_j p(j | x) y_j of one state."""
-    return _means_of_batch(y, log_w, known, x[None], sigma[None])[0]
-
-
-@jax.custom_jvp
 def mean_and_probability(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
 ) -> tuple[State, Scalar]:
-    """The same, and the probability of the likeliest pattern."""
-    mean, p = _certain_means_of_batch(y, log_w, known, x[None], sigma[None])
+    """The posterior mean Σ_j p(j | x) y_j of one state, and the probability of the likeliest pattern."""
+    mean, p = _means_of_batch(y, log_w, known, x[None], sigma[None])
     return mean[0], p[0]
 
 
@@ -263,14 +258,9 @@ def mean_and_probability(
 def mean_and_leader(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
 ) -> tuple[State, Int[Array, ""], Scalar, Scalar]:
-    """The posterior mean, the likeliest pattern, its probability, and that of all others."""
+    """The same mean, the likeliest pattern, its probability, and that of all others."""
     mean, index, p, others = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
     return mean[0], index[0], p[0], others[0]
-
-
-def _posterior_mean_jvp(primals: Any, tangents: Any) -> Any:
-    (mean, *_), (mean_slope, *_) = _mean_and_leader_jvp(primals, tangents)
-    return mean, mean_slope
 
 
 def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
@@ -294,7 +284,10 @@ def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     return (mean, index, p, others), (mean_slope, np.zeros((), jax.dtypes.float0), rise, -rise)
 
 
-posterior_mean.defjvp(_posterior_mean_jvp, symbolic_zeros=True)
+_logits_of_batch = _of_batches(lambda known, by: by.logits, _logits_and_slope)
+_means_of_batch = _of_batches(_mean_and_certainty, _mean_and_probability_jvp)
+_leaders_of_batch = _of_batches(_mean_and_leader, _mean_and_leader_jvp)
+
 mean_and_probability.defjvp(_mean_and_probability_jvp, symbolic_zeros=True)
 mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
 
@@ -308,9 +301,9 @@ def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Ca
     """
     states, n = x.shape[0], y.shape[0]
     if states * y.size <= SMALL:
-        norms = known.half_squares is not None
-        return summary(known, weighed(_each(partial(_differences_in_double, y, norms=norms))(log_w, x, sigma)))
-    blocks = -(-states // max(1, min(states, max(BLOCK // n, MANY), MOST // n)))
+        differences = partial(_differences_in_double, y, norms=known.norms)
+        return summary(known, weighed(_each(differences)(log_w, x, sigma)))
+    blocks = -(-states // _most_states(n))
     if blocks == 1:
         return _of_block(y, log_w, known, x, sigma, summary)
     size = -(-states // blocks)
@@ -329,14 +322,20 @@ def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Ca
     return jax.tree.map(lambda part: part.reshape(blocks * size, *part.shape[2:])[:states], found)
 
 
+def _most_states(n: int) -> int:
+    """The number of states of a block."""
+    if jax.default_backend() != "cpu":
+        return max(1, ON_ACCELERATOR // n)
+    return max(1, min(max(BLOCK // n, MANY), MOST // n))
+
+
 def _of_block(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
-    by = weighed(_product_logits(known.centred, known, log_w, x, sigma))
+    by = weighed(_product_logits(known, log_w, x, sigma))
     enough = jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
     found = summary(known, by)
     better = _in_double if y.dtype == jnp.float32 else _by_differences
-    norms = known.half_squares is not None
     # What goes through a conditional is copied: summaries are small, as a rule, and weights are not.
-    return jax.lax.cond(enough, lambda: found, lambda: summary(known, weighed(better(y, log_w, x, sigma, norms))))
+    return jax.lax.cond(enough, lambda: found, lambda: summary(known, weighed(better(y, log_w, x, sigma, known.norms))))
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -348,9 +347,9 @@ def _each(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_batch
 
 
-def _product_logits(centred: Any, known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
-    overlaps = jnp.matmul(known.from_centre(x), centred.T, precision=jax.lax.Precision.HIGHEST)
-    overlaps = overlaps if known.half_squares is None else overlaps - known.half_squares
+def _product_logits(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
+    overlaps = jnp.matmul(known.from_centre(x), known.centred.T, precision=jax.lax.Precision.HIGHEST)
+    overlaps = overlaps - known.half_squares if known.norms else overlaps
     logits = overlaps / sigma[:, None] / sigma[:, None] + log_w
     return logits - jnp.max(logits, axis=1, keepdims=True)
 
@@ -360,7 +359,7 @@ def _round_off(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, 
     d, eps = x.shape[1], float(jnp.finfo(x.dtype).eps)
     nu = (d + 12) * eps / 2
     distance = jnp.sqrt(jnp.sum(known.from_centre(x) ** 2, axis=1))
-    square = 0 if known.half_squares is None else known.norm**2 / 2
+    square = known.norm**2 / 2 if known.norms else 0
     size = (distance * known.norm + square) / sigma / sigma
     leading = jnp.abs(jnp.max(log_w, axis=-1)) + 2 * size
     return nu / (1 - nu) * size + eps * (leading + 110)
@@ -378,7 +377,7 @@ def _in_double(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Arr
     with jax.enable_x64(True):
         wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
         wide = products(wide_y, norms, jnp.mean(wide_y, axis=0))
-        by = weighed(_product_logits(wide.centred, wide, wide_log_w, z, level))
+        by = weighed(_product_logits(wide, wide_log_w, z, level))
         fine = _sufficient(by, _round_off(wide, wide_log_w, z, level))
         logits = jax.lax.convert_element_type(by.logits, y.dtype)
 

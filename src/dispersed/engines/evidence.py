@@ -53,21 +53,28 @@ def evidence_logits(
     precision: Float[Array, " m"],
 ) -> Float[Array, " n"]:
     """The logits ℓ_j of one measurement less the largest of them; −max/4 for patterns without weight."""
-    return _of_batch(y, log_w, matrix, value[None], precision[None])[0]
+    return _of_batch(y, log_w, y[:0] if matrix is None else matrix, value[None], precision[None])[0]
 
 
 @custom_vmap
 def _of_batch(
     y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
 ) -> Float[Array, "b n"]:
-    """Of several measurements by one operator; log weights (n,), or (b, n) for each measurement."""
+    """Of several measurements by one operator, empty for entries; log weights (n,), or (b, n) for each measurement."""
+    return _in_one_program(y, log_w, matrix, value, precision)
+
+
+@jax.custom_jvp
+def _in_one_program(
+    y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
+) -> Float[Array, "b n"]:
     n, d = y.shape
     lowest = -float(np.finfo(y.dtype).max) / 4
     with jax.enable_x64(True):
         centre, log_w, v, a = (
             jax.lax.convert_element_type(part, jnp.float64) for part in (y[0], log_w, value, precision)
         )
-        wide = None if matrix is None else jax.lax.convert_element_type(matrix, jnp.float64)
+        wide = jax.lax.convert_element_type(matrix, jnp.float64) if matrix.size else None
         z = jnp.where(a > 0, v - (centre if wide is None else wide @ centre), 0)
 
         def features(rows: Array) -> Float[Array, "k m"]:
@@ -116,8 +123,10 @@ def _round_off(own: Float[Array, " b"], square: Array, logits: Array, m: int) ->
 @_of_batch.def_vmap
 def _(size: Any, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, precision: Any) -> Any:
     def spread(part: Any, is_batched: Any) -> Any:
-        return part if part is None or is_batched is True else jnp.broadcast_to(part, (size, *part.shape))
+        return part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
 
+    if not any(batched):  # only tangents are mapped
+        return _in_one_program(y, log_w, matrix, value, precision), False
     value, precision = spread(value, batched[3]), spread(precision, batched[4])
     if batched[0] or batched[2]:
         each = (spread(y, batched[0]), spread(log_w, batched[1]), spread(matrix, batched[2]), value, precision)
@@ -164,5 +173,19 @@ def _evidence_logits_jvp(primals: Any, tangents: Any) -> Any:
 
 
 evidence_logits.defjvp(_evidence_logits_jvp, symbolic_zeros=True)
+
+
+# JAX forgets the rule of single measurements where it divides a program that is differentiated twice.
+@_in_one_program.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (y, log_w, matrix, value, a), (dy, dlog_w, dmatrix, dvalue, da) = primals, tangents
+    operator, moved = (matrix, dmatrix) if matrix.size else (None, None)
+
+    def of_one(log_w: Any, value: Any, a: Any, dlog_w: Any, dvalue: Any, da: Any) -> Any:
+        return _evidence_logits_jvp((y, log_w, operator, value, a), (dy, dlog_w, moved, dvalue, da))
+
+    own = 0 if log_w.ndim == 2 else None
+    return jax.vmap(of_one, (own, 0, 0, own, 0, 0))(log_w, value, a, dlog_w, dvalue, da)
+
 
 __all__ = ["evidence", "evidence_logits"]

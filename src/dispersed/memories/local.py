@@ -202,16 +202,27 @@ def _mean(
 
 
 def _in_double(function: Callable[..., Array]) -> Callable[..., Array]:
-    """`function` of arrays of single precision, computed in double precision whatever maps the call."""
+    """`function` of arrays of single precision, in double precision whatever maps the call; its derivatives are not."""
 
-    @custom_vmap
-    def wide(*arrays: Array) -> Array:
+    # Once more inside of the mapping: JAX forgets rules around it where it divides a program differentiated twice.
+    @jax.custom_jvp
+    def precise(*arrays: Array) -> Array:
         with jax.enable_x64(True):
             doubles = (jax.lax.convert_element_type(array, jnp.float64) for array in arrays)
             return jax.lax.convert_element_type(function(*doubles), arrays[0].dtype)
 
+    @precise.defjvp
+    def _(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+        return precise(*primals), jax.jvp(function, primals, tangents)[1]
+
+    @custom_vmap
+    def wide(*arrays: Array) -> Array:
+        return precise(*arrays)
+
     @wide.def_vmap
     def _(size: int, batched: Any, *arrays: Array) -> tuple[Array, bool]:
+        if not any(batched):  # only tangents are mapped
+            return precise(*arrays), False
         # A program in double precision must be made as such: mapped later, its products would be in single precision.
         return _in_double(jax.vmap(function, tuple(0 if each else None for each in batched)))(*arrays), True
 
