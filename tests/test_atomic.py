@@ -1,5 +1,6 @@
 """Files that are complete or absent: permissions, flushes, and what killed writers leave."""
 
+import errno
 import os
 import signal
 import stat
@@ -89,3 +90,16 @@ def test_only_regular_files_are_opened(tmp_path):
     assert read_regular(hard) == b"content"
     with pytest.raises(OSError, match=r"second name"):
         open_regular(hard, os.O_WRONLY)
+
+
+@pytest.mark.parametrize("where", ["write", "fsync"])
+def test_a_full_disk_is_said_of_the_file_that_was_to_be_written(tmp_path, monkeypatch, where):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_atomically(tmp_path / "file", full if where == "write" else fill)
+    assert error.value.filename == str(tmp_path / "file")
+    assert not os.listdir(tmp_path)

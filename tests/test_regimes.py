@@ -2,12 +2,14 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import expit
 
 from dispersed import InputError, PatternMemory, Scanned, regimes, theory
+from dispersed.paper.regimes.plot import plot_regimes
 from dispersed.regime import _multiplicities
 
 CURVES = ("certainty", "effective_patterns", "log_odds", "cloning", "local_dimension")
@@ -143,9 +145,28 @@ def test_rows_and_words(key):
         (np.ones((5, 3)), {}, "patterns: got equal ones"),
         (np.eye(3), {"labels": [1, 2]}, r"labels: got shape \(2,\); one label for each of the 3"),
         (np.eye(3), {"held_out": np.ones((2, 4))}, "held_out: "),
+        (np.eye(3), {"held_out": np.ones((0, 3))}, "held_out: got no states"),
         (np.eye(3), {"cues": 3}, "cues: got 3"),
+        (np.eye(3), {"cues": 10**30}, "cues: got 10"),
+        (np.eye(3), {"labels": [1.0, np.nan, 2.0]}, "labels: got 1 NaN"),
+        (np.eye(3), {"labels": [[1, 2], [3]]}, "labels: rows of different lengths"),
+        (np.eye(3), {"sigmas": []}, r"sigmas: got shape \(0,\); a list of at least one"),
+        (np.eye(3), {"sigmas": 1.0}, r"sigmas: got shape \(\)"),
+        (np.eye(3), {"sigmas": ["x"]}, "sigmas: got dtype"),
+        (np.eye(3), {"sigmas": [1.0, np.nan]}, "sigmas: got 1 NaN"),
+        (np.eye(3), {"sigmas": [1.0, -1.0]}, "sigmas: got -1"),
     ],
 )
 def test_bad_input_gets_one_line(patterns, settings, message, key):
     with pytest.raises(InputError, match=message):
         regimes(patterns, key=key, **settings)
+
+
+def test_no_two_curves_of_a_figure_have_one_colour(key):
+    y = np.random.default_rng(6).standard_normal((60, 2))
+    found = regimes(y, y[:20] + 1, np.arange(60) % 3, key=key, cues=20)
+    axes = plot_regimes([row | found.levels() for row in found.rows()])
+    names = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
+    lines = [line for axis in axes for line in axis.get_lines() if line.get_label() in names]
+    assert len({line.get_color() for line in lines}) == len(lines) == len(names) == 7
+    plt.close("all")

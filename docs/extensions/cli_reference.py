@@ -32,17 +32,16 @@ def reference() -> str:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     text = text.split("\n", 1)[1].lstrip()
     # Typer cuts the summaries in its lists of commands at the first dot, even that of "Eq. 5".
-    summaries = dict(
-        re.findall(r"^#+ `dispersed (?:\w+ )?([\w-]+)`\n\n(.+)$", text, re.MULTILINE)
-    )
-    text = re.sub(
-        r"^\* `([\w-]+)`: .*$",
-        lambda line: (
-            f"* `{line[1]}`: {summaries[line[1]]}" if line[1] in summaries else line[0]
-        ),
-        text,
-        flags=re.MULTILINE,
-    )
+    summaries = dict(re.findall(r"^#+ `(dispersed .+)`\n\n(.+)$", text, re.MULTILINE))
+    lines, group = text.split("\n"), "dispersed"
+    for number, line in enumerate(lines):
+        if heading := re.fullmatch(r"#+ `(dispersed .+)`", line):
+            group = heading[1]
+        elif (entry := re.match(r"\* `([\w-]+)`: ", line)) and (
+            about := summaries.get(f"{group} {entry[1]}")
+        ):
+            lines[number] = f"{entry[0]}{about}"
+    text = "\n".join(lines)
     text = re.sub(
         r" <([^>\n]+)>`", lambda kind: f"` ({kind[1].replace('|', ', ')})", text
     )

@@ -28,10 +28,10 @@ def write_atomically(path: Path, write: Callable[[Path], object], folder: bool =
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     with _new(path, folder) as (temporary, handle):
         try:
-            write(temporary)
+            _named(path, lambda: write(temporary))
             if path.is_file():
                 shutil.copymode(path, temporary)
-            os.fsync(handle)  # the name must not reach the disk before the content
+            _named(path, lambda: os.fsync(handle))  # the name must not reach the disk before the content
             (temporary.rename if folder else temporary.replace)(path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
@@ -92,6 +92,16 @@ def lock(handle: int) -> bool:
 def _check_name(path: str | Path) -> None:
     if "\0" in str(path):  # for which Python raises no `OSError`
         raise OSError(errno.EINVAL, "a NUL in its name", str(path))
+
+
+def _named(path: Path, write: Callable[[], object]) -> None:
+    """Write; an error of the disk, which knows no file, gets the name of the one that is being written."""
+    try:
+        write()
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -28,11 +28,12 @@ from dispersed.diagnostics import jacobian_spectrum
 from dispersed.dynamics import Iteration, recall
 from dispersed.memories import PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Key
-from dispersed.validation import InputError, at_least, random_key, state_array
+from dispersed.validation import InputError, double_array, plain_array, positive, random_key, state_array, whole_number
 
 LEADING = 8
 """The likeliest patterns of each posterior, which give the weight of all others without cancellation."""
 RESAMPLES = 400
+MOST_CUES = 100_000
 SHELL = 0.99
 """The probability with which the noise of a pattern ends in its shell."""
 
@@ -137,7 +138,7 @@ def regimes(
     random_key(key)
     memory = patterns if isinstance(patterns, PatternMemory) else PatternMemory(patterns)
     n, d = memory.held.shape
-    count = at_least("cues", cues, 10)
+    count = whole_number("cues", cues, 10, MOST_CUES)
     if n < 2:
         raise InputError("patterns", f"got {n}", "at least two are accepted")
     for_choice, for_noise, for_held_out = jax.random.split(key, 3)
@@ -151,10 +152,12 @@ def regimes(
     centre, wide = _widest(memory, weights)
     if wide.value == 0:
         raise InputError("patterns", "got equal ones", "at least two different patterns are accepted")
-    levels = _levels(memory, behind, wide.value) if sigmas is None else np.sort(np.asarray(sigmas, float))[::-1]
+    levels = _levels(memory, behind, wide.value) if sigmas is None else _checked(sigmas)
     fresh = None
     if held_out is not None:
         fresh = np.asarray(state_array("held_out", held_out, d), float).reshape(-1, d)
+        if not len(fresh):
+            raise InputError("held_out", "got no states", f"at least one state of {d} units is accepted")
         fresh = fresh[rng.choice(len(fresh), count, replace=count > len(fresh))]
         fresh_noise = np.asarray(jax.random.normal(for_held_out, (count, d)))
     classes = None if labels is None else _classes(memory, log_w, labels)
@@ -235,12 +238,25 @@ def _same_class(classes: tuple[list[PatternMemory], np.ndarray], x: np.ndarray, 
 def _classes(memory: PatternMemory, log_w: np.ndarray, labels: Any) -> tuple[list[PatternMemory], np.ndarray]:
     """A memory for each class, and the logarithm of its weight."""
     n = memory.held.shape[0]
-    names = np.asarray(labels)
+    names = plain_array("labels", labels)
     if names.shape != (n,):
         raise InputError("labels", f"got shape {names.shape}", f"one label for each of the {n} patterns is accepted")
+    if names.dtype == object:
+        names = names.astype(str)
+    if names.dtype.kind == "f" and np.isnan(names).any():
+        raise InputError("labels", f"got {np.isnan(names).sum()} NaN", "a label for each pattern is accepted")
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
     memories = [PatternMemory(memory.held.rows(part), log_weights=log_w[part]) for part in members]
     return memories, np.array([logsumexp(log_w[part]) for part in members])
+
+
+def _checked(sigmas: Any) -> np.ndarray:
+    """The noise levels that were given, falling."""
+    levels = double_array("sigmas", sigmas)
+    if levels.ndim != 1 or not levels.size:
+        raise InputError("sigmas", f"got shape {levels.shape}", "a list of at least one noise level is accepted")
+    positive("sigmas", levels)
+    return np.sort(levels)[::-1]
 
 
 def _in_shell(memory: PatternMemory, x: np.ndarray, sigma: float) -> np.ndarray:

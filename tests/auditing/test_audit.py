@@ -1,12 +1,17 @@
 """Audits of samples of which it is known whether they are copies."""
 
+import base64
 import importlib
+import io
 import json
+import re
+import shlex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import dispersed
 from dispersed.auditing import audit
@@ -224,3 +229,21 @@ def test_pages_of_states_that_are_no_images(rng, tmp_path):
     assert "&lt;b&gt;" in page
     assert "None." not in page
     assert dispersed.audit is audit
+
+
+def test_images_are_shown_in_their_own_shape_and_the_command_is_one_that_runs(rng, tmp_path):
+    """Also images that are no squares; 64 columns of a table are none, but cannot be told from 8 × 8 pixels."""
+    from tests.cli.test_cli import dispersed as command
+
+    np.save(tmp_path / "my train.npy", rng.standard_normal((30, 5, 3)))
+    samples = np.concatenate([np.load(tmp_path / "my train.npy")[:2], rng.standard_normal((10, 5, 3))])
+    np.save(tmp_path / "samples.npy", samples)
+    words = ["audit", "my train.npy", "samples.npy", "--regimes", "--scale", "-2:2"]
+    done = command(*words, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page, found = ((tmp_path / "out" / name).read_text() for name in ("audit.html", "audit.json"))
+    pictures = re.findall('base64,([^"]+)', page)
+    assert len(pictures) >= 4
+    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (3, 5)
+    said = shlex.split(json.loads(found)["command"])
+    assert said == ["dispersed", *words, "--out", "out"]

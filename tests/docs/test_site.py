@@ -43,6 +43,19 @@ def test_the_command_reference_is_what_the_commands_say():
     assert cli_reference.PAGE.read_text() == cli_reference.reference(), "run `make cli-reference`"
 
 
+def test_every_list_of_commands_has_the_summary_of_the_command_that_it_names():
+    """A name may be that of a command and of an experiment, too."""
+    sections = dict(re.findall(r"^#+ `(dispersed .+)`\n\n(.+)$", cli_reference.PAGE.read_text(), re.MULTILINE))
+    group, listed = "dispersed", 0
+    for line in cli_reference.PAGE.read_text().splitlines():
+        if heading := re.fullmatch(r"#+ `(dispersed .+)`", line):
+            group = heading[1]
+        elif entry := re.fullmatch(r"\* `([a-z][\w-]*)`: (.+)", line):
+            assert entry[2] == sections[f"{group} {entry[1]}"]
+            listed += 1
+    assert listed == len(sections)
+
+
 def test_code_that_is_not_run_is_only_where_it_is_known_to_be():
     pages = {path.relative_to(DOCS).as_posix(): path.read_text() for path in DOCS.rglob("*.md")}
     assert {name for name, text in pages.items() if re.search(r"^```py$", text, re.MULTILINE)} == {

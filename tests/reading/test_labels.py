@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dispersed import InputError
-from dispersed.reading import Table
+from dispersed.reading import Table, read_labels
 from dispersed.storage import PatternStore
 
 
@@ -174,3 +174,42 @@ def test_whole_numbers_that_join_a_column_of_numbers_are_exact_or_refused(tmp_pa
         with pytest.raises(InputError, match=r"9007199254740993.* would be rounded"):
             store.append(np.zeros((1, 2)), {"x": [2**53 + 1]})
         assert [row["x"] for row in store.metadata([0, 1])] == [0.5, 2.0**60]
+
+
+FILES = {
+    "a.txt": "red\ngrün, 1\nred\n\n",
+    "a.csv": "red\ngrün\nred\n",
+    "named.csv": 'colour\nred\n"grün"\nred\n',
+    "named.tsv": "colour\nred\ngrün\nred",
+    "a.jsonl": '{"colour": "red"}\n{"colour": "grün"}\n{"colour": "red"}\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_label_a_pattern(tmp_path, name):
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8-sig" if name != "a.jsonl" else "utf-8")
+    first, second, third = read_labels(tmp_path / name, 3)
+    assert first == third == "red"
+    assert second.startswith("grün")
+    with pytest.raises(InputError, match=f"{name}' has [34] labels; one label for each of the 5 patterns"):
+        read_labels(tmp_path / name, 5)
+
+
+def test_labels_of_numpy_and_what_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", [3, 1, 3])
+    assert read_labels(tmp_path / "a.npy", 3) == [3, 1, 3]
+    refused = {
+        "two.csv": ("a,b\n1,2\n", "has 2 columns; one column"),
+        "hole.csv": ("a\n1\n\n2\n", "line 3: no label"),
+        "hole.txt": ("a\n \nb\n", "line 2: no label"),
+        "two.jsonl": ('{"a": 1, "b": 2}\n', "has 2 columns"),
+        "none.txt": ("", "has 0 columns"),
+    }
+    for name, (text, words) in refused.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=words):
+            read_labels(tmp_path / name, 3)
+    (tmp_path / "latin.txt").write_bytes("größe\n".encode("latin-1"))
+    for name, words in (("latin.txt", "is not text"), ("nowhere.txt", "does not exist"), (".", "is a folder")):
+        with pytest.raises(InputError, match=words):
+            read_labels(tmp_path / name, 1)

@@ -192,6 +192,16 @@ def test_errors_are_one_line_and_an_exit_code(run, files, tmp_path):
     assert len(PatternStore.open(tmp_path / "s")) == 0
 
 
+def test_labels_that_a_store_needs_are_asked_for_by_the_name_of_the_option(run, tmp_path):
+    store, path, labels = tmp_path / "s", tmp_path / "a.npy", tmp_path / "labels.npy"
+    np.save(path, np.eye(4))
+    np.save(labels, np.arange(4))
+    run("create", store, "--dimension", 4)
+    run("add", store, path, "--labels", labels)
+    np.save(path, -np.eye(4))
+    assert "labels: got no columns; the store has label (int64)" in refused(run, "add", store, path)
+
+
 def test_info_names_damage_and_shows_what_is_whole(run, files, tmp_path):
     paths, _, _ = files
     run("create", tmp_path / "s", "--dimension", 4)

@@ -39,11 +39,13 @@ def write_page(
     command: str,
     states: tuple[np.ndarray, np.ndarray],
     regimes: Sequence[Mapping[str, Any]] = (),
+    shape: tuple[int, ...] = (),
 ) -> Path:
     """Write an audit as HTML.
 
     `states` are the copied samples and the training patterns beside them, in the order of `audit.copies`, at least the
-    first `SHOWN`; they become pictures where their size is a square. `regimes` are the rows of `Regimes`.
+    first `SHOWN`; they become pictures where their `shape` is one of grey images, or where it is not known and their
+    size is a square. `regimes` are the rows of `Regimes`.
 
     Raises `MissingExtraError` where Jinja is not installed, or Pillow for pictures.
     """
@@ -51,8 +53,7 @@ def write_page(
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
     shown = audit.copies[:SHOWN]
-    side = math.isqrt(states[0].shape[1])
-    pictures = bool(shown) and side > 1 and side * side == states[0].shape[1]
+    size = _picture_size(shape, states[0].shape[1]) if shown else None
     environment = Environment(
         loader=PackageLoader("dispersed.auditing", "."),
         autoescape=True,
@@ -60,6 +61,10 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    rows = audit.rows()
+    columns = {"sample": "sample", "pattern": "pattern", "distance": "distance d₁", "ratio": "ratio d₁/d₂"}
+    columns |= {} if audit.p is None else {"p": "p"}
+    copy_rows = [[_cell(rows[copy.sample][name]) for name in columns] for copy in shown]
     tables = [_table("Distance to the closest record", BASELINES, audit.baselines())]
     if audit.network is not None:
         tables.append(_table("The network beside the exact denoiser", NETWORK, audit.network.rows()))
@@ -72,9 +77,10 @@ def write_page(
         verdict=audit.verdict,
         found=bool(audit.copies) and (audit.p is None or audit.low > 0),
         notes=notes(audit),
-        pictures=pictures,
-        copies=_pictures(shown, *states, side) if pictures else shown,
-        copy_rows=[(copy.sample, copy.pattern, f"{copy.distance:.4g}") for copy in shown],
+        pictures=size is not None,
+        copies=shown if size is None else _pictures(shown, *states, size),
+        copy_columns=list(columns.values()),
+        copy_rows=copy_rows,
         shown=len(shown),
         total=len(audit.copies),
         copied_patterns=audit.copied_patterns[:SHOWN],
@@ -131,11 +137,22 @@ def _table(title: str, about: str, rows: Sequence[Mapping[str, Any]]) -> dict[st
     return {"title": title, "about": about, "columns": [name.replace("_", " ") for name in names], "lines": lines}
 
 
+def _picture_size(shape: tuple[int, ...], units: int) -> tuple[int, int] | None:
+    """Height and width of the states as grey images; None if they are none."""
+    if len(shape) > 1:
+        sides = [side for side in shape if side > 1]  # the channel of grey images may have an axis
+        return (sides[0], sides[1]) if len(sides) == 2 else None
+    side = math.isqrt(units)
+    return (side, side) if side > 1 and side * side == units else None
+
+
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _pictures(copies: Sequence[Copy], samples: np.ndarray, patterns: np.ndarray, side: int) -> list[dict[str, Any]]:
+def _pictures(
+    copies: Sequence[Copy], samples: np.ndarray, patterns: np.ndarray, size: tuple[int, int]
+) -> list[dict[str, Any]]:
     """Grey images, black and white at the lowest and highest level of the training patterns shown."""
     low, high = float(patterns.min()), float(patterns.max())
     return [
@@ -143,18 +160,18 @@ def _pictures(copies: Sequence[Copy], samples: np.ndarray, patterns: np.ndarray,
             "sample": copy.sample,
             "pattern": copy.pattern,
             "distance": f"{copy.distance:.4g}",
-            "picture": _png(sample, low, high, side),
-            "beside": _png(pattern, low, high, side),
+            "picture": _png(sample, low, high, size),
+            "beside": _png(pattern, low, high, size),
         }
         for copy, sample, pattern in zip(copies, samples, patterns, strict=False)
     ]
 
 
-def _png(state: np.ndarray, low: float, high: float, side: int) -> str:
+def _png(state: np.ndarray, low: float, high: float, size: tuple[int, int]) -> str:
     with optional_packages():
         from PIL import Image
 
     grey = np.clip((state - low) / (high - low if high > low else 1), 0, 1)
     file = io.BytesIO()
-    Image.fromarray((255 * grey).astype(np.uint8).reshape(side, side)).save(file, "png")
+    Image.fromarray((255 * grey).astype(np.uint8).reshape(size)).save(file, "png")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

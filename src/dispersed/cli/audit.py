@@ -46,7 +46,7 @@ def audit_command(
 
     from dispersed.auditing.audit import audit
     from dispersed.auditing.page import SHOWN, as_json, notes, write_page
-    from dispersed.cli.terminal import say, show
+    from dispersed.cli.terminal import command_line, say, show
     from dispersed.paper.results import output_folder, write_json
     from dispersed.reading import open_source
     from dispersed.regime import regimes as regimes_of
@@ -55,11 +55,12 @@ def audit_command(
     random_seed(seed)
     options = reading_options(header, scale, pages, background)
     given = {"train": train, "samples": samples} | ({} if holdout is None else {"holdout": holdout})
-    states = {}
+    states, shape = {}, ()
     for name, path in given.items():
         source = open_source(path, name, **options)
         states[name] = source.all(name)
         say(source.about())
+        shape = max(shape, source.each, key=len)
     folder = output_folder(out)
     found = audit(states["train"], states["samples"], states.get("holdout"), false_alarms=false_alarms)
     map_of = []
@@ -68,9 +69,9 @@ def audit_command(
         map_of = measured.rows()
     copies = found.copies[:SHOWN]
     beside = states["samples"][[copy.sample for copy in copies]], states["train"][[copy.pattern for copy in copies]]
-    command = f"dispersed audit {train} {samples}"
-    command += ("" if holdout is None else f" --holdout {holdout}") + f" --false-alarms {false_alarms:g}"
-    page = write_page(folder / "audit.html", found, command, beside, map_of)
+    command = command_line()
+    (folder / "audit.json").unlink(missing_ok=True)  # written last: where it stands, it belongs to the page
+    page = write_page(folder / "audit.html", found, command, beside, map_of, shape)
     write_json(folder / "audit.json", {"command": command, **as_json(found), "regimes": map_of})
     show("Distance to the closest record", found.baselines(), [])
     for sentence in [*notes(found), found.verdict]:

@@ -1,7 +1,6 @@
 """`dispersed capacity`: how many patterns a kind of memory holds."""
 
 import enum
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,7 +92,7 @@ def capacity_command(
     from dispersed.capacities.capacity import check_target
     from dispersed.capacities.methods import methods
     from dispersed.cli.numbers import numbers, whole_numbers
-    from dispersed.cli.terminal import say, show
+    from dispersed.cli.terminal import command_line, say, show
     from dispersed.paper.capacity.claims import mapped, measured
     from dispersed.paper.capacity.measure import capacities, capacity_maps, theories
     from dispersed.paper.capacity.plot import plot_capacity, plot_capacity_map
@@ -164,20 +163,9 @@ def capacity_command(
         axes = plot_capacity_map(rows, labels)
         claims = [mapped(*named) for named in labels.items()]
         title = f"Capacity over {statistic} {measure} error and noise, {cue}"
-    flags = "".join(f" --method {name}" for name in method) + f" --dimensions {units} --alpha {alpha}"
-    if ensemble != "rademacher":
-        flags += f" --ensemble {shlex.quote(ensemble)}"
-    if mask_rate is not None:
-        flags += f" --mask-rate {mask_rate}"
-    if flip_rate is not None:
-        flags += f" --flip-rate {flip_rate}"
-    flags += f" --threshold {threshold} --measure {measure} --statistic {statistic} --sets {sets}"
-    if precision is not None:
-        flags += f" --precision {precision}"
-    flags += f" --max-patterns {max_patterns} --beta {beta} --degree {degree} --seed {seed}"
     findings = Findings(rows, axes, claims, {"capacity_errors": errors})
-    command = f"dispersed capacity{flags}"
-    about = write(folder, "capacity", title, findings, command, {"seed": seed}, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    about = write(folder, "capacity", title, findings, command_line(), {"seed": seed}, seconds)
     show(title, rows, [verdict.marked for verdict in about.verdicts])
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
 

@@ -79,14 +79,15 @@ def main() -> None:
 def _one_line(error: Exception) -> tuple[int, str]:
     """The exit code of what a user can mend, and what is said of it. Other errors are raised again."""
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # of the library that parses arguments
-        message = " ".join(error.format_message().split())
+        message = " ".join(error.format_message().split()).replace("Value error, ", "")
         return int(error.exit_code), message if len(message) <= LONGEST else f"{message[:LONGEST]} …"
     if isinstance(error, MemoryError):
         return 1, "there is not enough memory for this; smaller sizes are needed"
     from dispersed.validation import InputError  # imports JAX, for which --help need not wait
 
     if isinstance(error, OSError) and error.strerror:  # of names too long, disks that fail and the like
-        error = InputError("file", repr(str(error.filename or "")), error.strerror)
+        where = repr(str(error.filename)) if error.filename else "the output cannot be written"
+        error = InputError("file", where, error.strerror)
     if not isinstance(error, InputError):
         raise error
     return 1, str(error)

@@ -21,7 +21,10 @@ def regimes_command(
         typer.Option(help="Further states of the same kind that are not stored, from the same kinds of files."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A file with the class of each pattern, one a line, in their order.")
+        Path | None,
+        typer.Option(
+            help="The class of each pattern, in order: a text of one a line, .npy, or one column of .csv or .jsonl."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")] = Path("results"),
     cues: Annotated[int, typer.Option(help="Noisy patterns at each noise level, from 10 to 100,000.")] = 200,
@@ -40,42 +43,35 @@ def regimes_command(
 
     import jax
 
-    from dispersed.cli.terminal import say, show
+    from dispersed.cli.terminal import command_line, say, show
     from dispersed.paper.experiment import Findings
     from dispersed.paper.findings import write
     from dispersed.paper.regimes.plot import plot_regimes
     from dispersed.paper.results import output_folder
-    from dispersed.reading import open_source
-    from dispersed.regime import regimes
-    from dispersed.validation import InputError, random_seed, whole_number
+    from dispersed.reading import open_source, read_labels
+    from dispersed.regime import MOST_CUES, regimes
+    from dispersed.validation import random_seed, whole_number
 
-    whole_number("cues", cues, 10, 100_000)
+    whole_number("cues", cues, 10, MOST_CUES)
     random_seed(seed)
     options = reading_options(header, scale, pages, background)
     source = open_source(patterns, "patterns", **options)
-    say(source.about())
-    classes = None
-    if labels is not None:
-        try:
-            classes = labels.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("labels", f"{str(labels)!r} cannot be read ({error})", "a text file in UTF-8") from None
-        classes = [line.strip() for line in classes[: source.shape[0] + 1] if line.strip()]
+    fresh = None if held_out is None else open_source(held_out, "held-out", **options)
+    classes = None if labels is None else read_labels(labels, source.shape[0])
     folder = output_folder(out)
     start = time.perf_counter()
-    fresh = None if held_out is None else open_source(held_out, "held-out", **options).all("held-out")
-    found = regimes(source.all("patterns"), held_out=fresh, labels=classes, key=jax.random.key(seed), cues=cues)
+    stored, others = source.all("patterns"), None if fresh is None else fresh.all("held-out")
+    for each in (source, *(() if fresh is None else (fresh,))):
+        say(each.about())
+    found = regimes(stored, held_out=others, labels=classes, key=jax.random.key(seed), cues=cues)
     rows = [row | found.levels() for row in found.rows()]
     title = f"Regimes of {found.patterns} patterns of {found.dimension} units"
-    flags = f" {patterns}" + "".join(
-        f" --{name} {value}" for name, value in (("held-out", held_out), ("labels", labels)) if value is not None
-    )
     about = write(
         folder,
         "regimes",
         title,
         Findings(rows, plot_regimes(rows), []),
-        f"dispersed regimes{flags} --cues {cues} --seed {seed}",
+        command_line(),
         {"seed": seed, "cues": cues},
         time.perf_counter() - start,
     )

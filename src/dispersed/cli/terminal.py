@@ -1,5 +1,7 @@
 """Results on the terminal."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +24,11 @@ def show(title: str, rows: Sequence[Row], sentences: Sequence[str]) -> None:
 def say(text: str) -> None:
     """One line, not broken however long it is."""
     _console().print(plain(text), markup=False, soft_wrap=True)
+
+
+def command_line() -> str:
+    """The line that makes the same results again, quoted as a shell takes it."""
+    return shlex.join(["dispersed", *sys.argv[1:]])
 
 
 def plain(text: str) -> str:

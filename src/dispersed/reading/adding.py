@@ -16,6 +16,8 @@ from dispersed.reading.source import Source
 from dispersed.storage import Origin, PatternStore, Prepared
 from dispersed.validation import InputError, at_least
 
+LABELS = "labels"
+"""What a user calls the metadata of patterns."""
 FILE = "file"
 """The column that names the file of each pattern."""
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -183,7 +185,7 @@ def _prepared(store: PatternStore, source: Source, piece: Piece, rows: np.ndarra
     except InputError as error:
         argument, given, accepted = error._parts
         if argument == "metadata":  # the columns do not fit, whatever the pattern
-            raise
+            raise InputError(LABELS, given, accepted) from None
     low, high = 0, len(rows)  # the first refused one is among these
     while high - low > 1:
         middle = (low + high) // 2
@@ -197,6 +199,7 @@ def _prepared(store: PatternStore, source: Source, piece: Piece, rows: np.ndarra
     except InputError as error:
         argument, given, accepted = error._parts
     where = f"pattern {piece.start + low} of {str(source.path)!r} (the first one is 0)"
+    argument = argument.replace("metadata", LABELS, 1)
     raise InputError(argument, f"{where} {given}", accepted.partition("; the first is")[0]) from None
 
 

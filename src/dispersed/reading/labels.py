@@ -21,6 +21,7 @@ from dispersed.validation import InputError
 
 ACCEPTED = "a .csv file with a line of column names, a .jsonl file of objects, or a .npy file of one label a pattern"
 WHOLE, LEADING_ZERO = re.compile(r"[+-]?(0|[1-9]\d{0,18})", re.ASCII), re.compile(r"[+-]?0\d+", re.ASCII)
+LINES = "a .npy file, one column of a .csv or .jsonl file, or a text file of one label a line is accepted"
 INT64 = np.iinfo(np.int64)
 WIDE = "whole numbers beyond 2^53"
 """The kind of cells that are exact as int64, and not among floating-point numbers."""
@@ -30,6 +31,44 @@ MOST_DIGITS = 400
 LABELS = 1 << 16
 """Labels of a .npy file that are read at once."""
 Row = dict[str, Any]
+
+
+def read_labels(path: Path, patterns: int) -> list[Any]:
+    """One label for each of so many patterns, in their order, from .npy, from one column of .csv, .tsv or .jsonl, or
+    from any other text of one a line.
+
+    The first line of a .csv or .tsv file is one of column names if there is a line more than patterns.
+
+    Raises `InputError`, naming the file, for another number of labels, several columns and empty lines.
+    """
+    if path.suffix.lower() in (".npy", ".jsonl"):
+        table = Table(path)
+        columns = list(next(table.batches([table.rows])).values())
+    else:
+        rows = _lines(path)
+        named = path.suffix.lower() in (".csv", ".tsv") and len(rows) == patterns + 1
+        columns = [list(column) for column in zip(*rows[named:], strict=False)]
+    if len(columns) != 1:
+        raise InputError("labels", f"{str(path)!r} has {len(columns)} columns", "one column of labels is accepted")
+    if len(columns[0]) != patterns:
+        accepted = f"one label for each of the {patterns} patterns is accepted"
+        raise InputError("labels", f"{str(path)!r} has {len(columns[0])} labels", accepted)
+    return columns[0]
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """The cells of each line of a .csv or .tsv file; each line of another text."""
+    try:
+        regular_file(path, "labels", LINES)
+        lines = "".join(text_lines(path, "labels", LINES)).rstrip().splitlines()
+    except OSError as error:
+        raise InputError("labels", f"{str(path)!r} cannot be read ({error.strerror})", LINES) from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise InputError("labels", f"{str(path)!r}, line {number}: no label", LINES)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return list(Cells(path, "labels", LINES))
+    return [[line.strip()] for line in lines]
 
 
 class Table:

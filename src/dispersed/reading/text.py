@@ -166,6 +166,7 @@ def _is_header(cells: Cells, row: list[str], header: bool | None) -> bool:
         header = not any(numbers)
         doubtful = next((k for k, cell in enumerate(row) if LIKE_NUMBER.match(cell)), None)
         if header and doubtful is not None:
+            _refuse_spaces(cells, row)
             accepted = "--header says that these are column names; numbers are separated by commas, semicolons or tabs"
             cells.refuse(f"{_shown(row[doubtful])} may be a name or a misspelt number", doubtful + 1, accepted)
     if header and len(row) > 1 and not all(cell.strip() for cell in row):
@@ -179,9 +180,17 @@ def _refuse_cell(cells: Cells, row: list[str]) -> NoReturn:
     cell = row[column].strip()
     if not cell:
         cells.refuse("no number", column + 1, "nan stands for an unknown one")
+    _refuse_spaces(cells, row)
     if "," in cell and is_number(cell.replace(",", ".")):
         cells.refuse(f"{cell!r} is not a number", column + 1, "decimal points are accepted, not commas")
     cells.refuse(f"{_shown(cell)} is not a number", column + 1)
+
+
+def _refuse_spaces(cells: Cells, row: list[str]) -> None:
+    """Refuse a line of several numbers that only spaces separate, as `numpy.savetxt` writes them by default."""
+    if len(row) == 1 and len(row[0].split()) > 1 and all(map(is_number, row[0].split())):
+        accepted = "commas, semicolons or tabs are accepted, such as by numpy.savetxt(…, delimiter=',')"
+        cells.refuse("numbers separated by spaces", accepted=accepted)
 
 
 def _shown(cell: str) -> str:

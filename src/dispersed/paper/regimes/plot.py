@@ -18,7 +18,7 @@ PROBABILITIES = {
     "cloning_of_classes": ("same class twice, φ(σ)", "#7b5ea7"),
 }
 NUMBERS = {
-    "effective_patterns": ("effective number of patterns", "#1f6fb4"),
+    "effective_patterns": ("effective number of patterns", "#0d7f8c"),
     "local_dimension": ("local dimension", "#c8422f"),
     "attractors": ("attractors reached from 32 cues", "0.35"),
 }
