@@ -55,7 +55,8 @@ def audit_command(
     random_seed(seed)
     options = reading_options(header, scale, pages, background)
     given = {"train": train, "samples": samples} | ({} if holdout is None else {"holdout": holdout})
-    states, shape = {}, ()
+    states = {}
+    shape: tuple[int, ...] = ()
     for name, path in given.items():
         source = open_source(path, name, **options)
         states[name] = source.all(name)
