@@ -13,6 +13,7 @@ LAYERS = [
         "posterior",
         "conditioning",
         "atomic",
+        "batching",
         "compiling",
         "datasets",
         "derived",

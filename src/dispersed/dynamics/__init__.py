@@ -1,9 +1,12 @@
 """Dynamics: ways to recall a memory that noise has dispersed, and the one `recall` that runs them all."""
 
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
 from dispersed.dynamics.ancestral import AncestralSampling
 from dispersed.dynamics.calibration import Reliability, reliability
 from dispersed.dynamics.certified import CertifiedFlow
-from dispersed.dynamics.circuit import Circuit
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.exponential_integrators import (
     DDIM,
@@ -17,12 +20,21 @@ from dispersed.dynamics.heun import Heun
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.dynamics.noise_level import NoiseLevel, estimate_sigma
 from dispersed.dynamics.posterior import Posterior, recall_many
-from dispersed.dynamics.probability_flow import ProbabilityFlow
 from dispersed.dynamics.recall import recall
 from dispersed.dynamics.registry import named
 from dispersed.dynamics.result import Certificate, Outcome, Recall, Result
-from dispersed.dynamics.reverse_sde import ReverseSDE
 from dispersed.dynamics.solver import Solver
+
+if TYPE_CHECKING:
+    from dispersed.dynamics.circuit import Circuit
+    from dispersed.dynamics.probability_flow import ProbabilityFlow
+    from dispersed.dynamics.reverse_sde import ReverseSDE
+
+# diffrax takes as long to import as JAX itself, and most recalls do without.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"circuit": ["Circuit"], "probability_flow": ["ProbabilityFlow"], "reverse_sde": ["ReverseSDE"]},
+)
 
 __all__ = [
     "DDIM",

@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.result import ENDINGS, Outcome
@@ -174,6 +173,8 @@ def _(primals: tuple[Updating, State], tangents: tuple[Any, Any]) -> tuple[State
     network, x = primals
     change = eqx.filter_jvp(lambda network: network._update(x), (network,), (tangents[0],))[1]
     constant = without_derivatives(network)
+    import lineax as lx  # a tenth of a second to import
+
     system = lx.FunctionLinearOperator(lambda v: v - constant._pushed(v, x), jax.eval_shape(lambda: x))
     accuracy = 10 * float(jnp.finfo(x.dtype).eps)
     solver = lx.GMRES(rtol=accuracy, atol=accuracy, restart=min(20, x.size))

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
+from dispersed.batching import any_of_batch, mapped_like
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.grids import Grid, log_sigma
 from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
 from dispersed.memories import Denoiser
-from dispersed.memories.associative_memory import any_of_batch
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, positive_number
@@ -87,6 +87,10 @@ class Solver(Dynamics):
         """
         return begun + each * intervals
 
+    def key_of(self, key: Key[Array, ""], step: Any) -> Key[Array, ""]:
+        """The key of one step; of a solver that draws nothing the same for all, which is a smaller program."""
+        return jax.random.fold_in(key, step) if self.random else key
+
     def succeeded(self, carry: Any) -> Bool[Array, ""]:
         """Whether all steps were taken as they should be, which a solver that can fail says otherwise."""
         return jnp.array(True)
@@ -96,7 +100,7 @@ class Solver(Dynamics):
     ) -> Outcome:
         solver, sigmas = self.within(process), self.levels(process, sigma)
         watched: Any = _Watched(memory)
-        carry = solver.init(watched, process, z, sigma, jax.random.fold_in(key, self.steps + 1))
+        carry = solver.init(watched, process, z, sigma, self.key_of(key, self.steps + 1))
         begun = watched.evaluations
         states: Any = None
         if trajectory or self.random or not self.stops_early:
@@ -123,7 +127,7 @@ class Solver(Dynamics):
 
         `states` are those at all levels, if a trajectory was requested.
         """
-        last, key = sigmas[-1], jax.random.fold_in(key, self.steps)
+        last, key = sigmas[-1], self.key_of(key, self.steps)
         if self.random:
             x, index = memory._posterior_draw(key, z, last)
             standing = memory._standing(x, last, cue, sigmas[0], index)
@@ -165,7 +169,7 @@ def _all_steps(
     def advance(carry: tuple[State, Any], now: Any) -> tuple[tuple[State, Any], State]:
         watched.evaluations = 0
         i, sigma, following = now
-        return solver.step(watched, carry[0], sigma, following, carry[1], jax.random.fold_in(key, i)), carry[0]
+        return solver.step(watched, carry[0], sigma, following, carry[1], solver.key_of(key, i)), carry[0]
 
     grid = (jnp.arange(solver.steps - 1), sigmas[:-1], sigmas[1:])
     (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
@@ -229,7 +233,8 @@ class Now(eqx.Module):
 
 
 def _start(z: State, carry: Any) -> Now:
-    return Now(z, carry, whole(0), z, jnp.zeros_like(z[0]))
+    carry, i, p = mapped_like(z[0], (carry, whole(0), jnp.zeros_like(z[0])))
+    return Now(z, carry, i, z, p)
 
 
 def _watched_step(
@@ -242,7 +247,7 @@ def _watched_step(
         watched.evaluations, watched.seen = 0, []
         watched.level = get_opaque_trace_state()
         i = now.i
-        z, carry = solver.step(watched, now.z, sigmas[i], sigmas[i + 1], now.carry, jax.random.fold_in(key, i))
+        z, carry = solver.step(watched, now.z, sigmas[i], sigmas[i + 1], now.carry, solver.key_of(key, i))
         mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(now.p))
         for _, other in watched.seen[:-1]:
             p = jnp.minimum(p, other)

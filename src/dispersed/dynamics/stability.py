@@ -11,9 +11,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dispersed.batching import any_of_batch, mapped_like
 from dispersed.dynamics.result import ENDINGS
-from dispersed.memories.associative_memory import any_of_batch
 from dispersed.memories.memory import Standing
 from dispersed.types import Array, Bool, Scalar, State
 
@@ -57,7 +58,7 @@ def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Sc
     `push(v)` is the product of the Jacobian with v, and `bound` an upper bound on the largest slope: where it is at
     most 1, nothing is computed.
     """
-    start = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
+    start = jnp.asarray(np.random.default_rng(0).standard_normal(x.shape), x.dtype)
 
     def unfinished(carry: tuple[Array, State, Scalar]) -> Array:
         step, _, slope = carry
@@ -71,4 +72,5 @@ def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Sc
         # A Jacobian of zero, as of units of ±1, maps all to nothing.
         return step + 1, jnp.where(slope > 0, w, v), slope
 
-    return jax.lax.while_loop(unfinished, power, (jnp.int32(0), start, jnp.zeros((), x.dtype)))[2]
+    begun = mapped_like(bound, (jnp.int32(0), start, jnp.zeros((), x.dtype)))
+    return jax.lax.while_loop(unfinished, power, begun)[2]

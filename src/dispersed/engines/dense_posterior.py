@@ -37,6 +37,7 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
+from dispersed.batching import mapped_like
 from dispersed.types import Array, Bool, Float, Int, Numbers, Patterns, Scalar, State
 
 TOLERANCE = 1e-3
@@ -301,8 +302,7 @@ def _ladder(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Ca
     """
     states, n = x.shape[0], y.shape[0]
     if states * y.size <= SMALL:
-        differences = partial(_differences_in_double, y, norms=known.norms)
-        return summary(known, weighed(_each(differences)(log_w, x, sigma)))
+        return summary(known, _weighed_by_differences(y, log_w, x, sigma, known.norms))
     blocks = -(-states // _most_states(n))
     if blocks == 1:
         return _of_block(y, log_w, known, x, sigma, summary)
@@ -330,8 +330,7 @@ def _most_states(n: int) -> int:
 
 
 def _of_block(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
-    by = weighed(_product_logits(known, log_w, x, sigma))
-    enough = jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
+    by, enough = _weighed_by_products(known, log_w, x, sigma)
     found = summary(known, by)
     better = _in_double if y.dtype == jnp.float32 else _by_differences
     # What goes through a conditional is copied: summaries are small, as a rule, and weights are not.
@@ -345,6 +344,19 @@ def _each(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.vmap(function, (0 if log_w.ndim == 2 else None, 0, 0))(log_w, x, sigma)
 
     return of_batch
+
+
+@partial(jax.jit, static_argnames="norms")
+def _weighed_by_differences(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Weighed:
+    """By differences in double precision, all states at once; traced once for all summaries, as products are."""
+    return weighed(_each(partial(_differences_in_double, y, norms=norms))(log_w, x, sigma))
+
+
+@jax.jit
+def _weighed_by_products(known: Products, log_w: Any, x: Any, sigma: Any) -> tuple[Weighed, Bool[Array, ""]]:
+    """By products, and whether their round-off is small enough for every state."""
+    by = weighed(_product_logits(known, log_w, x, sigma))
+    return by, jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
 
 
 def _product_logits(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
@@ -372,6 +384,7 @@ def _sufficient(by: Weighed, off: Float[Array, " b"]) -> Bool[Array, " b"]:
     return (off <= TOLERANCE / 2) | decided
 
 
+@partial(jax.jit, static_argnames="norms")
 def _in_double(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Array, "b n"]:
     """By products in double precision, whatever the precision of the program; by differences where these fail too."""
     with jax.enable_x64(True):
@@ -431,7 +444,8 @@ def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar
         return _first_largest(sigma**2 * log_w + gap, slack), c, gap, step + 1
 
     zero = jnp.zeros((), jnp.int32)
-    _, c, gap, _ = jax.lax.while_loop(elsewhere, from_leader, (zero, zero - 1, jnp.zeros_like(log_w), zero))
+    begun = mapped_like(sigma, (zero, zero - 1, jnp.zeros_like(log_w), zero))
+    _, c, gap, _ = jax.lax.while_loop(elsewhere, from_leader, begun)
     precision = jnp.minimum(1 / sigma / sigma, largest)
     logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + log_w - log_w[c]
     return logits - jnp.max(logits)

@@ -15,7 +15,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from dispersed.engines.bitmask import SelectedTiles, chunk_starts, selected_tiles
 from dispersed.engines.candidate_screening import LogitSample, States, as_candidates, sample_logits
@@ -191,6 +190,8 @@ def weigh_candidates(placed: PlacedPatterns, states: States, found: np.ndarray) 
     """The sums over the candidates of states, a `Candidates` each, in double precision by products, with a bound on
     what all patterns would add.
     """
+    from scipy.special import expit  # a fifth of a second to import
+
     known = placed.statistics
     b = len(states.x)
     counts = [len(one.indices) for one in found]
@@ -207,7 +208,7 @@ def weigh_candidates(placed: PlacedPatterns, states: States, found: np.ndarray) 
     half, error = states.half_square, states.half_square_error()
     log_tail = np.logaddexp.reduce(all_gather(np.array([one.log_tail_mass for one in found])), axis=0)
     with np.errstate(invalid="ignore"):
-        missing = scipy.special.expit(log_tail - log_sum + half + error + off + gamma(most, float))
+        missing = expit(log_tail - log_sum + half + error + off + gamma(most, float))
     bound = _mean_error(placed, mean, ((np.ones(b), off, most, np.float64),), missing)
     mean[np.isinf(bound)] = 0
     best = np.full(b, None, object)

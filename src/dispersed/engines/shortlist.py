@@ -47,7 +47,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from dispersed.engines.candidate_screening import FAR
 from dispersed.engines.roundoff import gamma
@@ -238,13 +237,15 @@ def shortened(
 
     The others join what is excluded, and x and σ are the new x₀ and σ₀.
     """
+    from scipy.special import logsumexp  # a fifth of a second to import
+
     b, d = x.shape
     slack = gamma(d + 8, float)
     place = np.argsort(-posterior.logits, axis=1, kind="stable")[:, :size]
     gone = shortlists.log_weights > -np.inf
     np.put_along_axis(gone, place, False, 1)
     terms = np.where(gone, posterior.logits + posterior.errors, -np.inf)
-    weight = scipy.special.logsumexp(terms, axis=1) + posterior.log_lead
+    weight = logsumexp(terms, axis=1) + posterior.log_lead
     distance = np.linalg.norm(shortlists.y.astype(float) - x[:, None], axis=2)
     nearest = np.where(gone, distance, FAR).min(axis=1) * (1 - slack) - flush
     moved = np.linalg.norm(x - shortlists.x, axis=1)

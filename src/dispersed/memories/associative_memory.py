@@ -10,12 +10,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
 from dispersed.display import one_line
-from dispersed.types import Array, Bool
+from dispersed.types import Array
 from dispersed.validation import InputError, is_known, noise_levels, state_array
 
 Hook = str | Callable[..., Any]
@@ -113,17 +112,6 @@ def over_states(function: Callable[..., Any], most: int | None, *arrays: Any) ->
     return jax.lax.map(lambda state: function(*state), arrays, batch_size=most)
 
 
-@custom_vmap
-def any_of_batch(holds: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether something holds of any state of the batch that this one is in."""
-    return holds
-
-
-@any_of_batch.def_vmap
-def _(size: int, batched: list[bool], holds: Bool[Array, " states"]) -> tuple[Bool[Array, ""], bool]:
-    return any_of_batch(jnp.any(holds)), False
-
-
 def without_derivatives(tree: Any) -> Any:
     """The same tree, through which no derivative passes."""
     return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
@@ -168,4 +156,4 @@ _run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
 _run_filtered = eqx.filter_jit(_map)
 """For memories with leaves that are no arrays, such as the activation functions of a network."""
 
-__all__ = ["AssociativeMemory", "any_of_batch", "in_precision", "of_states", "over_states", "without_derivatives"]
+__all__ = ["AssociativeMemory", "in_precision", "of_states", "over_states", "without_derivatives"]
