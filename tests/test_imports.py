@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import dispersed
@@ -75,3 +77,14 @@ def test_no_function_has_the_name_of_a_module():
     modules = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
     for name in set(dispersed.__all__) & modules:
         assert inspect.ismodule(getattr(dispersed, name)), name
+
+
+def test_a_default_recall_imports_no_library_that_it_does_not_use():
+    """Each of these takes a tenth of a second and more."""
+    unused = {"diffrax", "lineax", "matplotlib", "optax", "scipy", "typer"}
+    program = (
+        "import sys, dispersed; memory = dispersed.PatternMemory([[1.0, -1], [1, 1]]);"
+        "dispersed.recall(memory, [0.9, 0.1], sigma=0.5); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not unused & set(done.stdout.split())

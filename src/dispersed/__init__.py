@@ -7,6 +7,6 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# JAX and diffrax take more than a second to import; nobody should wait for it who types --help. The names
-# and where they come from are in __init__.pyi, which type checkers read too.
+# JAX takes half a second to import; nobody should wait for it who types --help. The names and where they come from are
+# in __init__.pyi, which type checkers read too.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -68,3 +68,7 @@ __all__ = [
     "reliability",
     "uniform_time",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

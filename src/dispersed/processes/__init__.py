@@ -19,3 +19,7 @@ __getattr__, *_ = lazy_loader.attach(
 )
 
 __all__ = ["VE", "VP", "Constant", "Cosine", "FokkerPlanck", "Linear", "PotentialProcess", "Process", "Rate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
