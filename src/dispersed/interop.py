@@ -181,9 +181,11 @@ def as_torch(memory: Denoiser, shape: Sequence[int] | None = None) -> Callable[.
 
     σ is a number or a tensor that broadcasts against the batch axes, or against x. Derivatives in x and σ pass through
     `torch.autograd`, once. Tensors are shared with JAX through DLPack, not copied, where both compute on the same
-    device in single precision, or in double precision with `jax_enable_x64`. NaN in, NaN out.
+    device in single precision, or in double precision with `jax_enable_x64`. NaN in, NaN out; at σ = 0 D is its
+    limit, of patterns the nearest one.
 
-    **Raises** `MissingExtraError` without PyTorch, and `InputError` for states of another shape.
+    **Raises** `MissingExtraError` without PyTorch, and `InputError` for states of another shape or of whole numbers,
+    and for σ that do not broadcast, or are below 0 on the CPU.
 
     >>> import dispersed, torch  # doctest: +SKIP
     >>> D = as_torch(dispersed.PatternMemory([[1.0, 1.0], [-1.0, -1.0]]))  # doctest: +SKIP
@@ -199,13 +201,24 @@ def as_torch(memory: Denoiser, shape: Sequence[int] | None = None) -> Callable[.
     torch, function = pytorch(), _autograd_function()
 
     def denoise(x: Any, sigma: Any) -> Any:
+        if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
+            given = f"got {x.dtype if isinstance(x, torch.Tensor) else type(x).__name__}"
+            raise InputError("x", given, "a floating-point tensor of PyTorch is accepted")
         if tuple(x.shape[x.ndim - len(shape) :]) != shape:
             raise InputError("x", f"got shape {tuple(x.shape)}", f"(..., {', '.join(map(str, shape))}) is accepted")
         batch = x.shape[: x.ndim - len(shape)]
-        level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-        if level.ndim == x.ndim and level.ndim > len(batch):  # one level for each state, as an array beside x
-            level = level.reshape(level.shape[: len(batch)])
-        return function.apply(x.reshape(*batch, memory.dimension), level.expand(batch), memory).reshape(x.shape)
+        try:
+            level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+            if level.ndim == x.ndim and level.ndim > len(batch):  # one level for each state, as an array beside x
+                level = level.reshape(level.shape[: len(batch)])
+            level = level.expand(batch)
+        except (RuntimeError, TypeError, ValueError):
+            given = f"got {f'shape {tuple(sigma.shape)}' if hasattr(sigma, 'shape') else repr(sigma)}"
+            accepted = f"a number, or a tensor that broadcasts against the batch {tuple(batch)}, is accepted"
+            raise InputError("sigma", given, accepted) from None
+        if level.device.type == "cpu" and bool((level < 0).any()):  # accelerators would have to be waited for
+            raise InputError("sigma", f"got {float(level.min()):g}", "numbers from 0 are accepted")
+        return function.apply(x.reshape(*batch, memory.dimension), level, memory).reshape(x.shape)
 
     return denoise
 

@@ -78,6 +78,8 @@ def test_exact_draws_pass_and_means_do_not(problem):
     assert not mean.passed
     assert mean.stray > 0.9
     assert "no stored pattern" in str(mean)
+    broken = testbench.check(lambda denoise, z, sigma, key: z * np.nan, problem, key=KEY)
+    assert "100.0% of 4,000 samples are not finite" in str(broken)
 
 
 def test_rare_patterns_that_are_never_drawn_are_missed():
@@ -271,6 +273,7 @@ def test_states_have_the_shape_of_the_problem():
         (lambda: testbench.Problem(MEMORY, np.zeros((2, 4)), 1.0), "cue"),
         (lambda: testbench.Problem(MEMORY, np.zeros(3), 1.0), "cue"),
         (lambda: testbench.Problem(MEMORY, None, -1.0), "sigma"),
+        (lambda: testbench.Problem(dispersed.Sphere(np.zeros(2), 1.0), np.zeros(2), 1.0), "memory: got Sphere"),
         (lambda: testbench.Problem(MEMORY, None, 1.0, shape=(3, 3)), "shape"),
         (lambda: testbench.check(exact(CUE), CUE, 0, key=KEY), "samples"),
         (lambda: testbench.check(exact(CUE), CUE, key=2**40), "seed"),

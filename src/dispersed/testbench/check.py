@@ -57,7 +57,8 @@ class Check:
         if self.passed:
             return f"{name}: passed, {figures}, p = {self.p_value:.2g} with {self.samples:,} samples."
         if not self.stray <= STRAY:
-            kind = "no stored pattern" if isinstance(self.problem.memory, PatternMemory) else "not finite"
+            patterns = isinstance(self.problem.memory, PatternMemory) and self.frequencies.any()
+            kind = "no stored pattern" if patterns else "not finite"
             return f"{name}: FAILED, {self.stray:.1%} of {self.samples:,} samples are {kind}."
         j = int(np.abs(self.frequencies - self.exact).argmax())
         if isinstance(self.problem.memory, PatternMemory):

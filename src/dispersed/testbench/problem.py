@@ -72,6 +72,9 @@ class Problem:
             raise InputError("shape", f"got {shape!r}", f"a shape of the {d} units is accepted, such as ({d},)")
         shape = tuple(shape)
         object.__setattr__(self, "shape", shape)
+        if not isinstance(self.memory, PatternMemory) and not self.posterior._proper:
+            given = f"got {type(self.memory).__name__}, of whose posterior there are no exact draws"
+            raise InputError("memory", given, "patterns, Gaussians, segments, boxes and mixtures of them are accepted")
 
     def __repr__(self) -> str:
         start = "from the prior" if self.cue is None else "from a cue"
