@@ -262,11 +262,11 @@ def test_functions_of_jax_have_the_same_parametrisations():
         (lambda: interop.from_diffusers(lambda x, t: x, Scheduler("epsilon")), "shape"),
         (lambda: interop.as_torch(MEMORY, (4, 4)), "shape"),
         (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 5), 1.0), "x"),
-        (lambda: interop.as_torch(MEMORY)(np.zeros((3, 6)), 1.0), "x: got ndarray"),
-        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6, dtype=int), 1.0), "x: got torch.int64"),
-        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), -1.0), "sigma: got -1; numbers from 0"),
-        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), torch.ones(2)), r"sigma: got shape \(2,\)"),
-        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), "x"), "sigma: got 'x'"),
+        (lambda: interop.as_torch(MEMORY)(np.zeros((3, 6)), 1.0), "x"),
+        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6, dtype=int), 1.0), "x"),
+        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), -1.0), "sigma"),
+        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), torch.ones(2)), "sigma"),
+        (lambda: interop.as_torch(MEMORY)(torch.zeros(3, 6), "x"), "sigma"),
     ],
 )
 def test_what_cannot_be_used_is_named(call, argument):
