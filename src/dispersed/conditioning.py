@@ -103,10 +103,15 @@ class Observation(eqx.Module):
         return self.operator
 
     @property
+    def sharpness(self) -> Float[Array, " m"]:
+        """1/τ of every entry, 0 where nothing was observed."""
+        sharpness = jnp.broadcast_to(1 / self.sigma, self.value.shape)
+        return sharpness if self.mask is None else jnp.where(self.mask, sharpness, 0)
+
+    @property
     def precision(self) -> Float[Array, " m"]:
         """1/τ² of every entry, 0 where nothing was observed."""
-        precision = jnp.broadcast_to(1 / self.sigma / self.sigma, self.value.shape)
-        return precision if self.mask is None else jnp.where(self.mask, precision, 0)
+        return self.sharpness**2
 
     @property
     def normaliser(self) -> Scalar:

@@ -90,29 +90,32 @@ class ConditionedShape(Extended):
     def _state(self, u: Float[Array, " k"]) -> State:
         return self._origin + (u if self.directions is None else u @ self.directions)
 
-    def _normal(self, x: State, sharpness: Scalar) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-        """Precision of the coordinates, and precision × their best value."""
-        sharp = sharpness**2
-        off = x - self._origin
-        precision = sharp if self.directions is None else jnp.broadcast_to(sharp, self.directions.shape[:1])
-        weighted = sharp * (off if self.directions is None else self.directions @ off)
+    def _normal(self, x: State, sharpness: Scalar, unit: Scalar) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+        """Precision of the coordinates, and precision × their best value, with lengths in a unit.
+
+        In units of their own, squares of precisions are within the range of single precision.
+        """
+        off = sharpness * (x - self._origin)
+        sharpness = sharpness * unit
+        precision = sharpness**2 * jnp.ones_like(off if self.directions is None else self.directions[:, 0])
+        weighted = sharpness * (off if self.directions is None else self.directions @ off)
         for observation in self.observations:
             residual = observation.residual(self._origin)
             if self.directions is None and observation.matrix is None:
-                precision = precision + observation.precision
-                weighted = weighted + residual / observation.sigma
+                images = unit * observation.sharpness
+                precision = precision + images**2
+                weighted = weighted + residual * images
                 continue
             units = jnp.eye(self.dimension, dtype=x.dtype) if self.directions is None else self.directions
-            images = observation.whitened(units)
+            images = unit * observation.whitened(units)
             precision = precision + jnp.sum(images**2, axis=0)
             weighted = weighted + residual @ images
-        return jnp.broadcast_to(precision, weighted.shape), weighted
+        return precision, weighted
 
-    def _floor(self) -> Scalar:
-        """A precision that is none beside those of the observations."""
-        largest = [jnp.max(observation.precision) for observation in self.observations]
-        finest = jnp.max(jnp.stack(largest)) if largest else jnp.ones((), self._origin.dtype)
-        return jnp.finfo(finest.dtype).eps ** 2 * finest
+    def _finest(self) -> Scalar:
+        """The largest 1/τ of the observations."""
+        finest = [jnp.max(observation.sharpness) for observation in self.observations]
+        return jnp.max(jnp.stack(finest)) if finest else jnp.ones((), self._origin.dtype)
 
 
 class ConditionedFlat(ConditionedShape):
@@ -175,10 +178,15 @@ class ConditionedFlat(ConditionedShape):
 
     def _coordinates(self, x: State, sharpness: Scalar) -> tuple[Array, Array]:
         """Centre and standard deviation of the coordinates, were there no limits."""
-        precision, weighted = self._normal(x, sharpness)
+        unit = 1 / jax.lax.stop_gradient(jnp.maximum(sharpness, self._finest()))
+        precision, weighted = self._normal(x, sharpness, unit)
         # A direction that nothing is observed of keeps all its width.
-        precision = jnp.maximum(precision, self._floor())
-        return weighted / precision, 1 / jnp.sqrt(precision)
+        precision = jnp.maximum(precision, (unit * self._least()) ** 2)
+        return unit * (weighted / precision), unit / jnp.sqrt(precision)
+
+    def _least(self) -> Scalar:
+        """A root of a precision that is none beside those of the observations."""
+        return jnp.finfo(self.origin.dtype).eps * self._finest()
 
     def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
         centre, spread = self._coordinates(x, sharpness)
@@ -206,7 +214,7 @@ class ConditionedFlat(ConditionedShape):
         """The mean, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         centre, spread = self._coordinates(self.origin, jnp.zeros((), self.origin.dtype))
         middle, uniform = spread_of_uniform(self.low, self.high)
-        informed = 1 / spread**2 > 1e3 * self._floor()
+        informed = 30 * self._least() * spread < 1
         mean = jnp.where(informed, jax.vmap(interval)(centre, self.low, self.high, spread)[2], middle)
         # A truncated Gaussian is no wider than the Gaussian, nor than its interval.
         bounded = jnp.isfinite(self.low) & jnp.isfinite(self.high)
@@ -237,8 +245,8 @@ class ConditionedSphere(ConditionedShape):
         return dataclasses.replace(self, directions=directions, observations=observations)
 
     def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
-        precision, weighted = self._normal(x, sharpness)
-        e, excess, mean = sphere_integral(self.radius**2 * precision / 2, self.radius * weighted)
+        precision, weighted = self._normal(x, sharpness, self.radius)
+        e, excess, mean = sphere_integral(precision / 2, weighted)
         return self._state(self.radius * e), excess, self._state(self.radius * mean)
 
     def prior_start(self) -> tuple[State, Scalar]:

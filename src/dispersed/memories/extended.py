@@ -18,7 +18,9 @@ memories can compare by small differences, and the excess stays of the order of 
 """
 
 import abc
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -61,10 +63,23 @@ def compare(
     c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
     step = anchors - anchors[c]
     gap = jnp.sum(step * (2 * (x - anchors[c]) - step), axis=1) / 2
-    precision = jnp.minimum(1 / sigma / sigma, largest)
-    logits = jnp.clip(gap * precision, -largest / 4, largest / 4) + excess - excess[c]
+    logits = jnp.clip(_in_levels(gap, sigma), -largest / 4, largest / 4) + excess - excess[c]
     negligible = np.log(np.finfo(x.dtype).tiny) + 10
     return c, jnp.where(logits < negligible, -largest / 4, logits)
+
+
+@jax.custom_jvp
+def _in_levels(gap: Float[Array, " n"], sigma: Scalar) -> Float[Array, " n"]:
+    """Differences of squared distances over σ²."""
+    return gap / sigma / sigma
+
+
+@_in_levels.defjvp
+def _in_levels_jvp(primals: Any, tangents: Any) -> Any:
+    # By the relative change of σ: σ⁻³ is beyond single precision where σ is 1e-13.
+    (gap, sigma), (dgap, dsigma) = primals, tangents
+    found = _in_levels(gap, sigma)
+    return found, dgap / sigma / sigma - 2 * found * (dsigma / sigma)
 
 
 def spread_of_uniform(low: State, high: State) -> tuple[State, State]:

@@ -208,35 +208,70 @@ def shrunk(
     directions: Float[Array, "k d"], variances: Float[Array, " k"], off: State, sigma: Scalar
 ) -> tuple[State, Scalar]:
     """C K r of C = Σ λ_k v_k v_kᵀ, K = (C + σ²I)⁻¹ and r = `off`, and the excess there (`Extended`)."""
-    lost = resolved_form(directions, variances, off, sigma, 2)
-    excess = -(lost + jnp.sum(jnp.log1p(variances / sigma / sigma))) / 2
+    excess = -(resolved_form(directions, variances, off, sigma, 2) + log_determinant(variances, sigma)) / 2
     return resolved(directions, variances, off, sigma, 1), excess
+
+
+# Powers of K come with powers of σ that make them pure numbers, and so do the slopes: σ⁻⁴ is beyond single precision
+# where σ is 1e-10, and compilers divide once by a product where a program divides twice.
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
 def resolved(
     directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
 ) -> State:
-    """C Kᵖ z."""
-    return _weights(variances, directions @ z, sigma, power) @ directions
+    """C Kᵖ z σ²ᵖ⁻²."""
+    share, left = _shares(variances, sigma)
+    # Along directions without variance there is nothing, however far z lies.
+    return jnp.where(share > 0, share * left ** (power - 1) * (directions @ z), 0) @ directions
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
 def resolved_form(
     directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
 ) -> Scalar:
-    """zᵀ C Kᵖ z."""
-    u = directions @ z
-    return _weights(variances, u, sigma, power) @ u
+    """zᵀ C Kᵖ z σ²ᵖ⁻⁴, for p ≥ 2."""
+    share, left = _shares(variances, sigma)
+    levels = directions @ z / jnp.sqrt(variances + sigma**2)
+    return jnp.sum(jnp.where(share > 0, share * left ** (power - 2) * levels**2, 0))
 
 
-def _weights(variances: Array, u: Array, sigma: Scalar, power: int) -> Float[Array, " k"]:
-    """λ u/(λ+σ²)ᵖ; along directions without variance nothing, however large u is."""
+@jax.custom_jvp
+def log_determinant(variances: Float[Array, " k"], sigma: Scalar) -> Scalar:
+    """Log det(I + C/σ²)."""
+    return jnp.sum(jnp.logaddexp(0, jnp.log(variances) - 2 * jnp.log(sigma)))
+
+
+def _log_determinant_jvp(primals: Any, tangents: Any) -> Any:
+    share, _ = _shares(*primals)
+    wider, finer = _relative_changes(primals, tangents)
+    return log_determinant(*primals), jnp.sum(wider - 2 * share * finer)
+
+
+@jax.custom_jvp
+def _shares(variances: Float[Array, " k"], sigma: Scalar) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """λ/(λ+σ²) and σ²/(λ+σ²)."""
     width = variances + sigma**2
-    share = variances / width
-    for _ in range(power - 1):
-        u = u / width
-    return jnp.where(share > 0, share * u, 0)
+    return variances / width, sigma**2 / width
+
+
+def _shares_jvp(primals: Any, tangents: Any) -> Any:
+    share, left = _shares(*primals)
+    wider, finer = _relative_changes(primals, tangents)
+    slope = left * wider - 2 * share * left * finer
+    return (share, left), (slope, -slope)
+
+
+def _relative_changes(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """dλ/(λ+σ²) and dσ/σ."""
+    (variances, sigma), (dvariances, dsigma) = primals, tangents
+    # No derivatives of a width that nothing is divided by: they may overflow.
+    wider = jnp.zeros_like(variances) if isinstance(dvariances, SymbolicZero) else dvariances / (variances + sigma**2)
+    return wider, jnp.zeros_like(sigma) if isinstance(dsigma, SymbolicZero) else dsigma / sigma
+
+
+log_determinant.defjvp(_log_determinant_jvp, symbolic_zeros=True)
+_shares.defjvp(_shares_jvp, symbolic_zeros=True)
 
 
 def _resolved_jvp(power: Any, primals: Any, tangents: Any) -> Any:
@@ -245,9 +280,9 @@ def _resolved_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     dz, dsigma = _filled(primals[2:], tangents[2:])
     found = resolved(*primals, power)
     slope = resolved(directions, variances, dz, sigma, power)
-    slope -= 2 * power * sigma * dsigma * resolved(*primals, power + 1)
-    for scale, left, changed in _changes(power, primals, tangents):
-        slope += scale * _inverse(primals, changed, left)
+    slope += ((2 * power - 2) * found - 2 * power * resolved(*primals, power + 1)) * (dsigma / sigma)
+    for sign, left, changed in _changes(power, primals, tangents):
+        slope += sign * _inverse(primals, changed, left) / sigma
     return found, slope
 
 
@@ -255,38 +290,43 @@ def _resolved_form_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     """The same of the quadratic form."""
     z, sigma = primals[2:]
     dz, dsigma = _filled(primals[2:], tangents[2:])
-    slope = 2 * (resolved(*primals, power) @ dz) - 2 * power * sigma * dsigma * resolved_form(*primals, power + 1)
-    for scale, left, changed in _changes(power, primals, tangents):
-        slope += scale * (_inverse(primals, z, left) @ changed)
-    return resolved_form(*primals, power), slope
+    found = resolved_form(*primals, power)
+    slope = 2 * (resolved(*primals, power) / sigma) @ (dz / sigma)
+    slope += ((2 * power - 4) * found - 2 * power * resolved_form(*primals, power + 1)) * (dsigma / sigma)
+    for sign, left, changed in _changes(power, primals, tangents):
+        slope += sign * (_inverse(primals, z / sigma, left) @ (changed / sigma)) / sigma
+    return found, slope
 
 
 resolved.defjvp(_resolved_jvp, symbolic_zeros=True)
 resolved_form.defjvp(_resolved_form_jvp, symbolic_zeros=True)
 
 
-def _changes(power: int, primals: Any, tangents: Any) -> list[tuple[Any, int, State]]:
-    """The terms a, i and dC Kʲ z of d(C Kᵖ) z = Σ a Kⁱ dC Kʲ z: C Kᵖ is Kᵖ⁻¹ − σ²Kᵖ, and dK = −K dC K."""
+def _changes(power: int, primals: Any, tangents: Any) -> list[tuple[int, int, State]]:
+    """The terms ±1, i and dC K̃ʲ z/σ of σ d(C K̃ᵖ) z/σ² = Σ ± K̃ⁱ dC K̃ʲ z/σ, with K̃ = σ²K.
+
+    C Kᵖ is Kᵖ⁻¹ − σ²Kᵖ, and dK = −K dC K.
+    """
     directions, variances, z, sigma = primals
     if all(isinstance(change, SymbolicZero) for change in tangents[:2]):
         return []
     dv, dl = _filled(primals[:2], tangents[:2])
 
     def changed(right: int) -> State:
-        y = _inverse(primals, z, right)
+        y = _inverse(primals, z / sigma, right)
         u = directions @ y
         return (dl * u + variances * (dv @ y)) @ directions + (variances * u) @ dv
 
-    found: list[tuple[Any, int, State]] = [(-1.0, i, changed(power - i)) for i in range(1, power)]
-    return found + [(sigma**2, i, changed(power + 1 - i)) for i in range(1, power + 1)]
+    found = [(-1, i, changed(power - i)) for i in range(1, power)]
+    return found + [(1, i, changed(power + 1 - i)) for i in range(1, power + 1)]
 
 
 def _inverse(primals: Any, y: State, power: int) -> State:
-    """Kᵖ y."""
+    """(σ²K)ᵖ y."""
     directions, variances, _, sigma = primals
     for _ in range(power):
         u = directions @ y
-        y = (y - u @ directions) / sigma / sigma + (u / (variances + sigma**2)) @ directions
+        y = (y - u @ directions) + (_shares(variances, sigma)[1] * u) @ directions
     return y
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.memories.extended import Extended, compare
-from dispersed.memories.gaussian import GaussianMemory, eigen, measured, svd_of_observation
+from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation
 from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser, likeliest
 from dispersed.memories.mixture import Mixture
 from dispersed.posterior import Posterior
@@ -145,11 +145,15 @@ class ReconstructiveMemory(Extended):
 
     def _parts(self, x: State, sigma: Scalar) -> tuple[Float[Array, "nk d"], Float[Array, " nk"]]:
         """Posterior mean D and weighted excess of every Gaussian of every core; see `GaussianMemory`."""
-        u = jnp.einsum(f"{self._axes},nkd->nkv", self.directions, x - self.means)
-        share = self.variances / (self.variances + sigma**2)
-        shrunk = jnp.where(share > 0, share * (u * (u / (self.variances + sigma**2))), 0)
-        excess = -jnp.sum(shrunk + jnp.log1p(self.variances / sigma / sigma), axis=-1) / 2
-        anchors = self.means + jnp.einsum(f"nkv,{self._axes}->nkd", share * u, self.directions)
+        shared = self.directions.ndim == 3
+
+        def of_part(means: Array, directions: Array, variances: Array) -> tuple[Array, Array]:
+            axes = (None, None, 0, None) if shared else (0, 0, 0, None)
+            moved, excess = jax.vmap(shrunk, axes)(directions, variances, x - means, sigma)
+            return means + moved, excess
+
+        axes = (1, 0, 0) if shared else (1, 1, 1)
+        anchors, excess = jax.vmap(of_part, axes, 1)(self.means, self.directions, self.variances)
         return anchors.reshape(-1, x.size), (excess + self.log_weights).ravel()
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
