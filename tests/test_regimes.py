@@ -6,13 +6,29 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
 from dispersed import InputError, PatternMemory, Scanned, regimes, theory
 from dispersed.paper.regimes.plot import plot_regimes
-from dispersed.regime import _multiplicities
+from dispersed.regime import _levels, _multiplicities, _widest
 
 CURVES = ("certainty", "effective_patterns", "log_odds", "cloning", "local_dimension")
+
+
+def test_levels_begin_above_the_collapse_in_many_dimensions_too():
+    """There patterns are told apart while σ is still above the width of the data along every direction."""
+    n, d = 300, 1000
+    memory = PatternMemory(np.random.default_rng(0).standard_normal((n, d)).astype("f4"))
+    y = np.asarray(memory.patterns, float)
+    _, wide, total = _widest(memory, np.full(n, 1 / n))
+    assert total == pytest.approx(np.trace(np.cov(y.T, bias=True)), rel=1e-6)
+    levels = _levels(memory, y[:64], wide.value, total)
+    assert 3 * wide.value < theory.collapse_sigma(np.ones(d), n // 2) < levels[0]
+    x = y + levels[0] * np.random.default_rng(1).standard_normal((n, d))
+    log_p = -((x[:, None] - y) ** 2).sum(axis=-1) / (2 * levels[0] ** 2)
+    own = np.diag(log_p).copy()
+    np.fill_diagonal(log_p, -np.inf)
+    assert (own - logsumexp(log_p, axis=1)).mean() < 0
 
 
 def test_two_points_split_at_their_distance_from_the_middle(x64, key):

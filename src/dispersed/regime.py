@@ -14,12 +14,14 @@ of 95 %, by resampling the cues.
 and C_σ.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
+from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp
 from scipy.stats import chi2
@@ -27,6 +29,7 @@ from scipy.stats import chi2
 from dispersed.diagnostics import jacobian_spectrum
 from dispersed.dynamics import Iteration, recall
 from dispersed.memories import PatternMemory
+from dispersed.progress import track
 from dispersed.types import Array, ArrayLike, Float, Key
 from dispersed.validation import InputError, double_array, plain_array, positive, random_key, state_array, whole_number
 
@@ -149,10 +152,10 @@ def regimes(
     chosen = rng.choice(n, count, replace=count > n, p=weights)
     behind = memory.held.rows(chosen)
     noise = np.asarray(jax.random.normal(for_noise, (count, d)))
-    centre, wide = _widest(memory, weights)
+    centre, wide, total = _widest(memory, weights)
     if wide.value == 0:
         raise InputError("patterns", "got equal ones", "at least two different patterns are accepted")
-    levels = _levels(memory, behind, wide.value) if sigmas is None else _checked(sigmas)
+    levels = _levels(memory, behind, wide.value, total) if sigmas is None else _checked(sigmas)
     fresh = None
     if held_out is not None:
         fresh = np.asarray(state_array("held_out", held_out, d), float).reshape(-1, d)
@@ -164,7 +167,7 @@ def regimes(
     multiplicity = _multiplicities(memory, weights, behind)
 
     found: dict[str, list[Any]] = {}
-    for sigma in levels:
+    for sigma in track(levels, "Noise levels"):
         x = (behind + sigma * noise).astype(behind.dtype)
         at = _posterior_of_cues(memory, x, float(sigma), chosen, behind, multiplicity)
         if classes is not None:
@@ -182,9 +185,7 @@ def regimes(
         return None if name not in found else np.stack([function(_interval(values, rng)) for values in found[name]])
 
     collapse = _crossing(levels, np.stack(found["log_odds"]), rng)
-    split = _unstable(memory, centre, wide.value)
-    if split < collapse.value:
-        split = float("nan")
+    split = _unstable(memory, centre, wide.value, np.fmax(collapse.value, wide.value / 100))
     relative = np.array([wide.low, wide.high]) / wide.value
     return Regimes(
         sigma=levels,
@@ -273,8 +274,8 @@ def _attractors(memory: PatternMemory, x: np.ndarray, sigma: float) -> int:
     return int(connected_components(near, directed=False)[0])
 
 
-def _widest(memory: PatternMemory, weights: np.ndarray) -> tuple[np.ndarray, Estimate]:
-    """The mean of the patterns and √Λ, Λ the largest eigenvalue of their covariance, with the interval of a sample."""
+def _widest(memory: PatternMemory, weights: np.ndarray) -> tuple[np.ndarray, Estimate, float]:
+    """The mean of the patterns, √Λ, Λ the largest eigenvalue of their covariance, with its interval, and the trace."""
     n, _ = memory.held.shape
     mean = np.asarray(memory.prior_start()[0], float)
     total, square = 0.0, 0.0
@@ -290,17 +291,23 @@ def _widest(memory: PatternMemory, weights: np.ndarray) -> tuple[np.ndarray, Est
     width = float(np.sqrt(max(values[-1], 0)))
     # The standard error of a variance; half of it, relatively, is that of the width.
     error = 0.0 if width == 0 else float(np.sqrt(max(square - total**2, 0) * (weights**2).sum())) / total / 2
-    return mean, Estimate(width, width * (1 - 1.96 * error), width * (1 + 1.96 * error))
+    return mean, Estimate(width, width * (1 - 1.96 * error), width * (1 + 1.96 * error)), float(values.sum())
 
 
-def _levels(memory: PatternMemory, behind: np.ndarray, wide: float) -> np.ndarray:
-    """24 levels, from three times the width of the data down to where most patterns are alone."""
+def _levels(memory: PatternMemory, behind: np.ndarray, wide: float, total: float) -> np.ndarray:
+    """24 levels, from where nothing has split or collapsed down to where most patterns are alone.
+
+    Nothing has split at three times the width of the data. In many dimensions patterns are told apart above that: with
+    V the mean of ‖y_j − y_k‖² over pairs the mean log odds are at most V/2σ² − log(n − 1), by Jensen's inequality,
+    which is below 0 from σ² = V/(2 log(n − 1)) on. V is twice the `total` variance, times n/(n − 1).
+    """
     n, _ = memory.held.shape
+    alike = math.sqrt(total * n / ((n - 1) * math.log(n - 1))) if n > 2 else 0.0
     some = memory.held.rows(np.unique(np.linspace(0, n - 1, 2000).astype(int)))
     square = ((behind[:64, None] - some) ** 2).sum(axis=-1)
     between = np.sqrt(np.where(square > 0, square, np.inf).min(axis=1))
     nearest = float(np.median(between[np.isfinite(between)])) if np.isfinite(between).any() else wide
-    return np.geomspace(3 * wide, nearest / (2 * np.sqrt(2 * np.log(n) + 1)), 24)
+    return np.geomspace(max(3 * wide, 1.2 * alike), nearest / (2 * np.sqrt(2 * np.log(n) + 1)), 24)
 
 
 def _multiplicities(memory: PatternMemory, weights: np.ndarray, behind: np.ndarray) -> np.ndarray:
@@ -321,25 +328,20 @@ def _multiplicities(memory: PatternMemory, weights: np.ndarray, behind: np.ndarr
     return total[inverse]
 
 
-def _unstable(memory: PatternMemory, centre: np.ndarray, wide: float) -> float:
-    """σ at which the largest eigenvalue of ∂D_σ/∂x at the centre of the data reaches 1 as noise falls."""
+def _unstable(memory: PatternMemory, centre: np.ndarray, wide: float, least: float) -> float:
+    """σ at which the largest eigenvalue of ∂D_σ/∂x at the centre of the data reaches 1 as noise falls to `least`."""
     x = centre.astype(memory.held.rows(np.array([0])).dtype)
 
-    def unstable(sigma: float) -> bool:
-        return float(jacobian_spectrum(memory, x, sigma)[0]) >= 1
+    def excess(log_sigma: float) -> float:
+        return float(jacobian_spectrum(memory, x, math.exp(log_sigma))[0]) - 1
 
-    high = 4 * wide
-    while not unstable(high / 1.15):
-        high /= 1.15
-        if high < wide / 100:
-            return float("nan")
-    low = high / 1.15
-    while high / low > 1 + 1e-9:
-        sigma = float(np.sqrt(high * low))
-        if sigma in (low, high):
-            break
-        low, high = (sigma, high) if unstable(sigma) else (low, sigma)
-    return float(np.sqrt(high * low))
+    high, step = math.log(4 * wide), math.log(1.15)
+    while excess(high - step) < 0:
+        high -= step
+        if high < math.log(least):
+            return math.nan
+    split = math.exp(brentq(excess, high, high - step, xtol=1e-9)) if excess(high) < 0 else math.exp(high)
+    return split if split >= least else math.nan
 
 
 def _interval(values: Any, rng: np.random.Generator) -> np.ndarray:

@@ -77,8 +77,8 @@ def regimes_command(
     )
     shown = ("sigma", "certainty", "covered", "cloning", "cloning_of_classes", "effective_patterns", "attractors")
     show(title, [{name: row[name] for name in shown if row[name] is not None} for row in rows], [])
-    for name in ("speciation", "collapse"):
+    for name, none in {"speciation": "none above the collapse", "collapse": "none among these levels"}.items():
         value, low, high = getattr(found, name)
-        at = f"σ = {value:.4g} [{low:.4g}, {high:.4g}]" if value == value else "none among these levels"
+        at = f"σ = {value:.4g} [{low:.4g}, {high:.4g}]" if value == value else none
         say(f"{name.capitalize()}: {at}")
     say(f"Written: {folder / about.name}.json, .csv, .md, .png")
