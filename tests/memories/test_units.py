@@ -27,7 +27,7 @@ def observed(memory, c):
 
 MEMORIES = {
     "Gaussians, measured": lambda c: measured(blobs(c), c),
-    "shapes": lambda c: Mixture([Segment(-c * MEAN, c * MEAN), Sphere(c * MEAN, c), *blobs(c).groups]),
+    "shapes": lambda c: Mixture([Segment(-c * MEAN, c * MEAN), Sphere(c * MEAN, c), blobs(c)]),
     "box, observed": lambda c: observed(Box(-c * np.ones(3), c * np.ones(3)), c),
     "cores": lambda c: ReconstructiveMemory(blobs(c), [[1.0, 0.5, 0]], c * np.array([[0.5], [-1]])),
 }
