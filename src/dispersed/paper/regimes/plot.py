@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from dispersed.paper.panels import Panels, legend_below, noise_axis, panels
+from dispersed.paper.panels import Panels, noise_axis, panels
 from dispersed.paper.regimes.measure import DIMENSIONS
 from dispersed.paper.style import house_style
 
@@ -30,10 +30,11 @@ def plot_regimes(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Pa
     Rows have the columns of `Regimes.rows()`, and `speciation` and `collapse` with their intervals.
     """
     with house_style():
-        axes = panels(ax, (2,), figsize=(10.4, 4.4), sharex=True)
+        axes = panels(ax, (2,), figsize=(10.4, 4.6), sharex=True)
         _draw(axes, rows)
-        lines = [line for axis in axes for line in axis.get_lines() if not str(line.get_label()).startswith("_")]
-        legend_below(axes, ax, (lines, [str(line.get_label()) for line in lines]), columns=4)
+        for axis, title in zip(axes, ("probabilities", "numbers"), strict=True):
+            axis.set_title(title)
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return axes
 
 
@@ -83,8 +84,9 @@ def _draw(axes: Panels, rows: Sequence[dict[str, Any]]) -> None:
             if value is not None:
                 axis.axvline(value, color=colour, linewidth=1, linestyle=":")
                 axis.axvspan(low, high, color=colour, alpha=0.12, linewidth=0)
-                at: Any = {"xycoords": ("data", "axes fraction"), "rotation": 90, "fontsize": 8, "ha": "right"}
-                axis.annotate(name, (value, 0.02), color=colour, **at)
+                beside: Any = {"xytext": (-2, 0), "textcoords": "offset points", "rotation": 90, "ha": "right"}
+                where: Any = {"xycoords": ("data", "axes fraction"), "fontsize": 8, "color": colour}
+                axis.annotate(name, (value, 0.02), **beside, **where)
         noise_axis(axis)
     axes[0].set_ylim(-0.02, 1.04)
     axes[1].set_yscale("log")
