@@ -16,7 +16,7 @@ from dispersed.paper.catalogue import EXPERIMENTS
 
 def dispersed_process(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "dispersed.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "dispersed", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "120", **environment},
@@ -56,6 +56,14 @@ def test_help_names_the_commands():
     for word in ("recall", "reproduce", "dispersed reproduce all"):
         assert word in shown.stdout
     assert dispersed_process("--version").stdout.startswith("dispersed 0.")
+
+
+@pytest.mark.parametrize(("method", "options"), [("sparse", []), ("classical", ["--ensemble", "sparse:0.2"])])
+def test_an_ensemble_that_a_memory_cannot_store_is_named_with_others(tmp_path, method, options):
+    run = dispersed("capacity", "--method", method, "--sets", 2, *options, "--out", tmp_path)
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert run.stderr.startswith("dispersed: ensemble: ")
+    assert "sparse:ACTIVITY 0 and 1" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,15 @@ def test_capacity_plot_and_theories():
     drawn = {line.get_label() for line in axes[1].lines}
     assert {"theory: d/(4 ln d)", "theory: d/(2 ln d)"} <= drawn
     plt.close(axes[0].figure)
+    # One dimension has bars, since a band would have no width.
+    one = [row for row in rows if row["dimension"] == 6]
+    axes = plot_capacity(one, errors, {}, {}, "hamming_mean", 0.03)
+    assert "bars" in axes[1].get_ylabel()
+    bars = [path.vertices[:, 1] for lines in axes[1].collections for path in lines.get_paths()]
+    assert sorted(map(list, bars)) == sorted([row["ci_low"], row["ci_high"]] for row in one)
+    axes[0].figure.canvas.draw()
+    assert all(tick == round(tick) for tick in axes[1].get_xticks())
+    plt.close(axes[0].figure)
     assert set(theories({"diffusion": methods()["diffusion"]}, 0.68, 0.03)["diffusion"])
 
 

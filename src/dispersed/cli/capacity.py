@@ -1,6 +1,8 @@
 """`dispersed capacity`: how many patterns a kind of memory holds."""
 
+import contextlib
 import enum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,7 +153,8 @@ def capacity_command(
         cue = f"units flipped at rate {flip_rate:g}"
     if len(alphas) == len(thresholds) == 1:
         (level,), (limit,) = alphas, thresholds
-        rows, errors = capacities(chosen(level), wanted, alpha=level, threshold=limit, **settings)
+        with _said_of_ensemble(ensemble):
+            rows, errors = capacities(chosen(level), wanted, alpha=level, threshold=limit, **settings)
         noisy = mask_rate is None and corruption is None and patterns is None
         comparable = noisy and measure is Measure.hamming and statistic is Statistic.mean
         curves = theories(chosen(level), level if comparable else 1.0, limit)
@@ -159,7 +162,8 @@ def capacity_command(
         claims = [measured(*named) for named in labels.items()]
         title = f"Capacity at {limit:.3g} {statistic} {measure} error, {cue}"
     else:
-        rows, errors = capacity_maps(chosen, wanted, alphas, thresholds, **settings)
+        with _said_of_ensemble(ensemble):
+            rows, errors = capacity_maps(chosen, wanted, alphas, thresholds, **settings)
         axes = plot_capacity_map(rows, labels)
         claims = [mapped(*named) for named in labels.items()]
         title = f"Capacity over {statistic} {measure} error and noise, {cue}"
@@ -168,6 +172,21 @@ def capacity_command(
     about = write(folder, "capacity", title, findings, command_line(), {"seed": seed}, seconds)
     show(title, rows, [verdict.marked for verdict in about.verdicts])
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
+
+
+@contextlib.contextmanager
+def _said_of_ensemble(text: str) -> Iterator[None]:
+    """What a memory does not accept as patterns is said of the option that they come from."""
+    from dispersed.validation import InputError
+
+    try:
+        yield
+    except InputError as error:
+        argument, given, accepted = error._parts
+        if argument != "patterns":
+            raise
+        accepted += "; rademacher has −1 and +1, sparse:ACTIVITY 0 and 1"
+        raise InputError("ensemble", f"{text!r}: {given}", accepted) from None
 
 
 def _ensemble(text: str) -> Any:

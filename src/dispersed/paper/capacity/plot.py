@@ -146,7 +146,10 @@ def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], 
         low, middle, high = (
             np.array([row[field] for row in found]) for field in ("smoothed_low", "smoothed", "smoothed_high")
         )
-        axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        if len(x) > 1:
+            axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        else:  # a band over one dimension has no width
+            axis.errorbar(x, raw, [raw - below, above - raw], fmt="none", capsize=3, color=colour)
         # Where two methods agree, the lower line must show beneath the upper one.
         thick, dashes = OVERLAID.get(method, (1.6, "-"))
         axis.plot(x, middle, color=colour, lw=thick, ls=dashes, label=label)
@@ -159,6 +162,8 @@ def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], 
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_xlabel("units d")
-    axis.set_ylabel("capacity, patterns\n(line: smoothed, band: 95 %, points: unsmoothed)")
+    several = len({row["dimension"] for row in rows}) > 1
+    marks = "line: smoothed, band: 95 %, points: unsmoothed" if several else "bars: 95 %"
+    axis.set_ylabel(f"capacity, patterns\n({marks})")
