@@ -26,8 +26,9 @@ class Iteration(Dynamics):
     **Arguments**
 
     - `steps`: the most updates made.
-    - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(1, max|x_i|). With 0 only
-      exact repetition stops early, so the result is that of all `steps` updates.
+    - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(ℓ, max|x_i|). The length ℓ is σ of a
+      memory, the largest entry of the patterns of a network of real-valued ones, the width 1/√β of random features, and
+      1 of other networks. With 0 only exact repetition stops early, so the result is that of all `steps` updates.
 
     A state that returns after two updates is on a 2-cycle, which synchronous binary networks have: the recall ends
     there as `Result.cycle`. A fixed point is called converged only if it attracts, by the Jacobian of the update, and
@@ -56,7 +57,8 @@ class Iteration(Dynamics):
     ) -> Outcome:
         network = memory if isinstance(memory, Network) else Held(memory, sigma)
         constant, cue = without_derivatives((network, z))
-        repeated = _iterate(lambda x, step: constant._update(x), cue, self.steps, self.tol, True, trajectory)
+        length = constant._length(cue)
+        repeated = _iterate(lambda x, step: constant._update(x), cue, length, self.steps, self.tol, True, trajectory)
         x, period, steps, states = repeated
         index, p = constant._nearest(x)
         end = ending(period == 1, lambda: lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
@@ -92,7 +94,7 @@ class Asynchronous(Dynamics):
         def sweep(x: State, step: Int[Array, ""]) -> State:
             return memory.sweep(x, jax.random.permutation(jax.random.fold_in(key, step), x.size))
 
-        x, period, steps, states = _iterate(sweep, z, self.sweeps, 0.0, False, trajectory)
+        x, period, steps, states = _iterate(sweep, z, jnp.ones_like(sigma), self.sweeps, 0.0, False, trajectory)
         # A change of one unit raises the energy of a state that a sweep leaves as it is, or leaves it the same.
         result = ENDINGS.where(period == 1, ENDINGS.converged, ENDINGS.exhausted)
         sigmas = jnp.full(self.sweeps + 1, sigma) if trajectory else None
@@ -108,6 +110,7 @@ def _tolerance(tol: float) -> float:
 def _iterate(
     update: Callable[[State, Int[Array, ""]], State],
     z: State,
+    length: Scalar,
     steps: int,
     tol: Scalar | float,
     cycles: bool,
@@ -131,7 +134,7 @@ def _iterate(
 
     def advance(carry: Carry) -> Carry:
         new = update(carry.x, carry.step)
-        fixed = jnp.abs(new - carry.x).max() <= tol * jnp.maximum(1, jnp.abs(new).max())
+        fixed = jnp.abs(new - carry.x).max() <= tol * jnp.maximum(length, jnp.abs(new).max())
         cycle = jnp.all(new == carry.before) & (carry.step > 0) & cycles
         period = jnp.where(fixed, 1, jnp.where(cycle, 2, 0)).astype(int)
         states = None if carry.states is None else carry.states.at[carry.step + 1].set(new)
@@ -173,9 +176,20 @@ def _(primals: tuple[Updating, State], tangents: tuple[Any, Any]) -> tuple[State
     network, x = primals
     change = eqx.filter_jvp(lambda network: network._update(x), (network,), (tangents[0],))[1]
     constant = without_derivatives(network)
+    return x, jax.lax.custom_linear_solve(lambda v: v - constant._pushed(v, x), change, _solved, _solved)
+
+
+def _solved(product: Callable[[State], State], right: State) -> State:
+    """The v of which a matrix makes `right`, by products with it alone; as near as these come to it.
+
+    A solver of its own has no say in what becomes of derivatives in reverse mode, where it would raise what it met.
+    """
     import lineax as lx  # a tenth of a second to import
 
-    system = lx.FunctionLinearOperator(lambda v: v - constant._pushed(v, x), jax.eval_shape(lambda: x))
-    accuracy = 10 * float(jnp.finfo(x.dtype).eps)
-    solver = lx.GMRES(rtol=accuracy, atol=accuracy, restart=min(20, x.size))
-    return x, lx.linear_solve(system, change, solver, throw=False).value
+    accuracy = 10 * float(jnp.finfo(right.dtype).eps)
+    solver = lx.GMRES(rtol=accuracy, atol=accuracy, restart=min(20, right.size))
+    # Accuracies are those of vectors of length 1, whatever the units of the states.
+    size = jnp.max(jnp.abs(right))
+    size = jnp.where(size > 0, size, 1)
+    system = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: right))
+    return lx.linear_solve(system, right / size, solver, throw=False).value * size

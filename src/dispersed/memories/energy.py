@@ -220,6 +220,9 @@ class RandomFeatureHopfield(DescentNetwork):
         phase = jnp.matmul(self.frequencies, x - self.centre, precision=jax.lax.Precision.HIGHEST)
         return jnp.cos(phase) * self.cosines + jnp.sin(phase) * self.sines
 
+    def _length(self, x: State) -> Scalar:
+        return jax.lax.rsqrt(self.beta)
+
     def _energy(self, x: State) -> Scalar:
         largest = jnp.finfo(x.dtype).max
         kernel = jnp.mean(self._terms(x))

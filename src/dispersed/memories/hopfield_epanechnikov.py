@@ -98,6 +98,9 @@ class EpanechnikovHopfield(Network):
         energy = jnp.clip(-jnp.log(jnp.where(some, total, 1)) / self.beta, -largest, largest)
         return jnp.where(some, energy, largest)
 
+    def _length(self, x: State) -> Scalar:
+        return jnp.max(jnp.abs(self.patterns))
+
     def _update(self, x: State) -> State:
         """The centroid of the active patterns, or x without any."""
         active = (self._kernels(x) > 0).astype(x.dtype)

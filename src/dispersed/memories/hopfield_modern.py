@@ -89,6 +89,9 @@ class ModernHopfield(Network):
         """softmax_j(β xᵀy_j), (n,)."""
         return self.held.responsibilities(x, self._sigma())
 
+    def _length(self, x: State) -> Scalar:
+        return jnp.max(jnp.abs(self.patterns))
+
     def _update(self, x: State) -> State:
         """Σ_j softmax_j(β xᵀy_j) y_j."""
         return self.held.denoise(x, self._sigma())

@@ -105,6 +105,9 @@ class SimilarityNetwork(Network):
         # Weights that do not sum to one by round-off must not scale an offset.
         return weights @ known.centred + known.centre
 
+    def _length(self, x: State) -> Scalar:
+        return jnp.max(jnp.abs(self.patterns))
+
     def _energy(self, x: State) -> Scalar:
         if not isinstance(self.separation, Separation) or self.similarity not in ("dot", "euclidean"):
             given = f"a {type(self).__name__} of this similarity and separation descends none that is known"

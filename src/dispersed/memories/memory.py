@@ -385,3 +385,6 @@ class Held(Network):
         if not isinstance(self.memory, Memory):
             return super()._pushed(v, x)
         return self.memory._pushed(v, x, self.sigma.astype(x.dtype))
+
+    def _length(self, x: State) -> Scalar:
+        return self.sigma.astype(x.dtype)

@@ -42,6 +42,10 @@ class Network(AssociativeMemory):
         """The product of the Jacobian of the update with v."""
         return jax.jvp(self._update, (x,), (v,))[1]
 
+    def _length(self, x: State) -> Scalar:
+        """The length that a fixed point is told by: of what is stored, in the units of the states; 1 by default."""
+        return jnp.ones((), x.dtype)
+
     def energy(self, x: ArrayLike) -> Float[Array, "..."]:
         """The energy E(x) that the dynamics lowers. `x`: (..., d)."""
         return self._mapped("_energy", x)
@@ -101,3 +105,6 @@ class Clamped(Network):
 
     def _pushed(self, v: State, x: State) -> State:
         return jnp.where(self.known, 0, self.network._pushed(v, x))
+
+    def _length(self, x: State) -> Scalar:
+        return self.network._length(x)
