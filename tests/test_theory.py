@@ -179,3 +179,11 @@ def test_capacities_of_any_degree_and_dimension():
 
 def test_nearest_pattern_bounds_small_sets():
     assert theory.nearest_pattern(np.array([10]), 0.68, 0.03)[0] == pytest.approx(1 + 0.03 / 0.00764, rel=0.2)
+
+
+@pytest.mark.parametrize("capacity", [theory.classical_capacity, theory.exponential_capacity])
+@pytest.mark.parametrize("dimension", [-1, 0.5, math.nan, "x", [10, 0]], ids=repr)
+def test_a_capacity_needs_units(capacity, dimension):
+    """Where ln d is negative the formula would be, too."""
+    with pytest.raises(InputError, match=r"^dimension: got "):
+        capacity(dimension)

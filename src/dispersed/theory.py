@@ -19,7 +19,7 @@ from scipy.special import comb, erf, ndtr
 from scipy.stats import binom
 
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, at_least, positive_number, probability
+from dispersed.validation import InputError, at_least, check_finite, double_array, positive_number, probability
 
 # --- Hopfield networks: how many patterns are fixed points ------------------------------------------------------------
 
@@ -109,7 +109,7 @@ def krotov_hopfield_error(units: int | float, patterns: int | float, degree: int
 
 def polynomial_capacity(dimension: ArrayLike, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
-    d = np.asarray(dimension, float)
+    d = _units(dimension)
     log_numerator = (at_least("degree", degree, 2) - 1) * np.log(d) - math.log(2 * double_factorial(2 * degree - 3))
     with np.errstate(over="ignore", divide="ignore"):  # at d = 1 and beyond the largest number it is infinite
         return np.asarray(np.exp(log_numerator) / np.log(d))
@@ -130,7 +130,16 @@ def exponential_capacity(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
 
     **Source**: Demircigil et al. (2017), On a model of associative memory with huge storage capacity.
     """
-    return np.asarray(2 ** (np.asarray(dimension, float) / 2))
+    return np.asarray(2 ** (_units(dimension) / 2))
+
+
+def _units(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
+    """Numbers of units, in double precision; between whole ones, for curves."""
+    d = double_array("dimension", dimension)
+    check_finite("dimension", d)
+    if (d < 1).any():
+        raise InputError("dimension", f"got {d.min():g}", "numbers of units from 1 are accepted")
+    return d
 
 
 def retrieval_error_bound(patterns: int, largest_norm: float, beta: float, separation: float, distance: float) -> float:

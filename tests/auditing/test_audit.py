@@ -192,6 +192,7 @@ def test_a_model_is_measured_beside_the_exact_denoiser(digits):
     np.testing.assert_allclose(other.error_train, other.error_held_out, rtol=0.2)
     assert other.gap_train[0] > 0.1
     assert len(other.rows()) == len(other.sigma)
+    assert repr(other).startswith(f"NetworkAudit({len(other.sigma)} noise levels, σ from ")
 
 
 def test_the_page_and_the_command(digits, tmp_path):

@@ -101,6 +101,7 @@ def test_precision_beyond_the_limit_is_a_bound():
 
 def test_a_map_is_the_capacities_one_by_one():
     found = capacity_map(ClassicalHopfield, [4], alphas=[0.7, 0.9], thresholds=[0.05, 0.2], sets=8, max_patterns=8)
+    assert repr(found).startswith("CapacityMap(2 noise levels, 2 thresholds, 1 dimensions, capacities ")
     assert len(found.rows()) == 4
     for row in found.rows():
         alone = capacity(

@@ -43,6 +43,9 @@ class NetworkAudit(eqx.Module):
     """Open directions of the network at noisy training patterns, Σ min(e, 1) of the eigenvalues of ∂D_σ/∂x."""
     local_dimension_exact: Float[np.ndarray, " levels"]
 
+    def __repr__(self) -> str:
+        return f"NetworkAudit({len(self.sigma)} noise levels, σ from {self.sigma.max():.3g} to {self.sigma.min():.3g})"
+
     def rows(self) -> list[dict[str, float | None]]:
         """One row a noise level."""
         names = ("sigma", "gap_train", "gap_held_out", "error_train", "error_held_out", "basin", "basin_exact")

@@ -38,6 +38,12 @@ class CapacityMap(eqx.Module):
             for (alpha, threshold, d), found in self.capacities.items()
         ]
 
+    def __repr__(self) -> str:
+        alphas, thresholds, dimensions = (len(set(each)) for each in zip(*self.capacities, strict=True))
+        counts = f"{alphas} noise levels, {thresholds} thresholds, {dimensions} dimensions"
+        least, most = (end(found.capacity for found in self.capacities.values()) for end in (min, max))
+        return f"CapacityMap({counts}, capacities {least:.1f} to {most:.1f})"
+
     def error_rows(self) -> list[dict[str, Any]]:
         """The error grids behind them, one row for each cell."""
         # The cells of the last threshold are those of all.

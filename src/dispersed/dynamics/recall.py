@@ -140,7 +140,10 @@ def chosen_dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
     if not isinstance(dynamics, Dynamics):
         if isinstance(dynamics, type) and issubclass(dynamics, Dynamics):
             raise InputError("dynamics", f"got the class {dynamics.__name__}", f"call it: {dynamics.__name__}()")
-        raise InputError("dynamics", f"got {dynamics!r}", "a dynamics such as dispersed.ProbabilityFlow() is accepted")
+        accepted = "a dynamics such as dispersed.ProbabilityFlow() is accepted"
+        if isinstance(dynamics, str):
+            accepted += "; dispersed.dynamics.named makes one from its name"
+        raise InputError("dynamics", f"got {dynamics!r}", accepted)
     dynamics.check(memory)
     return dynamics
 

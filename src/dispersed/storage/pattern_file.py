@@ -30,7 +30,8 @@ def open_patterns(path: str | Path) -> Storage:
     path = Path(path)
     openers = {".npy": _open_npy, ".safetensors": open_safetensors}
     if path.suffix.lower() not in openers:
-        raise InputError("patterns", f"{str(path)!r} has an unknown suffix", ACCEPTED)
+        accepted = f"{ACCEPTED}; dispersed.reading.read_states reads other files"
+        raise InputError("patterns", f"{str(path)!r} has an unknown suffix", accepted)
     try:
         return openers[path.suffix.lower()](path)
     except OSError as error:

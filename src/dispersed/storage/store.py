@@ -579,7 +579,8 @@ def _settings(path: Path) -> tuple[int, Encoding]:
     """Dimension and encoding, from the file that says what the store holds."""
     file = path / SETTINGS
     if not os.path.lexists(file):
-        raise InputError("store", f"{str(path)!r} holds no store", "a folder made by dispersed store create")
+        accepted = "a folder made by dispersed store create; dispersed.reading.read_states reads folders of images"
+        raise InputError("store", f"{str(path)!r} holds no store", accepted)
     with io.FileIO(open_inside(path, SETTINGS)) as opened:
         settings = parse_line(opened.read(1 << 16))
     if settings is None or settings.get("format") != "dispersed pattern store" or len(settings) != 4:
