@@ -38,7 +38,7 @@ def audit_command(
 ) -> None:
     """Find the samples of a generative model that are copies of its training data, at a stated rate of false alarms.
 
-    Writes OUT/audit.html, one page with pictures of the copies where states are square images, and audit.json. A
+    Writes OUT/audit.html, one page with pictures of the copies where states are grey images, and audit.json. A
     sample is a copy if held-out data hardly ever are as near to the training data, by distance and by the ratio of the
     distances to the nearest pattern and to the second; near-duplicates in the training data count as one.
     """
