@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
 from dispersed import CellFile, InputError
 from dispersed.capacities.methods import methods
@@ -132,6 +133,14 @@ def test_capacity_plot_and_theories():
     axes = plot_capacity(rows, errors, {}, curves, "hamming_mean", 0.03)
     drawn = {line.get_label() for line in axes[1].lines}
     assert {"theory: d/(4 ln d)", "theory: d/(2 ln d)"} <= drawn
+    plt.close(axes[0].figure)
+    # Of any methods no two have one colour, and each the same in both panels.
+    many = [row | {"method": name} for row in rows[:2] for name in methods(degree=4)]
+    cells = [row | {"method": name} for row in errors for name in methods(degree=4)]
+    axes = plot_capacity(many, cells, {}, {}, "hamming_mean", 0.03)
+    left, right = ({to_hex(line.get_color()) for line in axis.lines} for axis in axes)
+    assert len(right) == len(methods())
+    assert left - {to_hex("0.5"), to_hex("0.4")} <= right
     plt.close(axes[0].figure)
     # One dimension has bars, since a band would have no width.
     one = [row for row in rows if row["dimension"] == 6]

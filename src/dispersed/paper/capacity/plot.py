@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -69,13 +70,14 @@ def plot_capacity(
 ) -> Panels:
     """Two panels: the error `of` over N where it crosses the threshold, and capacity over dimensions."""
     with house_style():
+        colours = _colours(errors)
         axes = left, right = panels(ax, (2,), figsize=(11, 5.2), width_ratios=(2, 3))
         dimensions = sorted({row["dimension"] for row in errors})
         styles = dict(zip(dimensions, np.linspace(0.3, 1, len(dimensions)), strict=True))
         for method, d in sorted({(row["method"], row["dimension"]) for row in errors}):
             cells = [row for row in errors if (row["method"], row["dimension"]) == (method, d)]
             x, y = [row["n_patterns"] for row in cells], [row[of] for row in cells]
-            left.plot(x, y, ".-", color=COLOURS.get(method, "#444444"), alpha=styles[d], lw=1)
+            left.plot(x, y, ".-", color=colours[method], alpha=styles[d], lw=1)
             left.annotate(f"{d}", (x[-1], y[-1]), fontsize=7, xytext=(2, 0), textcoords="offset points")
         left.axhline(threshold, color="0.5", lw=0.8, ls=":")
         left.set_xscale("log", base=2)
@@ -130,11 +132,19 @@ def plot_capacity_map(rows: Sequence[Row], labels: Mapping[str, str], ax: Panels
     return axes
 
 
+def _colours(rows: Sequence[Row]) -> dict[str, Any]:
+    """The colour of each method in every figure; those that have none get others than each other's."""
+    methods = sorted({row["method"] for row in rows})
+    others = cycle([plt.get_cmap("tab20b")(shade) for first in (0, 2, 1, 3) for shade in range(first, 20, 4)])
+    return {method: COLOURS[method] if method in COLOURS else next(others) for method in methods}
+
+
 def draw_capacities(axis: Axes, rows: Sequence[Row], labels: Mapping[str, str], theories: Theories) -> None:
     """Smoothed capacities with 95 % bands, unsmoothed estimates as points, theory dotted, learned as dots."""
+    colours = _colours(rows)
     for method in dict.fromkeys(row["method"] for row in rows):
         found = sorted((row for row in rows if row["method"] == method), key=lambda row: row["dimension"])
-        colour = COLOURS.get(method, "#444444")
+        colour = colours[method]
         x = np.array([row["dimension"] for row in found])
         raw = np.array([row["capacity"] for row in found])
         below, above = (np.array([row[end] for row in found]) for end in ("ci_low", "ci_high"))
