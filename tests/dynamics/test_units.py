@@ -1,9 +1,10 @@
-"""Recall by iteration in other units ends at the same states, with the same derivatives."""
+"""Recall in other units ends at the same states, with the same derivatives."""
 
+import diffrax as dfx
 import jax
 import numpy as np
 
-from dispersed import Iteration, ModernHopfield, PatternMemory, recall
+from dispersed import Iteration, ModernHopfield, PatternMemory, ProbabilityFlow, recall
 
 Y = np.array([[1.0, 0.5, -0.25], [-0.75, 1.25, 0.5], [0.25, -1.0, 0.875]])
 CUES = Y + np.array([0.5, -0.25, 0.25])
@@ -27,6 +28,17 @@ def test_fixed_points_of_a_network_and_their_slopes_are_those_of_other_units():
     for c in (1e-6, 1e6):
         np.testing.assert_allclose(ends(c, np.log(2.0)), plain, atol=1e-4)
         np.testing.assert_allclose(jax.jacrev(ends, argnums=1)(c, np.log(2.0)), slope, atol=1e-3)
+
+
+def test_an_adaptive_flow_is_that_of_other_units():
+    def found(c):
+        flow = ProbabilityFlow(dfx.Tsit5(), tol=1e-3, sigma_min=0.0625 * c)
+        return recall(PatternMemory(c * Y), c * CUES, flow, sigma=0.5 * c)
+
+    plain = found(1.0)
+    for c in (1e-6, 1e6):
+        np.testing.assert_allclose(found(c).x / c, plain.x, atol=1e-3)
+        np.testing.assert_allclose(found(c).evaluations, plain.evaluations, atol=12)
 
 
 def test_solvers_that_break_down_do_not_stop_derivatives_in_reverse_mode(rng):

@@ -24,7 +24,7 @@ class ProbabilityFlow(DiffraxSolver):
 
     - `solver`: any diffrax ODE solver, Euler's method by default; explicit ones report their evaluations, others −1.
     - `steps`, `sigma_min`, `grid`: as of every `Solver`.
-    - `tol`: adapt the step to this relative and absolute tolerance instead (not for Euler).
+    - `tol`: adapt the step to this tolerance instead, relative to the state and the noise of the cue (not for Euler).
 
     The paper's grid, even in t down to 0, is `ProbabilityFlow(sigma_min=None, grid=uniform_time)`; from wide noise that
     of `VE()` is coarse.
@@ -80,11 +80,12 @@ class ProbabilityFlow(DiffraxSolver):
             self.solver,
             t0=-times[0],
             t1=-times[-1],
-            dt0=None,
+            # That of diffrax is below the round-off of t where σ is in the thousands.
+            dt0=(times[0] - times[-1]) / self.steps,
             y0=process.scale(times[0]) * z,
             args=whole,
             saveat=dfx.SaveAt(ts=-times) if trajectory else dfx.SaveAt(t1=True),
-            stepsize_controller=dfx.PIDController(rtol=self.tol, atol=self.tol),
+            stepsize_controller=dfx.PIDController(rtol=self.tol, atol=self.tol * (process.scale(times[0]) * sigma)),
             max_steps=16**4,
             throw=False,
         )
