@@ -73,7 +73,7 @@ def plot_capacity(
         colours = _colours(errors)
         axes = left, right = panels(ax, (2,), figsize=(11, 5.2), width_ratios=(2, 3))
         dimensions = sorted({row["dimension"] for row in errors})
-        styles = dict(zip(dimensions, np.linspace(0.3, 1, len(dimensions)), strict=True))
+        styles = dict(zip(dimensions, np.linspace(1, 0.3, len(dimensions))[::-1], strict=True))
         for method, d in sorted({(row["method"], row["dimension"]) for row in errors}):
             cells = [row for row in errors if (row["method"], row["dimension"]) == (method, d)]
             x, y = [row["n_patterns"] for row in cells], [row[of] for row in cells]
