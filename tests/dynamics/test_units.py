@@ -4,7 +4,7 @@ import diffrax as dfx
 import jax
 import numpy as np
 
-from dispersed import Iteration, ModernHopfield, PatternMemory, ProbabilityFlow, recall
+from dispersed import Circuit, Iteration, ModernHopfield, PatternMemory, ProbabilityFlow, recall
 
 Y = np.array([[1.0, 0.5, -0.25], [-0.75, 1.25, 0.5], [0.25, -1.0, 0.875]])
 CUES = Y + np.array([0.5, -0.25, 0.25])
@@ -39,6 +39,14 @@ def test_an_adaptive_flow_is_that_of_other_units():
     for c in (1e-6, 1e6):
         np.testing.assert_allclose(found(c).x / c, plain.x, atol=1e-3)
         np.testing.assert_allclose(found(c).evaluations, plain.evaluations, atol=12)
+
+
+def test_a_circuit_is_that_of_other_units():
+    plain = recall(ModernHopfield(Y, 2.0), CUES, Circuit())
+    for c in (1e-6, 1e6):
+        found = recall(ModernHopfield(c * Y, 2 / c**2), c * CUES, Circuit())
+        np.testing.assert_allclose(found.x / c, plain.x, atol=1e-3)
+        np.testing.assert_array_equal(found.converged, plain.converged)
 
 
 def test_solvers_that_break_down_do_not_stop_derivatives_in_reverse_mode(rng):

@@ -83,7 +83,10 @@ class Circuit(Dynamics):
         key: Key[Array, ""],
         trajectory: bool,
     ) -> Outcome:
-        y = memory.patterns
+        # In units of the patterns: tolerances are those of numbers near 1.
+        largest = jnp.max(jnp.abs(jax.lax.stop_gradient(memory.patterns)))
+        unit = jnp.where(largest > 0, largest, 1)
+        y = memory.patterns / unit
         if isinstance(memory, ModernHopfield):
             start = last = memory.beta**-0.5
             end, rate = jnp.asarray(self.duration, z.dtype), jnp.zeros((), z.dtype)
@@ -93,7 +96,7 @@ class Circuit(Dynamics):
             end, rate = (jnp.log(start) - jnp.log(last)) / self.ramp, self.ramp
             thresholds, bias = jnp.sum(y**2, axis=1) / 2, memory.log_weights
 
-        log_start = jnp.log(start)
+        log_start = jnp.log(start / unit)
 
         def slope(t: Any, state: Any, args: None) -> tuple[State, Float[Array, " n"]]:
             v, h = state
@@ -108,16 +111,16 @@ class Circuit(Dynamics):
             t0=0.0,
             t1=end,
             dt0=None,
-            y0=(z, -thresholds),  # the cue arrives at a hidden layer at rest
+            y0=(z / unit, -thresholds),  # the cue arrives at a hidden layer at rest
             stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-5),
             saveat=dfx.SaveAt(ts=times) if trajectory else dfx.SaveAt(t1=True),
             max_steps=16**4,
             throw=False,
         )
-        x = solution.ys[0][-1]
+        x = unit * solution.ys[0][-1]
         network = without_derivatives(memory.at(last))
         moved = jnp.sqrt(jnp.mean((network._update(x) - x) ** 2))
-        near = 0.01 if isinstance(memory, ModernHopfield) else 3 * last
+        near = 0.01 * unit if isinstance(memory, ModernHopfield) else 3 * last
         fixed = (moved < near) & (solution.result == dfx.RESULTS.successful)
         index, p = network._nearest(x)
         result = ending(
@@ -126,6 +129,6 @@ class Circuit(Dynamics):
         steps = solution.stats["num_steps"].astype(int)
         states = sigmas = None
         if trajectory:
-            states = jnp.concatenate([solution.ys[0], x[None]])
+            states = jnp.concatenate([unit * solution.ys[0], x[None]])
             sigmas = jnp.append(start * jnp.exp(-rate * times), 0)
         return Outcome(x, last, result, steps, 6 * steps + 2, states, sigmas, index, p)
