@@ -214,7 +214,7 @@ def test_ensembles_and_flips_on_the_command_line(tmp_path, capsys):
         ({"ensemble": "cauchy"}, "ensemble: got 'cauchy'"),
         ({"ensemble": "sparse:x"}, "ensemble: got 'sparse:x'"),
         ({"ensemble": "sparse:2"}, "activity: got 2.0"),
-        ({"ensemble": "sparse:0.5"}, "patterns: got entries such as 0"),
+        ({"ensemble": "sparse:0.5"}, "ensemble: 'sparse:0.5': got entries such as 0"),
         ({"ensemble": "gaussian", "method": "diffusion"}, "measure: got 'hamming'"),
         ({"mask_rate": 0.1, "flip_rate": 0.1}, "mask-rate, flip-rate: got both"),
         ({"flip_rate": 0.7}, "flip_rate: got 0.7"),
