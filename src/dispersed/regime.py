@@ -297,7 +297,7 @@ def _widest(memory: PatternMemory, weights: np.ndarray) -> tuple[np.ndarray, Est
 def _levels(memory: PatternMemory, behind: np.ndarray, wide: float, total: float) -> np.ndarray:
     """24 levels, from where nothing has split or collapsed down to where most patterns are alone.
 
-    Nothing has split at three times the width of the data. In many dimensions patterns are told apart above that: with
+    Nothing has split at three times the width of the data. In many dimensions patterns are resolved above that: with
     V the mean of ‖y_j − y_k‖² over pairs the mean log odds are at most V/2σ² − log(n − 1), by Jensen's inequality,
     which is below 0 from σ² = V/(2 log(n − 1)) on. V is twice the `total` variance, times n/(n − 1).
     """
