@@ -182,7 +182,7 @@ def test_no_two_curves_of_a_figure_have_one_colour(key):
     y = np.random.default_rng(6).standard_normal((60, 2))
     found = regimes(y, y[:20] + 1, np.arange(60) % 3, key=key, cues=20)
     axes = plot_regimes([row | found.levels() for row in found.rows()])
-    names = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
+    names = {text.get_text() for axis in axes for text in axis.get_legend().get_texts()}
     lines = [line for axis in axes for line in axis.get_lines() if line.get_label() in names]
     assert len({line.get_color() for line in lines}) == len(lines) == len(names) == 7
     plt.close("all")
