@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from dispersed.paper.claim import Claim, Decision, Interval, Tables, only, select
-from dispersed.paper.learned.measure import ALPHA, NETWORKS, PATTERNS
+from dispersed.paper.learned.measure import ALPHA, NETWORKS
 
 
 def _gap(network: str, label: str) -> Claim:
@@ -40,12 +40,12 @@ def _attractors(network: str, label: str) -> Claim:
     def decide(tables: Tables) -> Decision:
         row = only(tables["learned_recall"], part="network", network=network)
         # Of no recalls that end in no pattern, none is a mixture.
-        return row["stored"] == PATTERNS and row["spurious"] < 0.05, row | {"mixtures": row["mixtures"] or 0.0}
+        return row["stored"] == row["distinct"] and row["spurious"] < 0.05, row | {"mixtures": row["mixtures"] or 0.0}
 
     text = (
-        f"From pure noise {label[0].lower()}{label[1:]} [ends|does not end] at its {PATTERNS} patterns alone: at "
-        "{stored:.1f} of them, and in {spurious:.1%} of the recalls at none[|, {mixtures:.0%} of these at mixtures of "
-        "them]."
+        f"From pure noise {label[0].lower()}{label[1:]} [ends|does not end] at its patterns alone: at {{stored:.2f}} "
+        "of the {distinct:.2f} distinct ones of a set, and in {spurious:.1%} of the recalls at none[|, {mixtures:.0%} "
+        "of these at mixtures of them]."
     )
     return Claim(f"{network}_attractors", decide, text, published=True)
 

@@ -43,9 +43,10 @@ def learned(sets: int = 8, steps: int = 16_000, width: int = 800, seed: int = 0)
 
     The second is what lies behind it after the last step, and says of which `part` each row is:
 
-    - `network`: `agreement` of signs with the exact recall with its interval, `stored` (patterns that are
-      attractors), `spurious` (fraction of recalls from pure noise that end in no pattern) and `mixtures` (fraction of
-      those whose end state is a non-negative combination of patterns, within 0.1 per unit).
+    - `network`: `agreement` of signs with the exact recall with its interval, `distinct` (patterns of a set, equal ones
+      counted once), `stored` (those that are attractors), `spurious` (fraction of recalls from pure noise that end in
+      no pattern) and `mixtures` (fraction of those whose end state is a non-negative combination of patterns, within
+      0.1 per unit).
     - `pattern`: `gap`, `posterior`, `basin` and `basin_exact` of one pattern of one set at one `sigma`.
     - `attractor`: the `fraction` of recalls from pure noise that end there, the `pattern` that it is or None if it is
       spurious, how many patterns are `mixed` in it (weights above 0.05) and the `residual` of that mixture.
@@ -173,6 +174,7 @@ def _end_rows(name: str, ensemble: Ensemble, patterns: Float[Array, "m n d"], ke
         "agreement": mean,
         "ci_low": low,
         "ci_high": high,
+        "distinct": float(np.mean([len(np.unique(own, axis=0)) for own in np.asarray(patterns)])),
         "stored": len(stored) / len(patterns),
         "spurious": total / len(patterns),
         "mixtures": mixed / total if total else None,
