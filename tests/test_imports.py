@@ -80,7 +80,7 @@ def test_no_function_has_the_name_of_a_module():
 
 
 def test_a_default_recall_imports_no_library_that_it_does_not_use():
-    """Each of these takes a tenth of a second and more."""
+    """They are slow to import: together they take longer than JAX itself."""
     unused = {"diffrax", "lineax", "matplotlib", "optax", "scipy", "typer"}
     program = (
         "import sys, dispersed; memory = dispersed.PatternMemory([[1.0, -1], [1, 1]]);"

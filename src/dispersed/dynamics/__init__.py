@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dispersed.dynamics.probability_flow import ProbabilityFlow
     from dispersed.dynamics.reverse_sde import ReverseSDE
 
-# diffrax takes as long to import as JAX itself, and most recalls do without.
+# diffrax takes nearly as long to import as JAX itself, and most recalls do without.
 __getattr__, *_ = lazy_loader.attach(
     __name__,
     submod_attrs={"circuit": ["Circuit"], "probability_flow": ["ProbabilityFlow"], "reverse_sde": ["ReverseSDE"]},

@@ -184,7 +184,7 @@ def _solved(product: Callable[[State], State], right: State) -> State:
 
     A solver of its own has no say in what becomes of derivatives in reverse mode, where it would raise what it met.
     """
-    import lineax as lx  # a tenth of a second to import
+    import lineax as lx  # slow to import
 
     accuracy = 10 * float(jnp.finfo(right.dtype).eps)
     solver = lx.GMRES(rtol=accuracy, atol=accuracy, restart=min(20, right.size))

@@ -67,7 +67,7 @@ class Solver(Dynamics):
     ) -> tuple[State, Any]:
         """The state at noise level `following` from the state z at `sigma`, and what is carried on.
 
-        `memory.denoise(z, sigma)` evaluates the memory; `key` is of this step alone.
+        `memory.denoise(z, sigma)` evaluates the memory; `key`, for `random` solvers, is of this step alone.
         """
 
     @property

@@ -106,7 +106,7 @@ class LogitSample(eqx.Module):
 
     def best(self, n: int) -> np.ndarray:
         """The largest logit of n patterns, as if all logits were normal and like these."""
-        from scipy.special import ndtri  # a fifth of a second to import
+        from scipy.special import ndtri  # slow to import
 
         guessed = self.mean + self.deviation * -ndtri(1 / max(n, 2))
         return np.nan_to_num(np.fmax(self.largest, guessed), nan=LOWEST, neginf=LOWEST)

@@ -190,7 +190,7 @@ def weigh_candidates(placed: PlacedPatterns, states: States, found: np.ndarray) 
     """The sums over the candidates of states, a `Candidates` each, in double precision by products, with a bound on
     what all patterns would add.
     """
-    from scipy.special import expit  # a fifth of a second to import
+    from scipy.special import expit  # slow to import
 
     known = placed.statistics
     b = len(states.x)

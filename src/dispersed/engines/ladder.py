@@ -372,7 +372,7 @@ def _posteriors(shortlists: Shortlist, ball: EnclosingBall) -> ShortlistPosterio
 
 def _likeliest(shortlists: Shortlist, seen: ShortlistPosterior, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k likeliest patterns of every state, −1 where there are fewer, their responsibilities, and the entropy."""
-    from scipy.special import entr, softmax  # a fifth of a second to import
+    from scipy.special import entr, softmax  # slow to import
 
     m = len(seen.mean)
     p = softmax(seen.logits, axis=1)

@@ -237,7 +237,7 @@ def shortened(
 
     The others join what is excluded, and x and σ are the new x₀ and σ₀.
     """
-    from scipy.special import logsumexp  # a fifth of a second to import
+    from scipy.special import logsumexp  # slow to import
 
     b, d = x.shape
     slack = gamma(d + 8, float)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dispersed.processes.conservative import PotentialProcess
     from dispersed.processes.fokker_planck import FokkerPlanck
 
-# Their libraries, diffrax and SciPy's sparse matrices, take as long to import as JAX itself.
+# Their libraries, diffrax and SciPy's sparse matrices, take nearly as long to import as JAX itself.
 __getattr__, *_ = lazy_loader.attach(
     __name__, submod_attrs={"conservative": ["PotentialProcess"], "fokker_planck": ["FokkerPlanck"]}
 )
