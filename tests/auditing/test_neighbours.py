@@ -75,6 +75,14 @@ def test_the_nearest_point_beyond_a_radius(rng, tiles):
     assert near.nearest_apart(y[:1], 0, 1e3, None) == np.inf
 
 
+def test_the_nearest_point_that_differs(rng, tiles):
+    y = np.concatenate([np.zeros((700, 3)), rng.standard_normal((600, 3))])
+    apart = np.linalg.norm(y[[3, 900], None] - y, axis=2)
+    found = Points(y, "train").to_nearest_other(y[[3, 900]])
+    np.testing.assert_allclose(found, np.where(apart > 0, apart, np.inf).min(axis=1), rtol=1e-12)
+    assert (Points(y[:2], "train").to_nearest_other(y[:2]) == np.inf).all()
+
+
 def test_memory_is_bounded_by_pieces_that_change_nothing(rng, tiles, monkeypatch):
     y, x = rng.standard_normal((1500, 4)), rng.standard_normal((60, 4))
     whole = Points(y, "train").nearest(x, 3)

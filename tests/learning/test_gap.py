@@ -47,6 +47,11 @@ def test_basins_of_two_patterns_are_normal_tails(key):
     assert (np.abs(share.mean(axis=1) - expected) < 4 * error + 1e-6).all()
 
 
+def test_equal_patterns_have_one_basin(key):
+    patterns = jnp.array([[1.0, 1, 1, 1], [-1, -1, -1, -1], [1, 1, 1, 1]])
+    assert (basins(PatternMemory(patterns), patterns, 0.1, key=key, draws=20) == 1).all()
+
+
 def test_attractors_are_found_and_mixtures_recognised(patterns, key):
     """A memory that also holds a mean of three patterns and one foreign state has two spurious attractors."""
     mixture = (patterns[0] + patterns[1] + patterns[2]) / 3

@@ -76,6 +76,17 @@ class Points:
         index, distance = (np.concatenate(part) for part in zip(empty, *parts, strict=True))
         return index, distance
 
+    def to_nearest_other(self, x: np.ndarray) -> Float[np.ndarray, " b"]:
+        """The distance of each of some of these points (b, d) to the nearest one that differs; infinite without any."""
+        distance = self.nearest(x, min(2, self.shape[0]))[1][:, -1]
+        equal = np.flatnonzero(distance == 0)
+        if equal.size:
+            distance[equal] = np.inf
+            for _, rows in self.blocks():
+                between = self._distances(x[equal], rows)
+                distance[equal] = np.minimum(distance[equal], np.where(between > 0, between, np.inf).min(axis=1))
+        return distance
+
     def _nearest(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         n, d = self.shape
         moved = (x - self.centre) * self.scale

@@ -68,7 +68,7 @@ def audit_network(model: Denoiser, train: Points, held_out: Points | None, key: 
     fresh = None
     if held_out is not None:
         fresh = held_out.rows(np.sort(rng.choice(held_out.shape[0], min(held_out.shape[0], CUES), replace=False)))
-    near = train.nearest(y, min(2, n))[1][:, -1]
+    near = train.to_nearest_other(y)
     found: dict[str, list[Any]] = {}
     levels = _levels(model, y, near, n)
     for sigma in map(float, levels):
@@ -93,7 +93,7 @@ def audit_network(model: Denoiser, train: Points, held_out: Points | None, key: 
 def _levels(model: Denoiser, y: np.ndarray, near: np.ndarray, n: int) -> np.ndarray:
     """From the width of the data down to where most patterns are alone, among the levels of the training."""
     high = float(np.sqrt(y.var(axis=0).sum() / y.shape[1])) or 1.0
-    apart = near[near > 0]
+    apart = near[np.isfinite(near)]
     low = float(np.median(apart)) / (4 * np.sqrt(2 * np.log(n) + 1)) if len(apart) else high / 30
     low = min(low, high / 10)
     trained = getattr(model, "levels", None)

@@ -77,7 +77,8 @@ def basins(
     """The fraction of cues y_j + σε that the flow leads back to y_j, for every level and pattern: its basin.
 
     A cue is led back if the recalled state is nearer to y_j than to any other pattern, and within half the
-    distance to its nearest neighbour. The exact memory has basins too: noise can carry a cue past the border.
+    distance to its nearest neighbour; equal patterns are one. The exact memory has basins too: noise can carry a cue
+    past the border.
     """
     stored = PatternMemory(patterns).patterns
     levels = jnp.atleast_1d(positive("sigma", sigma)).astype(stored.dtype)
@@ -87,10 +88,10 @@ def basins(
     shaped = jnp.broadcast_to(levels[:, None, None], cues.shape[:-1])
     recalled = recall(memory, cues, ExponentialIntegrator(), sigma=shaped).x
     distance = jnp.linalg.norm(recalled[..., None, :] - stored, axis=-1)
-    apart = jnp.linalg.norm(stored[:, None] - stored, axis=-1) + jnp.diag(jnp.full(n, jnp.inf))
-    mine = jnp.arange(n)[:, None]
-    near = jnp.take_along_axis(distance, mine[None, ..., None], axis=-1)[..., 0] < apart.min(axis=1)[:, None] / 2
-    return jnp.mean((jnp.argmin(distance, axis=-1) == mine) & near, axis=-1)
+    apart = jnp.linalg.norm(stored[:, None] - stored, axis=-1)
+    nearest_other = jnp.where(apart > 0, apart, jnp.inf).min(axis=1)
+    own = jnp.take_along_axis(distance, jnp.arange(n)[None, :, None, None], axis=-1)[..., 0]
+    return jnp.mean((own <= distance.min(axis=-1)) & (own < nearest_other[:, None] / 2), axis=-1)
 
 
 class Attractors(eqx.Module):
