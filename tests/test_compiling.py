@@ -38,8 +38,8 @@ def test_parts_of_a_larger_program_are_compiled_as_that_is():
 
 
 def test_settings_that_a_compiler_does_not_know_are_left_out(monkeypatch):
-    monkeypatch.setattr(compiling, "EASY", {"xla_no_such_setting": True})
-    assert not compiling._is_easy.__wrapped__()
+    monkeypatch.setattr(compiling, "EASY", {"xla_no_such_setting": True, "xla_backend_optimization_level": 0})
+    assert compiling._known_settings.__wrapped__() == {"xla_backend_optimization_level": 0}
 
 
 @pytest.mark.parametrize("where", ["program", "map", "slope", "loop"])

@@ -25,6 +25,7 @@ LAYERS = [
         "machine",
         "names",
         "noise",
+        "precision",
         "progress",
         "theory",
     },

@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dispersed.memories import Memory, Network, PatternMemory, Smoothed
 from dispersed.memories.associative_memory import over_states
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, double_array, state_array
 
@@ -310,6 +311,7 @@ def _settled_networks(
 def _spectral_radius(matrix: Float[Array, "d d"]) -> Scalar:
     """The largest modulus of the eigenvalues, from the norm of a high power."""
 
+    @full_precision
     def square(_: object, carry: tuple[Float[Array, "d d"], Scalar]) -> tuple[Float[Array, "d d"], Scalar]:
         power, log_size = carry
         size = jnp.linalg.norm(power)
@@ -320,6 +322,7 @@ def _spectral_radius(matrix: Float[Array, "d d"]) -> Scalar:
     return jnp.exp((log_size + jnp.log(jnp.linalg.norm(power))) / 2**SQUARINGS)
 
 
+@full_precision
 def _by_curvature(hessian: Float[Array, "d d"], slope: State) -> tuple[State, Scalar]:
     """The slope with its component along each eigenvector divided by |eigenvalue|, and the least eigenvalue."""
     d = len(slope)

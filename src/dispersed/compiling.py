@@ -18,8 +18,8 @@ EASY: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
-"""XLA's settings for a third of its time: LLVM optimises nothing, loops are written in the older of its two ways, and
-all in one piece."""
+"""XLA's settings for a third of its time: LLVM optimises nothing, loops are written in the older of its two ways, which
+newer versions no longer have, and all in one piece."""
 
 
 _OUTSIDE = get_opaque_trace_state()
@@ -31,23 +31,25 @@ def compiled(function: Callable[..., Any], size: float, *arguments: Any) -> Call
     Parts of a larger program, which is being traced or whose `arguments` are, are compiled as that is.
     """
     traced = get_opaque_trace_state() != _OUTSIDE or not is_known(*jax.tree.leaves(arguments))
-    return _compiled(function, size <= SMALL and not traced and _is_easy())
+    return _compiled(function, size <= SMALL and not traced and jax.default_backend() == "cpu")
 
 
 @functools.cache
 def _compiled(function: Callable[..., Any], easily: bool) -> Callable[..., Any]:
-    settings: Any = {"compiler_options": EASY} if easily else {}
+    settings: Any = {"compiler_options": _known_settings()} if easily else {}
     jitted: Callable[..., Any] = eqx.filter_jit(function, **settings)
     return jitted
 
 
 @functools.cache
-def _is_easy() -> bool:
-    """Whether there is a compiler that takes these settings."""
-    if jax.default_backend() != "cpu":
-        return False
+def _known_settings() -> dict[str, Any]:
+    """Those of `EASY` that this version of the compiler takes."""
+    return EASY if _are_known(EASY) else {name: value for name, value in EASY.items() if _are_known({name: value})}
+
+
+def _are_known(settings: dict[str, Any]) -> bool:
     try:
-        jax.jit(lambda: 0.0, compiler_options=EASY)()
+        jax.jit(lambda: 0.0, compiler_options=settings)()
     except (RuntimeError, ValueError):
         return False
     return True

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import (
     InputError,
@@ -82,6 +83,7 @@ class Observation(eqx.Module):
         self.operator = operator if operator is None or callable(operator) else _matrix(operator, array.size)
         self.sigma = _levels(sigma, observed, self.value)
 
+    @full_precision
     def images(self, y: Float[Array, "*n d"]) -> Float[Array, "*n m"]:
         """A y of states: with a mask y itself, whose other entries do not count."""
         return y if self.matrix is None else y @ self.matrix.T
@@ -211,6 +213,7 @@ def _levels(sigma: Any, mask: Any, value: Array) -> Float[Array, "*m"]:
     return jnp.asarray(noise_levels(levels, value.shape, value.dtype))
 
 
+@full_precision
 def _of_function(function: Callable[..., Any], m: int, d: int, dtype: Any) -> Float[Array, "m d"]:
     """The matrix of a linear function: its values at the unit vectors."""
     try:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.dynamics.iteration import with_derivative
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, mask_array, positive, positive_number, random_key, real_array
 
@@ -165,6 +166,7 @@ class Hopfield(eqx.Module):
         """The output of `associate` alone."""
         return self.associate(state, stored, values, mask=mask, key=key).output
 
+    @full_precision
     def associate(
         self,
         state: ArrayLike,
@@ -293,9 +295,11 @@ class _Head(eqx.Module):
     beta: Scalar
     allowed: Bool[Array, " n"]
 
+    @full_precision
     def _update(self, x: State) -> State:
         return _weights(x[None], self.k, self.beta, self.allowed)[0] @ self.k
 
+    @full_precision
     def _pushed(self, v: State, x: State) -> State:
         """β kᵀ (diag p − p pᵀ) k v."""
         p = _weights(x[None], self.k, self.beta, self.allowed)[0]
@@ -303,6 +307,7 @@ class _Head(eqx.Module):
         return self.beta * ((change - p * jnp.sum(change)) @ self.k)
 
 
+@full_precision
 def _weights(
     q: Float[Array, "... q c"], k: Float[Array, "... n c"], beta: Float[Array, "..."], allowed: Bool[Array, "..."]
 ) -> Float[Array, "... q n"]:
@@ -311,6 +316,7 @@ def _weights(
     return jnp.where(allowed, jax.nn.softmax(jnp.where(allowed, logits, jnp.finfo(q.dtype).min)), 0)
 
 
+@full_precision
 def _energy(
     q: Float[Array, "... q c"], k: Float[Array, "... n c"], beta: Float[Array, "..."], allowed: Bool[Array, "..."]
 ) -> Float[Array, "... q"]:
@@ -336,6 +342,7 @@ def _updated(
     batch = jnp.broadcast_shapes(q.shape[:-2], k.shape[:-2], allowed.shape[:-2])
     q = jnp.broadcast_to(q, (*batch, *q.shape[-2:]))
 
+    @full_precision
     def update(q: Float[Array, "... q c"], _: None) -> tuple[Float[Array, "... q c"], None]:
         return _weights(q, k, beta, allowed) @ k, None
 
@@ -359,6 +366,7 @@ def _fixed_point(
         _, fixed, _, step = carry
         return ~jnp.all(fixed) & (step < MOST)
 
+    @full_precision
     def advance(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         x, fixed, count, step = carry
         new = _weights(x, *constant, allowed) @ constant[0]
@@ -382,6 +390,7 @@ def _fixed_point(
     return every(keys, betas, masks, x.reshape(-1, rows, c)).reshape(x.shape), count
 
 
+@full_precision
 def _each(module: eqx.nn.Linear | eqx.nn.LayerNorm | None, x: Float[Array, "... n c"]) -> Float[Array, "... n e"]:
     """A projection or norm of every row."""
     if module is None:

@@ -12,6 +12,7 @@ import pytest
 from dispersed import InputError, Observation, OneStep, condition, recall
 from dispersed.learning import load, save
 from dispersed.memories import Denoiser, Network, PatternMemory
+from tests.precision import multiplies_in_full_precision
 
 from . import cases
 from .cases import CASES, KNOWN, NETWORKS, ROWS, SEEN, TAU, D, conditioned, in_mixture, in_smoothed, measured
@@ -100,7 +101,9 @@ def compiled(memory, x, sigma, names, does):
 
 def evaluated(memory, names, does):
     """The same at the states and levels of this file: one program for all memories of one structure."""
-    return compiled(memory, jnp.asarray(X), jnp.asarray(LEVELS), tuple(sorted(names)), frozenset(does))
+    arguments = memory, jnp.asarray(X), jnp.asarray(LEVELS), tuple(sorted(names)), frozenset(does)
+    multiplies_in_full_precision(compiled.lower(*arguments))
+    return compiled(*arguments)
 
 
 def close(found, expected, tol, scale=1.0):
@@ -395,7 +398,9 @@ def compiled_network(memory, x, names, slope):
 
 def evaluated_network(memory, case):
     """What a user's own program gets of the cues: methods of a batch, the slope of the energy, and a mapped update."""
-    return compiled_network(memory, jnp.asarray(CUES), tuple(case.does), "energy" in case.does and not case.single)
+    arguments = memory, jnp.asarray(CUES), tuple(case.does), "energy" in case.does and not case.single
+    multiplies_in_full_precision(compiled_network.lower(*arguments))
+    return compiled_network(*arguments)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

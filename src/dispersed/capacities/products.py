@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from dispersed.capacities.cell import Recalled
 from dispersed.dynamics.exponential_integrators import ExponentialIntegrator, moments
 from dispersed.noise import sigma_from_alpha
+from dispersed.precision import full_precision
 from dispersed.processes import VP
 from dispersed.types import Array, Float, Key, Patterns
 
@@ -69,6 +70,7 @@ def updates_by_products(beta: float, most: int = 150) -> Recalled:
     return recall
 
 
+@full_precision
 def _mean(y: Patterns, x: Float[Array, "m d"], sigma: Array) -> tuple[Float[Array, "m d"], Float[Array, " m"]]:
     """The posterior means of states, and the probabilities of their likeliest patterns."""
     logits = x @ y.T / sigma**2

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from dispersed.dynamics import AncestralSampling, Dynamics, recall
 from dispersed.engines import Dense
 from dispersed.memories import Denoiser, PatternMemory
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, positive, real_array, state_array
 
@@ -104,6 +105,7 @@ def _replay(
 ) -> Float[Array, "times n"]:
     _, widest = PatternMemory(memory.patterns, engine=Dense()).prior_start()
 
+    @full_precision
     def generation(weights: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         favour, new, own_key = given
         tempered = jax.nn.log_softmax(sharpness * jnp.log(weights) + favour)

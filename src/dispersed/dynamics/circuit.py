@@ -27,6 +27,7 @@ from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending
 from dispersed.memories import ModernHopfield, PatternMemory
 from dispersed.memories.associative_memory import without_derivatives
+from dispersed.precision import full_precision
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import at_least, positive, positive_number
@@ -98,6 +99,7 @@ class Circuit(Dynamics):
 
         log_start = jnp.log(start / unit)
 
+        @full_precision
         def slope(t: Any, state: Any, args: None) -> tuple[State, Float[Array, " n"]]:
             v, h = state
             beta = jnp.exp(2 * (rate * t - log_start))

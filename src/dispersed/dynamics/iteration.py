@@ -12,6 +12,7 @@ from dispersed.dynamics.result import ENDINGS, Outcome
 from dispersed.dynamics.stability import ending
 from dispersed.memories import BinaryNetwork, Denoiser, Held, Network
 from dispersed.memories.associative_memory import without_derivatives
+from dispersed.precision import full_precision
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least
@@ -179,6 +180,7 @@ def _(primals: tuple[Updating, State], tangents: tuple[Any, Any]) -> tuple[State
     return x, jax.lax.custom_linear_solve(lambda v: v - constant._pushed(v, x), change, _solved, _solved)
 
 
+@full_precision
 def _solved(product: Callable[[State], State], right: State) -> State:
     """The v of which a matrix makes `right`, by products with it alone; as near as these come to it.
 

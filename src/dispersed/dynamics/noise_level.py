@@ -29,6 +29,7 @@ from dispersed.dynamics.cues import cues_and_masks, least_noise
 from dispersed.memories import AssociativeMemory, Memory
 from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Numbers, Scalar, State
 from dispersed.validation import InputError, is_known
 
@@ -101,6 +102,7 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
     return NoiseLevel(*(jnp.asarray(part, x.dtype).reshape(batch) for part in found))
 
 
+@full_precision
 def _fit(memory: Memory, x: State, known: Bool[Array, " d"] | None, sigma: Scalar) -> Scalar:
     """Q of one cue: log p_σ(x) + d log(σ√2π)."""
     if known is not None:

@@ -21,6 +21,7 @@ from dispersed.engines.dense_posterior import (
 )
 from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
+from dispersed.precision import full_precision
 from dispersed.storage import Storage
 from dispersed.types import Array, Float, Int, Key, Patterns, Scalar, State
 from dispersed.validation import is_known, log_prior, on_host, pattern_array
@@ -144,6 +145,7 @@ class DensePatterns(PatternSet):
         least = jnp.min(jnp.where(finite, self.log_weights, jnp.inf))
         return mean, jnp.where(jnp.max(self.log_weights) - least < ALIKE, p, 0)
 
+    @full_precision
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         r = self.responsibilities(x, sigma)
         centred = (self.patterns - self.denoise(x, sigma)) / sigma
@@ -176,6 +178,7 @@ class DensePatterns(PatternSet):
         # Around the centre, which cancels, sums keep the digits that an offset would take.
         y = self.patterns if self.products is None else self.products.centred
 
+        @full_precision
         def push(v: State) -> State:
             along = y @ v / sigma
             return (r * (along - r @ along)) @ y / sigma
@@ -211,6 +214,7 @@ class DensePatterns(PatternSet):
         index = jax.random.categorical(key, self.logits(x, sigma))
         return self.patterns[index], index
 
+    @full_precision
     def start(self) -> tuple[State, Scalar]:
         weights = jnp.exp(self.log_weights)
         # By products with patterns taken from one of them, also where many sets of weights share the patterns.

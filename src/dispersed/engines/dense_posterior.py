@@ -38,6 +38,7 @@ from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
 from dispersed.batching import mapped_like
+from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Numbers, Patterns, Scalar, State
 
 TOLERANCE = 1e-3
@@ -170,6 +171,7 @@ def weighed(logits: Float[Array, "b n"]) -> Weighed:
     return Weighed(logits, weight, jnp.sum(weight, axis=1))
 
 
+@full_precision
 def _mean(known: Products, by: Weighed) -> Float[Array, "b d"]:
     """Means of the patterns."""
     # Weights that do not sum to one by round-off must not scale an offset.
@@ -212,6 +214,7 @@ def _following_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return _following(*primals), tangents[1]
 
 
+@full_precision
 def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
 
@@ -269,6 +272,7 @@ def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
     return (mean, p), (mean_slope, p_slope)
 
 
+@full_precision
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     """The posterior mean Σ_j p_j y_j and the largest p_j with their tangents, all from the same logits."""
     y, _, known, _, _ = primals
@@ -359,8 +363,9 @@ def _weighed_by_products(known: Products, log_w: Any, x: Any, sigma: Any) -> tup
     return by, jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
 
 
+@full_precision
 def _product_logits(known: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
-    overlaps = jnp.matmul(known.from_centre(x), known.centred.T, precision=jax.lax.Precision.HIGHEST)
+    overlaps = known.from_centre(x) @ known.centred.T
     overlaps = overlaps - known.half_squares if known.norms else overlaps
     logits = overlaps / sigma[:, None] / sigma[:, None] + log_w
     return logits - jnp.max(logits, axis=1, keepdims=True)

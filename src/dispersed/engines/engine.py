@@ -9,6 +9,7 @@ import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
+from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 
 
@@ -95,6 +96,7 @@ class PatternSet(Deriving):
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         """Cov[y | x]/σ²."""
 
+    @full_precision
     def pushed(self, v: State, x: State, sigma: Scalar) -> State:
         """Cov[y | x] v/σ²."""
         return self.jacobian(x, sigma) @ v

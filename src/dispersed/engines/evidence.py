@@ -20,6 +20,7 @@ from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
 from dispersed.conditioning import Observation
+from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Patterns, Scalar
 
 ROWS = 1 << 13
@@ -30,6 +31,7 @@ LEAST = 60.0
 """How far below the largest a logit lies whose pattern has no weight, in nats."""
 
 
+@full_precision
 def evidence(y: Patterns, log_w: Float[Array, " n"], observation: Observation) -> tuple[Float[Array, " n"], Scalar]:
     """The normalised log weights of patterns after a measurement, −∞ for what had none, and log p(v)."""
     value = observation.value.astype(y.dtype)
@@ -65,6 +67,7 @@ def _of_batch(
 
 
 @jax.custom_jvp
+@full_precision
 def _in_one_program(
     y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
 ) -> Float[Array, "b n"]:
@@ -77,6 +80,7 @@ def _in_one_program(
         wide = jax.lax.convert_element_type(matrix, jnp.float64) if matrix.size else None
         z = jnp.where(a > 0, v - (centre if wide is None else wide @ centre), 0)
 
+        @full_precision
         def features(rows: Array) -> Float[Array, "k m"]:
             step = jax.lax.convert_element_type(rows, jnp.float64) - centre
             return step if wide is None else step @ wide.T
@@ -91,6 +95,7 @@ def _in_one_program(
             chunks = jax.tree.map(lambda c: jnp.moveaxis(c, 0, -2).reshape(*c.shape[1:-1], whole), chunks)
             return jax.tree.map(lambda one, other: jnp.concatenate([one, other], axis=-1), chunks, found)
 
+        @full_precision
         def by_squares(one: tuple[Array, Array]) -> Float[Array, " n"]:
             z, a = one
             return of_rows(lambda f: -(((z - f) ** 2) @ a) / 2)
@@ -141,6 +146,7 @@ def _(size: Any, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, prec
     return logits.reshape(size, b, -1), True
 
 
+@full_precision
 def _evidence_logits_jvp(primals: Any, tangents: Any) -> Any:
     """dℓ_j = d log w_j + Σ_i a_i r_ji (dA y_j + A dy_j − dv)_i − ½ Σ_i da_i r_ji², r_j = v − A y_j, less the leader's.
 

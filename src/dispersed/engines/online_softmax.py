@@ -24,6 +24,7 @@ import numpy as np
 
 from dispersed.engines.options import TILE, ScanOptions
 from dispersed.machine import jitted_with, long_running
+from dispersed.precision import full_precision
 from dispersed.storage import Encoding
 from dispersed.types import Array, Float, Numbers, UInt32
 
@@ -82,15 +83,11 @@ def merge(one: SoftmaxSums, other: SoftmaxSums, numpy: Any = jnp) -> SoftmaxSums
     return SoftmaxSums(max_logit, mass + mass2, total + total2, logits + logits2)
 
 
-def precise_product(a: Array, b: Array) -> Array:
-    """The product of two arrays in the precision that they have: by default a GPU rounds them to eleven bits before."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
+@full_precision
 def half_squared_norms(y: Float[Array, "m d"]) -> Float[Array, " m"]:
     """‖y_j‖²/2 of patterns, by a product."""
     # A sum would have the decoding fused into it and done anew, number by number.
-    return precise_product(y * y, jnp.full(y.shape[1], 0.5, y.dtype))
+    return (y * y) @ jnp.full(y.shape[1], 0.5, y.dtype)
 
 
 FEW_PATTERNS = 1 << 12
@@ -138,6 +135,7 @@ class EncodedRows(eqx.Module):
             y = y * self.factor.astype(dtype)
         return y if self.centre is None else y - self.centre.astype(dtype)
 
+    @full_precision
     def chunk(
         self, start: Array, size: int, x: Float[Array, "b d"], beta: Float[Array, " b"]
     ) -> tuple[Float[Array, "size d"], Float[Array, "b size"]]:
@@ -150,7 +148,7 @@ class EncodedRows(eqx.Module):
         y = self.decoded(part(self.codes), scale, x.shape[1], x.dtype)
         half = half_squared_norms(y) if self.half_norms is None else part(self.half_norms).astype(x.dtype)
         log_weights = part(self.log_weights) if self.log_weights.ndim else self.log_weights
-        logits = beta[:, None] * (precise_product(x, y.T) - half) + log_weights.astype(x.dtype)
+        logits = beta[:, None] * (x @ y.T - half) + log_weights.astype(x.dtype)
         return y, jnp.where(start + jnp.arange(size) < self.count, logits, -jnp.inf)
 
 
@@ -235,9 +233,10 @@ def scan_block(
     return BlockScan(others, bitmask, tile_maxima, max_unweighted)
 
 
+@full_precision
 def _weighted_sums(
     y: Float[Array, "size d"], weight: Float[Array, "b size"], fall: Float[Array, "b size"], top: Float[Array, " b"]
 ) -> SoftmaxSums:
     # Where no mean is computed, no entropy is.
     logits = jnp.sum(jnp.where(weight > 0, weight * fall, 0), axis=1) if y.shape[1] else jnp.zeros_like(top)
-    return SoftmaxSums(top, weight.sum(axis=1), precise_product(weight, y), logits)
+    return SoftmaxSums(top, weight.sum(axis=1), weight @ y, logits)

@@ -21,6 +21,7 @@ from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.posterior import Posterior
+from dispersed.precision import full_precision
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior, on_host, positive_number
@@ -493,6 +494,7 @@ def _log_mass(held: StreamedPatterns, x: State, sigma: Scalar) -> Scalar:
 
 
 @_log_mass.def_jvp
+@full_precision
 def _log_mass_jvp(primals: Any, tangents: Any) -> Any:
     """The gradient (D − x)/σ² in x, E‖x − y‖²/σ³ in σ, and that of what was measured."""
     held, x, sigma = primals
@@ -513,6 +515,7 @@ def _mean(held: StreamedPatterns, x: State, sigma: Scalar) -> State:
 
 
 @_mean.def_jvp
+@full_precision
 def _mean_jvp(primals: Any, tangents: Any) -> Any:
     """The derivative Cov[y | x] (dx/σ² + Aᵀ dv/τ²); σ is not differentiated."""
     held, x, sigma = primals
@@ -548,6 +551,7 @@ def _log_total_jvp(primals: Any, tangents: Any) -> Any:
     return total, slope.astype(total.dtype)
 
 
+@full_precision
 def _measured_slope(held: StreamedPatterns, measured: Any, x: State, sigma: Scalar, mean: State) -> Scalar:
     """The change of a log mass with a measured v and its noise τ: −(v − A D)/τ² dv + E(v − A y)²/τ³ dτ."""
     slope = jnp.zeros((), mean.dtype)

@@ -16,6 +16,7 @@ from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
 from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge
 from dispersed.engines.options import ScanOptions
+from dispersed.precision import full_precision
 from dispersed.storage import Encoding, Float32, Storage
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior
@@ -127,6 +128,7 @@ class ShardedPatterns(PatternSet):
     def first(self, count: int) -> tuple[Any, Any]:
         return self.patterns[:count], self.log_weights[:count]
 
+    @full_precision
     def _over_shards(self, local: Any, x: State, sigma: Scalar) -> Any:
         """`local(rows, first, x, beta)` of every device, stacked along a new leading axis."""
         axis = self.mesh.axis_names[0]
@@ -186,6 +188,7 @@ class ShardedPatterns(PatternSet):
         index = jnp.argmax(p)
         return index, p[index]
 
+    @full_precision
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
         r = self.responsibilities(x, sigma)
         centred = (self.patterns.astype(x.dtype) - self.denoise(x, sigma)) / sigma
@@ -205,9 +208,11 @@ class ShardedPatterns(PatternSet):
     def start(self) -> tuple[State, Scalar]:
         return self.mean, self.spread
 
+    @full_precision
     def conditioned(self, observation: Observation) -> tuple["ShardedPatterns", Scalar]:
         axis = self.mesh.axis_names[0]
 
+        @full_precision
         def part(codes: Array, scale: Any, log_w: Any, observation: Observation) -> tuple[Array, ...]:
             """The log weights of a device's rows after the measurement, less their sum, and the moments they give."""
             first = jax.lax.axis_index(axis) * len(codes)

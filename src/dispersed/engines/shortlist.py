@@ -50,6 +50,7 @@ import numpy as np
 
 from dispersed.engines.candidate_screening import FAR
 from dispersed.engines.roundoff import gamma
+from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 DRIFT = 0.5
@@ -148,12 +149,14 @@ def transported_tail(
     return numpy.where(log_tail_mass == -np.inf, -np.inf, tail)
 
 
+@full_precision
 def shortlist_posterior(shortlist: Shortlist, x: State, sigma: Scalar, ball: EnclosingBall) -> ShortlistPosterior:
     """The posterior at a state x, by differences from the leading pattern, in double precision."""
     d, dtype = x.size, x.dtype
     y, log_w = shortlist.y.astype(dtype), shortlist.log_weights
     half = 0.5 / sigma**2
 
+    @full_precision
     def relative(lead: Array) -> tuple[Array, Array, Array]:
         """Differences, squared distances and logits relative to a pattern."""
         step = y - y[lead]

@@ -23,6 +23,7 @@ from dispersed.conditioning import Observation
 from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval
+from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Key, Scalar, State
 from dispersed.validation import InputError, is_known
 
@@ -62,6 +63,7 @@ class ConditionedShape(Extended):
     def _rotated(self, observations: tuple[Observation, ...]) -> "ConditionedShape":
         """The same shape after these observations, in directions in which it has a closed form, without its fit."""
 
+    @full_precision
     def _explained(self, x: State, sharpness: Scalar) -> tuple[State, Scalar]:
         """The point y, and its excess less what it misses of the observations."""
         y, excess, _ = self._weighed(x, sharpness)
@@ -87,9 +89,11 @@ class ConditionedShape(Extended):
         """The nearest point of the shape: what was measured has noise, and excludes none."""
         return self.shape._project(x)
 
+    @full_precision
     def _state(self, u: Float[Array, " k"]) -> State:
         return self._origin + (u if self.directions is None else u @ self.directions)
 
+    @full_precision
     def _normal(self, x: State, sharpness: Scalar, unit: Scalar) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
         """Precision of the coordinates, and precision × their best value, with lengths in a unit.
 
@@ -159,6 +163,7 @@ class ConditionedFlat(ConditionedShape):
             self._check(observations[-1])
         return dataclasses.replace(self, directions=directions, observations=observations)
 
+    @full_precision
     def _check(self, observation: Observation) -> None:
         """Raise `InputError` unless the images of the directions are known to be orthogonal."""
         if self.directions is None and observation.matrix is None:
@@ -254,6 +259,7 @@ class ConditionedSphere(ConditionedShape):
         return self.centre, 10 * self.radius
 
 
+@full_precision
 def simultaneously_diagonalised(
     directions: Float[Array, "k d"], observations: tuple[Observation, ...]
 ) -> Float[Array, "k d"]:

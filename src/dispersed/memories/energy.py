@@ -17,6 +17,7 @@ import numpy as np
 
 from dispersed.display import value
 from dispersed.memories.network import Clamped, Network
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, one_number, pattern_array, positive, random_key
 
@@ -41,6 +42,7 @@ class DescentNetwork(Network):
         """∇²E(x) v."""
         return jax.jvp(jax.grad(self._energy), (x,), (v,))[1]
 
+    @full_precision
     def _step(self, x: State) -> Scalar:
         """η, of which no derivative is taken: at a fixed point the update does not depend on it."""
         network, x = jax.lax.stop_gradient(eqx.filter(self, eqx.is_inexact_array)), jax.lax.stop_gradient(x)
@@ -49,6 +51,7 @@ class DescentNetwork(Network):
         square = slope @ slope
         slack = 4 * jnp.finfo(x.dtype).eps * jnp.abs(energy)
 
+        @full_precision
         def falls(step: Scalar) -> Bool[Array, ""]:
             new, there = jax.value_and_grad(network._energy)(x - step * slope)
             flat = (new <= energy + slack) & (there @ slope >= -0.8 * square)
@@ -199,6 +202,7 @@ class RandomFeatureHopfield(DescentNetwork):
         # Phases are differences from the centre: an offset would take their digits.
         self.centre = jnp.mean(y, axis=0)
 
+        @full_precision
         def add(sums: tuple[Array, Array], pattern: State) -> tuple[tuple[Array, Array], None]:
             phase = self.frequencies @ (pattern - self.centre)
             return (sums[0] + jnp.cos(phase), sums[1] + jnp.sin(phase)), None
@@ -215,9 +219,10 @@ class RandomFeatureHopfield(DescentNetwork):
     def dimension(self) -> int:
         return self.frequencies.shape[1]
 
+    @full_precision
     def _terms(self, x: State) -> Float[Array, " m"]:
         """Σ_j cos ω·(x − y_j) of every frequency ω."""
-        phase = jnp.matmul(self.frequencies, x - self.centre, precision=jax.lax.Precision.HIGHEST)
+        phase = self.frequencies @ (x - self.centre)
         return jnp.cos(phase) * self.cosines + jnp.sin(phase) * self.sines
 
     def _length(self, x: State) -> Scalar:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.memory import Memory, gaussian_normaliser
+from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Int, Scalar, State
 
 
@@ -39,6 +40,7 @@ class Extended(Memory):
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """An anchor p of x and the excess log p_σ(x) + ‖x − p‖²/(2σ²) + d log(σ√2π)."""
 
+    @full_precision
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x), in nats (Eq. 23)."""
         anchor, excess = self.anchored(x, sigma)

@@ -12,6 +12,7 @@ from dispersed.display import place
 from dispersed.memories.conditioned_shapes import ConditionedFlat, ConditionedShape
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
@@ -50,6 +51,7 @@ class Segment(Extended):
         """The length L."""
         return self.length
 
+    @full_precision
     def _interval(self, x: State, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         u = self.direction @ (x - self.start)
         return interval(u, jnp.zeros_like(self.length), self.length, sigma)
@@ -65,6 +67,7 @@ class Segment(Extended):
     def _sample(self, key: Key[Array, ""]) -> State:
         return self.start + jax.random.uniform(key, (), self.start.dtype) * self.length * self.direction
 
+    @full_precision
     def _project(self, x: State) -> State:
         """The nearest point of the segment."""
         u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
@@ -197,13 +200,16 @@ class Subspace(Extended):
         """The product of the sides that are not zero; infinite if one is unbounded."""
         return side_product(self.low, self.high)
 
+    @full_precision
     def _product(self, x: State, sigma: Scalar) -> tuple[Array, Scalar, Array]:
         return product(self.directions @ (x - self.origin), self.low, self.high, sigma)
 
+    @full_precision
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         nearest, excess, _ = self._product(x, sigma)
         return self.origin + nearest @ self.directions, excess
 
+    @full_precision
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x): the orthogonal projection, with truncated-Gaussian means for its coordinates."""
         return self.origin + self._product(x, sigma)[2] @ self.directions
@@ -212,9 +218,11 @@ class Subspace(Extended):
     def _proper(self) -> bool:
         return _bounded(self.low, self.high)
 
+    @full_precision
     def _sample(self, key: Key[Array, ""]) -> State:
         return self.origin + _uniform(key, self.low, self.high) @ self.directions
 
+    @full_precision
     def _project(self, x: State) -> State:
         """The nearest point of the subspace within its limits."""
         u = jnp.clip(self.directions @ (x - self.origin), self.low, self.high)
@@ -234,6 +242,7 @@ class Subspace(Extended):
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
         return self._unobserved()._posterior_draw(key, x, sigma)
 
+    @full_precision
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         mean, variance = spread_of_uniform(self.low, self.high)

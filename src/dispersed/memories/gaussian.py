@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, real_array, vector
 
@@ -103,9 +104,11 @@ class GaussianMemory(Extended):
         units = jnp.eye(self.dimension, dtype=x.dtype)
         return jax.vmap(lambda unit: resolved(self.directions, self.variances, unit, sigma, 1))(units)
 
+    @full_precision
     def _sample(self, key: Key[Array, ""]) -> State:
         return self.mean + self.factor @ jax.random.normal(key, self.variances.shape, self.mean.dtype)
 
+    @full_precision
     def _project(self, x: State) -> State:
         """The nearest point of the affine subspace that the Gaussian fills."""
         return self.mean + (jnp.where(self.variances > 0, self.directions @ (x - self.mean), 0)) @ self.directions
@@ -114,6 +117,7 @@ class GaussianMemory(Extended):
         """The mean, at ten times the root-mean-square distance from it."""
         return self.mean, 10 * jnp.sqrt(self.variances.sum())
 
+    @full_precision
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
         share = self.variances / (self.variances + sigma**2)
         noise = sigma * jnp.sqrt(share) * jax.random.normal(key, share.shape, x.dtype)
@@ -125,6 +129,7 @@ class GaussianMemory(Extended):
         conditional, fit = self.observed(images, offset, noise)
         return conditional, fit - observation.normaliser
 
+    @full_precision
     def observed(
         self, core_factor: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
     ) -> tuple["GaussianMemory", Scalar]:
@@ -156,6 +161,7 @@ def measured(
     return images, off if observation.mask is None else jnp.where(observation.mask, off, 0), noise
 
 
+@full_precision
 def svd_of_observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple[Array, Array, Array, Array]:
     """Gain W s/(s²+τ²), reduction of the factor, U, and s²+τ² of A factor = U s Wᵀ seen with noise τ."""
     left, s, right = jnp.linalg.svd(core_factor, full_matrices=False)
@@ -170,6 +176,7 @@ def svd_of_observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple
 
 
 @jax.custom_jvp
+@full_precision
 def after_observation(
     images: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
 ) -> tuple[Float[Array, " k"], Float[Array, "k k"], Scalar]:
@@ -185,6 +192,7 @@ def after_observation(
 
 
 @after_observation.defjvp
+@full_precision
 def _after_observation_jvp(primals: Any, tangents: Any) -> Any:
     """Without the derivatives of singular vectors, which there are none of where singular values are equal.
 
@@ -217,6 +225,7 @@ def shrunk(
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
+@full_precision
 def resolved(
     directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
 ) -> State:
@@ -227,6 +236,7 @@ def resolved(
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
+@full_precision
 def resolved_form(
     directions: Float[Array, "k d"], variances: Float[Array, " k"], z: State, sigma: Scalar, power: int
 ) -> Scalar:
@@ -286,6 +296,7 @@ def _resolved_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     return found, slope
 
 
+@full_precision
 def _resolved_form_jvp(power: Any, primals: Any, tangents: Any) -> Any:
     """The same of the quadratic form."""
     z, sigma = primals[2:]
@@ -312,6 +323,7 @@ def _changes(power: int, primals: Any, tangents: Any) -> list[tuple[int, int, St
         return []
     dv, dl = _filled(primals[:2], tangents[:2])
 
+    @full_precision
     def changed(right: int) -> State:
         y = _inverse(primals, z / sigma, right)
         u = directions @ y
@@ -321,6 +333,7 @@ def _changes(power: int, primals: Any, tangents: Any) -> list[tuple[int, int, St
     return found + [(1, i, changed(power + 1 - i)) for i in range(1, power + 1)]
 
 
+@full_precision
 def _inverse(primals: Any, y: State, power: int) -> State:
     """(σ²K)ᵖ y."""
     directions, variances, _, sigma = primals
@@ -352,6 +365,7 @@ def _eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Arra
 
 
 @_eigen.defjvp
+@full_precision
 def _eigen_jvp(primals: Any, tangents: Any) -> Any:
     """A change of directions and variances that changes Σ λ_k v_k v_kᵀ as factor factorᵀ changes.
 

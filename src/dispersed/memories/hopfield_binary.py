@@ -16,6 +16,7 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 
 from dispersed.memories.network import Network
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 
 BUDGET = 1 << 20
@@ -60,10 +61,11 @@ class BinaryNetwork(Network):
     def _weights(self, overlaps: Float[Array, " n"]) -> Float[Array, " n"]:
         """Each pattern's part of minus the energy up to one factor; none is negative."""
 
+    @full_precision
     def _overlaps(self, x: State) -> Float[Array, " n"]:
         """x·y_j of one state; states whose overlaps would overflow count as merely very far in that direction."""
         farthest = float(np.finfo(x.dtype).max) / (4 * x.size)
-        return product(self.patterns, jnp.clip(x, -farthest, farthest))
+        return self.patterns @ jnp.clip(x, -farthest, farthest)
 
     def _update(self, x: State) -> State:
         """All units at once: x_i ← sign(field_i(x)) (Eq. 1). May end in a 2-cycle."""
@@ -103,27 +105,24 @@ class BinaryNetwork(Network):
         return index, fractions[index]
 
 
-def product(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The matrix product in full precision, also where devices would round its factors."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
 def double(array: Array) -> Array:
     """The array in double precision; to be called where that is enabled."""
     return jax.lax.convert_element_type(array, jnp.float64)
 
 
+@full_precision
 def double_product(a: Float[Array, "b k"], y: Float[Array, "k m"]) -> Float[Array, "b m"]:
     """A y in double precision, of which few columns of y are in double precision at a time."""
     k, m = y.shape
     width = max(1, min(m, 4 * BUDGET // k))
     if width == m:
-        return product(a, double(y))
+        return a @ double(y)
 
+    @full_precision
     def columns(step: Int[Array, ""], found: Float[Array, "b m"]) -> Float[Array, "b m"]:
         # The last columns overlap those before, and are written twice.
         start = jnp.minimum(step * width, m - width)
-        part = product(a, double(jax.lax.dynamic_slice_in_dim(y, start, width, 1)))
+        part = a @ double(jax.lax.dynamic_slice_in_dim(y, start, width, 1))
         return jax.lax.dynamic_update_slice_in_dim(found, part, start, 1)
 
     zero = jnp.zeros((a.shape[0], m), jnp.float64)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from dispersed.display import place
-from dispersed.memories.hopfield_binary import LARGEST, BinaryNetwork, double, double_product, product
+from dispersed.memories.hopfield_binary import LARGEST, BinaryNetwork, double, double_product
 from dispersed.memories.rules import Hebb, Rule, one_by_one
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, check_binary, is_known, pattern_array
 
@@ -61,11 +62,12 @@ class ClassicalHopfield(BinaryNetwork):
         return type(self.rule) is Hebb
 
     @property
+    @full_precision
     def couplings(self) -> Float[Array, "d d"]:
         """The couplings W, of Hebb's rule Σ_j y_j y_jᵀ (Eq. 3), their diagonal zero unless `self_coupling`."""
         if self.matrix is not None and not self._hebbian:
             return self.matrix
-        w = product(self.patterns.T, self.patterns)
+        w = self.patterns.T @ self.patterns
         return w if self.self_coupling else _null_diagonal(w)
 
     def _prepared(self) -> "ClassicalHopfield":
@@ -74,9 +76,10 @@ class ClassicalHopfield(BinaryNetwork):
         if self.matrix is not None or d > n or not is_known(self.patterns):
             return self
 
+        @full_precision
         def prepared() -> "ClassicalHopfield":
             with jax.ensure_compile_time_eval():
-                hebbian = product(self.patterns.T, self.patterns)
+                hebbian = self.patterns.T @ self.patterns
             return eqx.tree_at(lambda network: network.matrix, self, hebbian, is_leaf=lambda leaf: leaf is None)
 
         return self._once("prepared", prepared)
@@ -85,6 +88,7 @@ class ClassicalHopfield(BinaryNetwork):
         """What is taken off the diagonal of Σ_j y_j y_jᵀ."""
         return 0 if self.self_coupling or not self._hebbian else self.patterns.shape[0]
 
+    @full_precision
     def _energy(self, x: State) -> Scalar:
         """The energy −½ xᵀWx = −½ Σ_j (xᵀy_j)² (Eq. 2), + ½ n‖x‖² without self-coupling."""
         largest = float(jnp.finfo(x.dtype).max)
@@ -95,13 +99,14 @@ class ClassicalHopfield(BinaryNetwork):
             if not self.rule.symmetric:
                 given = f"couplings of {self.rule} are not symmetric"
                 raise InputError("energy", given, "networks of symmetric couplings have one")
-            return -x @ product(self.couplings, x) / 2
-        overlaps = product(self.patterns, x)
+            return -x @ (self.couplings @ x) / 2
+        overlaps = self.patterns @ x
         return (self._diagonal() * (x @ x) - overlaps @ overlaps) / 2
 
+    @full_precision
     def _fields(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """Wx."""
-        times = product if x.dtype == self.patterns.dtype else double_product
+        times = jnp.matmul if x.dtype == self.patterns.dtype else double_product
         w = self.matrix
         fields = times(times(x, self.patterns.T), self.patterns) if w is None else times(x, w.T)
         return fields - self._diagonal() * x

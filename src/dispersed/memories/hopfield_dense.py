@@ -30,9 +30,9 @@ from dispersed.memories.hopfield_binary import (
     double,
     double_product,
     in_blocks,
-    product,
 )
 from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import check_binary, pattern_array
 
@@ -90,9 +90,10 @@ class DenseHopfield(BinaryNetwork):
         """Whether sums over all patterns have no round-off for states of whole numbers up to one."""
         return self.interaction.largest_sum(*self.patterns.shape) < LARGEST[jnp.dtype(dtype)]
 
+    @full_precision
     def _signs_of_binary(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         y, single = self.patterns, self.patterns.dtype == jnp.float32
-        overlaps = product(x, y.T)
+        overlaps = x @ y.T
         with jax.enable_x64(True):
             slopes, lead, bends, errors = self._terms(double(overlaps), x)
             sums = jnp.sum(jnp.abs(slopes), axis=1, keepdims=True) / 2
@@ -107,7 +108,7 @@ class DenseHopfield(BinaryNetwork):
                 # In units of a power of two, so that nothing over- or underflows or is rounded by it.
                 scale = _power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
                 narrow = jax.lax.convert_element_type(slopes / scale, jnp.float32)
-                fields = lead + double(product(narrow, y)) * (scale / 2) + bends * double(x)
+                fields = lead + double(narrow @ y) * (scale / 2) + bends * double(x)
                 tiny = float(jnp.finfo(jnp.float32).tiny) * y.shape[0] * scale
                 bound = EXACT if self._exact(jnp.float32) else _gamma(y.shape[0] + 1, jnp.float32) * sums + tiny + units
                 signs = _certain(fields, bound)

@@ -21,6 +21,7 @@ import numpy as np
 
 from dispersed.display import place, value
 from dispersed.memories.network import Network
+from dispersed.precision import full_precision
 from dispersed.types import ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, one_number, pattern_array, positive
 
@@ -101,6 +102,7 @@ class EpanechnikovHopfield(Network):
     def _length(self, x: State) -> Scalar:
         return jnp.max(jnp.abs(self.patterns))
 
+    @full_precision
     def _update(self, x: State) -> State:
         """The centroid of the active patterns, or x without any."""
         active = (self._kernels(x) > 0).astype(x.dtype)

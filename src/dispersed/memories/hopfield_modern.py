@@ -9,6 +9,7 @@ from dispersed.display import value
 from dispersed.engines import Dense, DensePatterns
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, pattern_array, positive
 
@@ -73,6 +74,7 @@ class ModernHopfield(Network):
     def _sigma(self) -> Scalar:
         return jax.lax.rsqrt(self.beta)
 
+    @full_precision
     def _energy(self, x: State) -> Scalar:
         """E(x) = −β⁻¹ log Σ_j exp(β xᵀy_j) + ‖x‖²/2 (Eq. 5)."""
         # States so far away that their squared norm would overflow count as merely very far in that direction.

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import place
-from dispersed.memories.hopfield_binary import BUDGET, batched, double, double_product, product, sign
+from dispersed.memories.hopfield_binary import BUDGET, batched, double, double_product, sign
 from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
 from dispersed.memories.network import Network
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_binary, pattern_array, positive_number, real_array
 
@@ -187,12 +188,13 @@ class SequenceMemory(Network):
 
         return jnp.concatenate([x[None], jax.lax.scan(step, past, None, steps)[1]])
 
+    @full_precision
     def _nearest(self, x: State) -> tuple[Int[Array, ""], Scalar]:
         """Index of the pattern with the largest overlap, the first of several, and its part of the terms F that are
         positive.
         """
         farthest = float(np.finfo(x.dtype).max) / (4 * x.size)
-        overlaps = product(self.patterns if self.dual is None else self.dual, jnp.clip(x, -farthest, farthest))
+        overlaps = (self.patterns if self.dual is None else self.dual) @ jnp.clip(x, -farthest, farthest)
         terms = jnp.maximum(self.interaction.scaled(overlaps), 0)
         total = jnp.sum(terms)
         parts = jnp.where(total > 0, terms / jnp.where(total > 0, total, 1), 1 / terms.size)
@@ -221,15 +223,16 @@ def _relative(interaction: Interaction, overlaps: Float[Array, "b n"], d: int) -
     return scaled[:, :-1] / scaled[:, -1:]
 
 
+@full_precision
 def _dual(patterns: Patterns) -> Patterns:
     """The rows of d (YYᵀ)⁺Y: of overlap d with their own pattern and 0 with others, if these are independent."""
     n, d = patterns.shape
     with jax.enable_x64(True):
         y = double(patterns)
-        values, vectors = jnp.linalg.eigh(product(y, y.T))
+        values, vectors = jnp.linalg.eigh(y @ y.T)
         spans: Bool[Array, " n"] = values > values[-1] * (max(n, d) * float(np.finfo(float).eps))
-        inverse = product(jnp.where(spans, vectors / jnp.where(spans, values, 1), 0), vectors.T)
-        return jax.lax.convert_element_type(d * product(inverse, y), patterns.dtype)
+        inverse = jnp.where(spans, vectors / jnp.where(spans, values, 1), 0) @ vectors.T
+        return jax.lax.convert_element_type(d * (inverse @ y), patterns.dtype)
 
 
 __all__ = ["SequenceMemory"]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import one_line, place
-from dispersed.memories.hopfield_binary import product
 from dispersed.memories.network import Network
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, is_known, pattern_array
 
@@ -39,12 +39,13 @@ class Covariance(SparseRule):
             raise InputError("threshold", f"got {threshold!r}", "a finite number is accepted")
         self.threshold = None if threshold is None else float(threshold)
 
+    @full_precision
     def learned(self, patterns: Patterns) -> tuple[Float[Array, "d d"], Scalar]:
         d = patterns.shape[1]
         f = jnp.mean(patterns)
         off = patterns - f
         spread = f * (1 - f)
-        w = product(off.T, off) / (d * jnp.where(spread > 0, spread, 1))
+        w = off.T @ off / (d * jnp.where(spread > 0, spread, 1))
         theta = 0.5 - f if self.threshold is None else jnp.asarray(self.threshold, patterns.dtype)
         return w - jnp.diag(jnp.diag(w)), theta
 
@@ -56,8 +57,9 @@ class Willshaw(SparseRule):
     Longuet-Higgins (1969).
     """
 
+    @full_precision
     def learned(self, patterns: Patterns) -> tuple[Float[Array, "d d"], Scalar]:
-        w = jnp.minimum(product(patterns.T, patterns), 1)
+        w = jnp.minimum(patterns.T @ patterns, 1)
         return w - 1, jnp.asarray(-0.5, patterns.dtype)
 
 
@@ -100,15 +102,17 @@ class SparseHopfield(Network):
     def dimension(self) -> int:
         return self.patterns.shape[1]
 
+    @full_precision
     def _energy(self, x: State) -> Scalar:
         largest = float(np.finfo(x.dtype).max)
         farthest = (largest / self.matrix.size) ** 0.5 / (4 + 4 * self.matrix.shape[0])
         x = jnp.clip(x, -farthest, farthest)
-        return -x @ product(self.matrix, x) / 2 + self.theta * jnp.sum(x)
+        return -x @ (self.matrix @ x) / 2 + self.theta * jnp.sum(x)
 
+    @full_precision
     def _update(self, x: State) -> State:
         farthest = float(np.finfo(x.dtype).max) / (4 * self.matrix.size)
-        return (product(self.matrix, jnp.clip(x, -farthest, farthest)) > self.theta).astype(x.dtype)
+        return (self.matrix @ jnp.clip(x, -farthest, farthest) > self.theta).astype(x.dtype)
 
     def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
         # Steps are constant almost everywhere.
@@ -126,9 +130,10 @@ class SparseHopfield(Network):
         """The patterns' parts of the sum of their overlaps with each state, (..., n)."""
         return self._mapped("_responsibilities", x)
 
+    @full_precision
     def _responsibilities(self, x: State) -> Float[Array, " n"]:
         farthest = float(np.finfo(x.dtype).max) / (4 * x.size * self.patterns.shape[0])
-        overlaps = jnp.maximum(product(self.patterns, jnp.clip(x, -farthest, farthest)), 0)
+        overlaps = jnp.maximum(self.patterns @ jnp.clip(x, -farthest, farthest), 0)
         total = jnp.sum(overlaps)
         return jnp.where(total > 0, overlaps / jnp.where(total > 0, total, 1), 1 / overlaps.size)
 

@@ -15,6 +15,7 @@ from dispersed.memories.interaction import Interaction, UserInteraction
 from dispersed.memories.memory import likeliest
 from dispersed.memories.network import Network
 from dispersed.memories.separation import Entmax, Normmax, Separation, as_separation
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, pattern_array
 
@@ -54,6 +55,7 @@ class SimilarityNetwork(Network):
             return self
         return self._once("prepared", lambda: eqx.tree_at(lambda network: network.held, self, held))
 
+    @full_precision
     def _scores(self, x: State) -> Float[Array, " n"]:
         """s_j: x·y_j, the cosine, −‖x − y_j‖²/2, −Σ|x − y_j|, or what the function says."""
         y, function = self.patterns, self.similarity
@@ -64,7 +66,7 @@ class SimilarityNetwork(Network):
         if self.similarity == "manhattan":
             return -jnp.sum(jnp.abs(_within(x) - y), axis=1)
         stored = self.held.patterns if self.held is not None else y
-        return jnp.matmul(stored, self._probe(x), precision=jax.lax.Precision.HIGHEST)
+        return stored @ self._probe(x)
 
     def _probe(self, x: State) -> State:
         """The state as it enters products: for cosines its direction."""
@@ -96,6 +98,7 @@ class SimilarityNetwork(Network):
         total = jnp.sum(jnp.abs(powers))
         return jnp.where(total > 0, powers / jnp.where(total > 0, total, 1), 1 / powers.size)
 
+    @full_precision
     def _update(self, x: State) -> State:
         """Σ_j p_j y_j."""
         weights = self._weights(x)
@@ -108,6 +111,7 @@ class SimilarityNetwork(Network):
     def _length(self, x: State) -> Scalar:
         return jnp.max(jnp.abs(self.patterns))
 
+    @full_precision
     def _energy(self, x: State) -> Scalar:
         if not isinstance(self.separation, Separation) or self.similarity not in ("dot", "euclidean"):
             given = f"a {type(self).__name__} of this similarity and separation descends none that is known"

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.precision import full_precision
 from dispersed.types import Array, Scalar
 
 REACH = 1e15
@@ -47,6 +48,7 @@ def _in_levels(end: Scalar, u: Scalar, sigma: Scalar) -> Scalar:
     return jnp.where(jnp.isfinite(end), jnp.clip(near, -REACH, REACH), jnp.copysign(REACH, end).astype(near.dtype))
 
 
+@full_precision
 def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Nearest point of [low, high] to u, the excess above, and the posterior mean of the coordinate.
 

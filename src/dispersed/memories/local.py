@@ -33,10 +33,10 @@ from jax.custom_batching import custom_vmap
 
 from dispersed.engines.online_softmax import SoftmaxSums, empty_sums, merge
 from dispersed.memories.memory import Denoiser
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError, at_least, pattern_array, real_array
 
-HIGHEST = jax.lax.Precision.HIGHEST
 AT_ONCE = 1 << 21
 """Logits, or entries of patches, of one block of images, for one state."""
 BATCH = 1 << 23
@@ -177,6 +177,7 @@ def _mean(
     centre = jax.lax.stop_gradient(jnp.mean(images, axis=(0, 1, 2)))
     own = windows((x - centre)[None], patch)[0]
 
+    @full_precision
     def of_block(so_far: SoftmaxSums, block: tuple[Array, Array]) -> tuple[SoftmaxSums, None]:
         y, start = block
         theirs, centres = windows(y - centre, patch), (y - centre).reshape(size, h * w, c)
@@ -187,11 +188,11 @@ def _mean(
             a, values = (
                 jnp.swapaxes(part[:, index], 0, 1).reshape(g, size * k, part.shape[-1]) for part in (theirs, centres)
             )
-            logits = jnp.einsum("gkp,gmp->gkm", own[index], a, precision=HIGHEST) - jnp.sum(a * a, -1)[:, None] / 2
+            logits = jnp.einsum("gkp,gmp->gkm", own[index], a) - jnp.sum(a * a, -1)[:, None] / 2
             logits = jnp.where(jnp.repeat(real, k), logits / sigma / sigma, -jnp.inf)
             top = jax.lax.stop_gradient(logits.max(axis=-1))
             weight = jnp.exp(logits - top[..., None])
-            total = jnp.einsum("gkm,gmc->gkc", weight, values, precision=HIGHEST)
+            total = jnp.einsum("gkm,gmc->gkc", weight, values)
             parts.append((top.reshape(-1), weight.sum(axis=-1).reshape(-1), total.reshape(-1, c)))
         top, mass, total = (jnp.concatenate(part)[order] for part in zip(*parts, strict=True))
         return merge(so_far, SoftmaxSums(top, mass, total, jnp.zeros_like(mass))), None

@@ -19,6 +19,7 @@ from dispersed.display import place
 from dispersed.memories.extended import Extended, compare
 from dispersed.memories.memory import Memory, components_posterior, likeliest
 from dispersed.posterior import Posterior
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior
 
@@ -104,6 +105,7 @@ class Mixture(Extended):
         """p(k | x) of every component, (..., n)."""
         return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1])
 
+    @full_precision
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_k p(k | x) D_σ^k(x)."""
         return self._responsibilities(x, sigma) @ self.each(lambda component: component._denoise(x, sigma))
@@ -160,6 +162,7 @@ class Mixture(Extended):
         parts = (tuple(group for group, _ in found), joint - total)
         return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, parts), total
 
+    @full_precision
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         means, levels = self.each(lambda component: component.prior_start())

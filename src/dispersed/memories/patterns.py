@@ -28,6 +28,7 @@ from dispersed.memories.memory import (
     gaussian_normaliser,
 )
 from dispersed.posterior import Posterior
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
@@ -129,6 +130,7 @@ class PatternMemory(Memory):
         wide = not isinstance(hook, str) or hook in ("_jacobian", "_hessian", "_project")
         return max(1, AT_ONCE // (n * d if wide else n))
 
+    @full_precision
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         anchor, excess = self.held.anchored(x, sigma)
         residual = (x - anchor) / sigma

@@ -34,6 +34,7 @@ from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk,
 from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser, likeliest
 from dispersed.memories.mixture import Mixture
 from dispersed.posterior import Posterior
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, log_prior, real_array
 
@@ -77,6 +78,7 @@ class ReconstructiveMemory(Extended):
     variances: Float[Array, "*n k v"]
     log_weights: Float[Array, "n k"]
 
+    @full_precision
     def __init__(
         self,
         semantic: GaussianMemory | Mixture,
@@ -161,6 +163,7 @@ class ReconstructiveMemory(Extended):
         c, logits = compare(x, sigma, anchors, excess)
         return anchors[c], excess[c] + jax.nn.logsumexp(logits)
 
+    @full_precision
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_nk p(n, k | x) D_σ^nk(x)."""
         anchors, excess = self._parts(x, sigma)
@@ -185,6 +188,7 @@ class ReconstructiveMemory(Extended):
         p = self._responsibilities(x, sigma)
         return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
 
+    @full_precision
     def _sample(self, key: Key[Array, ""]) -> State:
         which, key = jax.random.split(key)
         k = self.means.shape[1]
@@ -193,6 +197,7 @@ class ReconstructiveMemory(Extended):
         noise = jax.random.normal(key, variances.shape, self.means.dtype)
         return self.means[event, part] + (jnp.sqrt(jnp.maximum(variances, 0)) * noise) @ directions
 
+    @full_precision
     def _project(self, x: State) -> State:
         """The nearest state with one of the stored cores that the semantic memory allows."""
         u = jnp.einsum(f"{self._axes},nkd->nkv", self.directions, x - self.means)
@@ -205,6 +210,7 @@ class ReconstructiveMemory(Extended):
         """Directions along which the semantic memory leaves freedom, told from round-off."""
         return self.variances > 1e3 * jnp.finfo(self.variances.dtype).eps ** 2 * self.variances.max()
 
+    @full_precision
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         weights = jnp.exp(self.log_weights)
@@ -215,6 +221,7 @@ class ReconstructiveMemory(Extended):
     def _conditioned(self, observation: Observation) -> tuple["ReconstructiveMemory", Scalar]:
         """The memory after a measurement: again one of cores."""
 
+        @full_precision
         def condition(directions: Array, variances: Array, means: Array) -> tuple[Array, ...]:
             """One covariance and the means (r, d) that share it."""
             factor = directions.T * jnp.sqrt(variances)
@@ -237,6 +244,7 @@ class ReconstructiveMemory(Extended):
         conditioned = self._with(means, directions, variances, joint - total)
         return conditioned, total - observation.normaliser
 
+    @full_precision
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
         which, key = jax.random.split(key)
         anchors, excess = self._parts(x, sigma)
@@ -254,6 +262,7 @@ class ReconstructiveMemory(Extended):
         return self.directions[event, part], self.variances[event, part]
 
 
+@full_precision
 def _condition(
     part: GaussianMemory, matrix: Float[Array, "w d"], cores: Float[Array, "n w"], tau: Scalar
 ) -> tuple[Array, ...]:
@@ -268,15 +277,18 @@ def _condition(
     return means, *eigen(factor @ reduction), evidence - missed / 2 / jnp.maximum(tau, 1e-12) ** 2
 
 
+@full_precision
 def linearised(
     encoder: Callable[[State], Float[Array, " w"]], part: GaussianMemory, core: Float[Array, " w"], tau: Scalar
 ) -> tuple[Float[Array, "w d"], Float[Array, " w"]]:
     """A = ∂f(y*) and ξ − f(y*) + A y* at the mode y* = m + F u* of ½‖u‖² + ‖f(m + F u) − ξ‖²/2τ²."""
     factor = part.factor
 
+    @full_precision
     def misfit(u: Array) -> Scalar:
         return u @ u / 2 + jnp.sum(((encoder(part.mean + factor @ u) - core) / tau) ** 2) / 2
 
+    @full_precision
     def step(u: Array, _: object) -> tuple[Array, None]:
         y = part.mean + factor @ u
         slope = jax.jacfwd(encoder)(y) @ factor
@@ -332,6 +344,7 @@ class SumOfCores(Memory):
     def _proper(self) -> bool:
         return False
 
+    @full_precision
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """−E_σ(x)/σ², in nats, with the normaliser of the Gaussian noise (Eq. 25)."""
         core = self.encoder(x)

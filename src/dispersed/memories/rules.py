@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import one_line
-from dispersed.memories.hopfield_binary import double, product
+from dispersed.memories.hopfield_binary import double
+from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Patterns, State
 from dispersed.validation import InputError, at_least, is_known, one_number, positive, real_array
 
@@ -44,8 +45,9 @@ class Rule(eqx.Module):
 class Hebb(Rule):
     """W = Σ_j y_j y_jᵀ (Eq. 3). Hopfield (1982)."""
 
+    @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
-        return product(patterns.T, patterns)
+        return patterns.T @ patterns
 
 
 class Palimpsest(Rule):
@@ -64,10 +66,11 @@ class Palimpsest(Rule):
             raise InputError("decay", f"got {float(rate):g}", "numbers from 0 and below 1 are accepted")
         self.decay = rate
 
+    @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         age = jnp.arange(len(patterns))[::-1]
         weight = jnp.exp(age * jnp.log1p(-self.decay.astype(patterns.dtype)))
-        return product(patterns.T * weight, patterns)
+        return (patterns.T * weight) @ patterns
 
 
 class Storkey(Rule):
@@ -82,8 +85,9 @@ class Storkey(Rule):
         d = patterns.shape[1]
         others = 1 - jnp.eye(d, dtype=patterns.dtype)
 
+        @full_precision
         def learn(w: Float[Array, "d d"], y: State) -> tuple[Float[Array, "d d"], None]:
-            h = product(w, y)
+            h = w @ y
             # Σ_{k ≠ i,j} W_ik y_k = h_i − W_ij y_j
             change = jnp.outer(y, y) - jnp.outer(y, h) - jnp.outer(h, y) + 2 * w
             return w + others * change / d, None
@@ -97,6 +101,7 @@ class PseudoInverse(Rule):
     Also called the projection rule. Personnaz, Guyon & Dreyfus (1985). In double precision, O(min(n, d)³).
     """
 
+    @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         n, d = patterns.shape
         with jax.enable_x64(True):
@@ -140,9 +145,10 @@ class Perceptron(Rule):
         d, each = patterns.shape[1], jnp.arange(len(units))
         margin = self.margin.astype(patterns.dtype)
 
+        @full_precision
         def learn(carry: tuple[Array, Array], y: State) -> tuple[tuple[Array, Array], Bool[Array, ""]]:
             w, squares = carry
-            field = y[units] * product(w, y)
+            field = y[units] * (w @ y)
             wrong = (field <= 0) | (field < margin * jnp.sqrt(squares))
             step = jnp.where(wrong, y[units] / d, 0)
             w = (w + jnp.outer(step, y)).at[each, units].set(0)
@@ -178,6 +184,7 @@ class Unlearning(Rule):
         self.steps, self.seed = at_least("steps", steps, 1), at_least("seed", seed, 0)
         self.rate = one_number("rate", positive("rate", rate))
 
+    @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         d, rate = patterns.shape[1], self.rate.astype(patterns.dtype)
         others = 1 - jnp.eye(d, dtype=patterns.dtype)
@@ -187,7 +194,7 @@ class Unlearning(Rule):
             s = relaxed(w, jax.random.rademacher(key, (d,), patterns.dtype))
             return w - rate * others * jnp.outer(s, s)
 
-        return jax.lax.fori_loop(0, self.steps, dream, others * product(patterns.T, patterns))
+        return jax.lax.fori_loop(0, self.steps, dream, others * (patterns.T @ patterns))
 
 
 def relaxed(w: Float[Array, "d d"], x: State, sweeps: int = 100) -> State:
@@ -207,6 +214,7 @@ def relaxed(w: Float[Array, "d d"], x: State, sweeps: int = 100) -> State:
 def one_by_one(w: Float[Array, "d d"], x: State, order: Int[Array, " d"]) -> State:
     """One update of every unit in the given order: the sign of its field, or what it was without one."""
 
+    @full_precision
     def visit(step: Int[Array, ""], x: State) -> State:
         i = order[step]
         field = w[i] @ x

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from dispersed.display import value
 from dispersed.memories.interaction import Exponential, Interaction, as_interaction
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Scalar
 from dispersed.validation import InputError, one_number, positive, positive_number
 
@@ -66,6 +67,7 @@ class Entmax(Separation):
     def weights(self, logits: Float[Array, " n"]) -> Float[Array, " n"]:
         return entmax(logits, self.alpha)
 
+    @full_precision
     def potential(self, logits: Float[Array, " n"]) -> Scalar:
         if self.alpha == 1:
             return jax.nn.logsumexp(logits)
@@ -97,6 +99,7 @@ class Normmax(Separation):
     def weights(self, logits: Float[Array, " n"]) -> Float[Array, " n"]:
         return normmax(logits, self.gamma)
 
+    @full_precision
     def potential(self, logits: Float[Array, " n"]) -> Scalar:
         p = normmax(logits, self.gamma)
         largest = jax.lax.stop_gradient(p.max())
@@ -163,6 +166,7 @@ def normmax(scores: Float[Array, " n"], gamma: float) -> Float[Array, " n"]:
 
 
 @normmax.defjvp
+@full_precision
 def _(gamma: float, primals: Any, tangents: Any) -> Any:
     p = normmax(*primals, gamma)
     live = jnp.where(p > 0, p, 1)

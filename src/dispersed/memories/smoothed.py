@@ -10,6 +10,7 @@ from dispersed.conditioning import Observation, joined
 from dispersed.display import value
 from dispersed.memories.memory import Memory, draw
 from dispersed.posterior import Posterior
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, positive
 
@@ -138,6 +139,7 @@ class ConditionedSmoothed(Memory):
         level = jnp.hypot(sigma, h)
         return level, (sigma / level) ** 2, (h / level) ** 2, h * (sigma / level)
 
+    @full_precision
     def _of_memory(self, x: State, sigma: Scalar | None) -> tuple[Any, Scalar]:
         """The memory itself given all that was measured, and log ∫ φ(u) exp(−½ (…)ᵀ S⁻¹ (…)) du − ½ log det S."""
         _, ratio, _, rho = self._parts(sigma, x.dtype)
@@ -174,6 +176,7 @@ class ConditionedSmoothed(Memory):
         """R with S = RᵀR."""
         return jnp.linalg.qr(jnp.concatenate([rho * matrix.T, jnp.eye(len(matrix), dtype=matrix.dtype)]), mode="r")
 
+    @full_precision
     def _after_blur(self, y: State, rho: Scalar, noise: Any = 0.0) -> State:
         """Y + ρ² Bᵀ S⁻¹ (w − B y − noise)."""
         off = self.observation.residual(y) - noise

@@ -10,6 +10,7 @@ from dispersed.display import place
 from dispersed.memories.bessel import log_mean_exponential, mean_cosine
 from dispersed.memories.conditioned_shapes import ConditionedShape, ConditionedSphere
 from dispersed.memories.extended import Extended
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
 
@@ -67,6 +68,7 @@ class Sphere(Extended):
         m = self._m
         return 2 * jnp.exp(m / 2 * math.log(math.pi) - math.lgamma(m / 2)) * self.radius ** (m - 1)
 
+    @full_precision
     def _polar(self, x: State) -> tuple[State, Scalar]:
         """The part v of x − c within the sphere's own dimensions, as a state, and its length ρ."""
         v = x - self.centre
@@ -102,6 +104,7 @@ class Sphere(Extended):
         outer = self.radius * (1 - c / jnp.where(near, 1, kappa)) / jnp.where(near, 1, rho)
         return self.centre + jnp.where(near, inner, outer) * v
 
+    @full_precision
     def _sample(self, key: Key[Array, ""]) -> State:
         e = jax.random.normal(key, (self._m,), self.centre.dtype)
         e = self.radius * e / jnp.linalg.norm(e)

@@ -36,6 +36,7 @@ import numpy as np
 
 from dispersed.display import value
 from dispersed.keys import state_keys
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import (
     InputError,
@@ -146,6 +147,7 @@ class PotentialProcess(eqx.Module):
 
         return jax.vmap(path)(y, keys)
 
+    @full_precision
     def linearised(self, y: State, t: Scalar) -> tuple[State, Float[Array, "d d"]]:
         """Mean (d,) and covariance (d, d) of the linearised kernel from one pattern y after a time t > 0 (Eq. 19).
 

@@ -40,6 +40,7 @@ from dispersed.memories import ModernHopfield, PatternMemory
 from dispersed.paper.parallel import in_parallel
 from dispersed.paper.results import Row
 from dispersed.paper.statistics import bootstrap_mean
+from dispersed.precision import full_precision
 from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.68
@@ -72,12 +73,14 @@ def kinds(d: int) -> dict[str, Kind]:
     }
 
 
+@full_precision
 def by_distance(memory: Any, cues: Any, key: Any) -> Any:
     """The pattern nearest to each cue."""
     y = memory.patterns
     return y[jnp.argmax(cues / ALPHA @ y.T - jnp.sum(y**2, axis=1) / 2, axis=1)]
 
 
+@full_precision
 def by_dot_product(memory: Any, cues: Any, key: Any) -> Any:
     """The pattern whose dot product with each cue is largest."""
     y = memory.patterns
