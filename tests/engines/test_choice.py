@@ -31,6 +31,14 @@ def test_by_number_storage_and_place(tmp_path):
         assert isinstance(PatternMemory(patterns).engine, kind)
 
 
+@pytest.mark.parametrize(("room", "kind"), [(0, Scanned), (40 * 8 * 16 - 1, Scanned), (40 * 8 * 16, Dense)])
+def test_accelerators_multiply_with_what_they_have_room_for(monkeypatch, room, kind):
+    monkeypatch.setattr(choice, "_room", lambda: room)
+    for patterns in (SIGNS, jnp.asarray(SIGNS), InMemory(SIGNS)):
+        assert isinstance(PatternMemory(patterns).engine, kind)
+    assert isinstance(PatternMemory(InMemory(SIGNS, Bits())).engine, Scanned)
+
+
 def test_double_precision_is_not_rounded():
     with jax.enable_x64(True):
         fine = 1 + 1e-10 * SIGNS.astype(float)

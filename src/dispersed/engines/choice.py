@@ -15,7 +15,10 @@ from dispersed.types import Array
 from dispersed.validation import host_array, is_known
 
 MANY = 32_768
-"""Patterns from which on a scan in blocks that leaves most of them out is faster than products with all of them."""
+"""Patterns from which on, on a CPU, a scan in blocks that leaves most of them out is faster than products with all."""
+COPIES = 4
+"""The number of copies of the patterns that an accelerator must have room for to multiply with all of them, which is
+then faster however many there are: the patterns, a centred copy where they lie far from the origin, and the programs'."""
 
 
 def pattern_source(patterns: Any) -> np.ndarray | Array | Storage:
@@ -30,11 +33,24 @@ def pattern_source(patterns: Any) -> np.ndarray | Array | Storage:
 def choose_engine(source: np.ndarray | Array | Storage) -> Engine:
     """`Scanned()` for many patterns, for those that are encoded or on a disk, and for several hosts; else `Dense()`.
 
-    Patterns in double precision, and those whose values are not known because a program is being traced, are `Dense`.
+    Many are 32,768 on a CPU, and more than fit with all that is made of them on another device. Patterns in double
+    precision, and those whose values are not known because a program is being traced, are `Dense`.
     """
+    if jax.process_count() > 1:
+        return Scanned()
     if isinstance(source, Storage):
         encoded = not isinstance(source, InMemory) or source.encoding.name != Float32.name
-        return Scanned() if encoded or len(source) >= MANY or jax.process_count() > 1 else Dense()
-    if not is_known(source) or jnp.result_type(source.dtype) == jnp.float64:
-        return Scanned() if jax.process_count() > 1 else Dense()
-    return Scanned() if jax.process_count() > 1 or (source.ndim == 2 and len(source) >= MANY) else Dense()
+        return Scanned() if encoded or _are_many(*source.shape) else Dense()
+    if not is_known(source) or source.ndim != 2 or jnp.result_type(source.dtype) == jnp.float64:
+        return Dense()
+    return Scanned() if _are_many(*source.shape) else Dense()
+
+
+def _are_many(n: int, d: int) -> bool:
+    return n >= MANY and 4 * n * d * COPIES > _room()
+
+
+def _room() -> int:
+    """Bytes that an accelerator has for arrays; 0 for a CPU, and where that is not known."""
+    device = jax.local_devices()[0]
+    return 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
