@@ -18,7 +18,7 @@ MANY = 32_768
 """Patterns from which on, on a CPU, a scan in blocks that leaves most of them out is faster than products with all."""
 COPIES = 4
 """The number of copies of the patterns that an accelerator must have room for to multiply with all of them, which is
-then faster however many there are: the patterns, a centred copy where they lie far from the origin, and the programs'."""
+then faster however many they are: the patterns, a centred copy where they lie far from the origin, and a program's."""
 
 
 def pattern_source(patterns: Any) -> np.ndarray | Array | Storage:
