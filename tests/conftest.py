@@ -11,8 +11,8 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Tests compile thousands of small programs; the compiler's full effort is not worth its time here: without it, with the
-# older of its two ways to write loops, and in one piece, a program takes a third of the time. Newer versions have one way,
-# and end the process at a flag that they do not know.
+# older of its two ways to write loops, and in one piece, a program takes a third of the time. Newer versions have only
+# one way, and end the process at a flag that they do not know.
 FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
