@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dispersed import Circuit, Iteration, ModernHopfield, Observation, PatternMemory, condition, recall
+from dispersed import Circuit, EnergyNetwork, Iteration, ModernHopfield, Observation, PatternMemory, condition, recall
 from dispersed.dynamics import AncestralSampling, ProbabilityFlow
 from dispersed.engines import Sharded
 from dispersed.layers import Hopfield
@@ -42,6 +42,10 @@ def measured(y, x):
     return condition(PatternMemory(y), seen).denoise(x, 0.5)
 
 
+def of_an_energy(y, x):
+    return recall(EnergyNetwork(lambda state: jnp.sum((jnp.asarray(Y) @ state) ** 2), 3), x).x
+
+
 def over_devices(y, x):
     return PatternMemory(Y, engine=Sharded()).denoise(x, 0.5)
 
@@ -50,7 +54,10 @@ def attended(y, x):
     return Hopfield(3, key=jax.random.key(0))(x, y)
 
 
-@pytest.mark.parametrize("program", [flow, drawn, adaptive, iterated, settled, measured, over_devices, attended])
+PROGRAMS = [flow, drawn, adaptive, iterated, settled, measured, of_an_energy, over_devices, attended]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("derived", ["value", "reverse", "value, mapped", "compiled, reverse"])
 def test_programs_multiply_in_full_precision(program, derived):
     def slopes(function):

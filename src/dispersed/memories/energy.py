@@ -104,7 +104,8 @@ class EnergyNetwork(DescentNetwork):
 
     Recall descends E by gradient steps: their length follows from the curvature of E, and no step raises the energy. An
     update costs about a dozen products with the Hessian; a `Network` with a closed form is cheaper, and may jump.
-    Clamped units (`known=`) are constants of the energy.
+    Clamped units (`known=`) are constants of the energy. Matrix products in it are in full precision on every device,
+    unless they ask for another one.
 
     **Raises** `InputError` for an energy that is not one number.
 
@@ -139,6 +140,7 @@ class EnergyNetwork(DescentNetwork):
     def dimension(self) -> int:
         return self.units
 
+    @full_precision
     def _energy(self, x: State) -> Scalar:
         largest = jnp.finfo(x.dtype).max
         energy = jnp.asarray(self.function(x)).astype(x.dtype)

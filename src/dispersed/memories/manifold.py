@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.patterns import PatternMemory
+from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, vector
 
@@ -57,6 +58,7 @@ def manifold(
     if getattr(shape, "ndim", None) != 1:
         raise InputError("embedding", f"returns {shape}", "a function to one state (d,) is accepted")
 
+    @full_precision
     def node(u: Float[Array, " k"]) -> tuple[State, Scalar]:
         jacobian = jax.jacfwd(embedding)(u)
         return embedding(u), _volume(jacobian)
