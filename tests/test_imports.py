@@ -26,6 +26,7 @@ LAYERS = [
         "names",
         "noise",
         "precision",
+        "primitives",
         "progress",
         "theory",
     },

@@ -1,4 +1,4 @@
-"""Second derivatives through steps that are recomputed, where JAX forgets rules of derivatives."""
+"""Second derivatives through steps that are recomputed, forward and in reverse mode, where JAX forgets rules."""
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +37,12 @@ def test_they_are_those_of_the_formula(rng, monkeypatch, source):
     slope = jax.grad(twice, (0, 1))
     single = [tuple(jnp.asarray(part, jnp.float32) for part in both) for both in (arrays, along)]
     found = jax.jvp(slope, *single)[1]
+    # The matrix of second derivatives is symmetric.
+    in_reverse = jax.vjp(slope, *single[0])[1](single[1])
     with jax.enable_x64(True):
         ahead, behind = (slope(*(a + h * b for a, b in zip(arrays, along, strict=True))) for h in (1e-4, -1e-4))
         exact = [np.asarray(a - b) / 2e-4 for a, b in zip(ahead, behind, strict=True)]
-    for part, value in zip(found, exact, strict=True):
+    for part, other, value in zip(found, in_reverse, exact, strict=True):
         np.testing.assert_allclose(part, value, atol=1e-5 * np.abs(value).max())
+        np.testing.assert_allclose(other, value, atol=1e-5 * np.abs(value).max())
     jax.clear_caches()

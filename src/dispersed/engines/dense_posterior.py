@@ -34,11 +34,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
-from jax.custom_derivatives import SymbolicZero
 
 from dispersed.batching import mapped_like
 from dispersed.precision import full_precision
+from dispersed.primitives import primitive
 from dispersed.types import Array, Bool, Float, Int, Numbers, Patterns, Scalar, State
 
 TOLERANCE = 1e-3
@@ -87,19 +86,22 @@ def products(y: Any, norms: bool, centre: Any = None, numpy: Any = jnp) -> Produ
     return Products(zero, centred, half if norms else half[:0], numpy.sqrt(2 * numpy.max(half)))
 
 
-def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Callable[..., Any]:
-    """`summary(known, weighed)` of a batch of states (b, d), by products for all of them whatever maps the call.
+def _of_states(
+    name: str, summary: Callable[..., Any], shapes: Callable[[int, int], Any], slopes: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`summary(known, weighed)` of one state, by products for all states that the call is mapped over.
 
-    `slopes(primals, tangents)` of one state are the summary and its tangents.
+    `shapes(n, d)` are those of its parts for one state, None for an index, and `slopes(primals, tangents)` the parts
+    for one state and their tangents.
     """
 
-    @jax.custom_jvp
-    def ladder(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
-        return _ladder(y, log_w, known, x, sigma, summary)
+    def like(y: Any, log_w: Any, known: Products, x: Any, sigma: Any) -> list[jax.ShapeDtypeStruct]:
+        return [
+            jax.ShapeDtypeStruct((len(x), *(shape or ())), jnp.int32 if shape is None else x.dtype)
+            for shape in shapes(*y.shape)
+        ]
 
-    # JAX forgets the rules of single states where it divides a program that is differentiated twice.
-    @ladder.defjvp
-    def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    def tangents_of_batch(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         (y, log_w, known, x, sigma), (dy, dlog_w, _, dx, dsigma) = primals, tangents
         own = 0 if log_w.ndim == 2 else None
 
@@ -115,17 +117,8 @@ def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Call
 
         return found, jax.tree.map(tangent, found)
 
-    @custom_vmap
-    def of_batch(y: Any, log_w: Any, known: Products, x: Float[Array, "b d"], sigma: Float[Array, " b"]) -> Any:
-        return ladder(y, log_w, known, x, sigma)
-
-    @of_batch.def_vmap
-    def _(size: Any, batched: Any, y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
+    def mapped(size: int, batched: Any, y: Any, log_w: Any, known: Any, x: Any, sigma: Any) -> Any:
         of_memory, of_states = (batched[0], batched[2]), batched[3:]
-        if not any(jax.tree.leaves(batched)):
-            # Only tangents are mapped: asked again, the same program would come here for ever.
-            found = ladder(y, log_w, known, x, sigma)
-            return found, jax.tree.map(lambda _: False, found)
         if any(jax.tree.leaves(of_memory)):
             # Many small memories at once, each with states of its own: there is no product that they could share.
             axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched))
@@ -134,23 +127,26 @@ def _of_batches(summary: Callable[..., Any], slopes: Callable[..., Any]) -> Call
                 differences = partial(_differences, y, norms=known.norms)
                 return summary(known, weighed(_each(differences)(log_w, x, sigma)))
 
-            found = jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
-        else:
-            x, sigma = (
-                part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
-                for part, is_batched in zip((x, sigma), of_states, strict=True)
-            )
-            batch = x.shape[:2]
-            if batched[1] or log_w.ndim == 2:
-                # Patterns that were conditioned: they share the products, and each state has log weights of its own.
-                log_w = log_w if batched[1] else log_w[None]
-                log_w = log_w if log_w.ndim == 3 else log_w[:, None]
-                log_w = jnp.broadcast_to(log_w, (*batch, log_w.shape[-1])).reshape(-1, log_w.shape[-1])
-            flat = of_batch(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
-            found = jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), flat)
-        return found, jax.tree.map(lambda _: True, found)
+            return jax.vmap(of_one, axes)(y, log_w, known, x, sigma)
+        x, sigma = (
+            part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
+            for part, is_batched in zip((x, sigma), of_states, strict=True)
+        )
+        batch = x.shape[:2]
+        if batched[1] or log_w.ndim == 2:
+            # Patterns that were conditioned: they share the products, and each state has log weights of its own.
+            log_w = log_w if batched[1] else log_w[None]
+            log_w = log_w if log_w.ndim == 3 else log_w[:, None]
+            log_w = jnp.broadcast_to(log_w, (*batch, log_w.shape[-1])).reshape(-1, log_w.shape[-1])
+        flat = of_batch(y, log_w, known, x.reshape(-1, x.shape[-1]), sigma.reshape(-1))
+        return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), flat)
 
-    return of_batch
+    of_batch = primitive(name, lambda *given: _ladder(*given, summary=summary), like, mapped, tangents_of_batch)
+
+    def of_state(y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar) -> list[Array]:
+        return [part[0] for part in of_batch(y, log_w, known, x[None], sigma[None])]
+
+    return of_state
 
 
 class Weighed(NamedTuple):
@@ -196,14 +192,6 @@ def _beside(by: Weighed) -> Float[Array, " b"]:
 
 
 @jax.custom_jvp
-def relative_logits(
-    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
-) -> Float[Array, " n"]:
-    """Log p(j | x) − max_k log p(k | x) of one state for every pattern; negligible ones at −max/4."""
-    return _logits_of_batch(y, log_w, known, x[None], sigma[None])[0]
-
-
-@jax.custom_jvp
 def _following(centred: Float[Array, "n d"], y: Patterns) -> Float[Array, "n d"]:
     """`centred` itself, which moves as the patterns do: `Products` are constants, but slopes made of them are not."""
     return centred
@@ -215,7 +203,7 @@ def _following_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 @full_precision
-def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _logits_and_slope(primals: Any, tangents: Any) -> Any:
     """dℓ_j = d log w_j + (y_j·dx − (y_j − x)·dy_j)/σ² − 2 gap_j dσ/σ, less that of the leading pattern.
 
     Without norms (y_j − x)·dy_j is −x·dy_j. All is products from the centre, so that mapped over states no array is as
@@ -229,42 +217,17 @@ def _logits_and_slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # Of a pattern without weight nothing changes.
     live = logits > jnp.finfo(logits.dtype).min / 8
     change = jnp.zeros_like(logits)
-    if _given(dlog_w):
+    if dlog_w is not None:
         change += dlog_w
-    if _given(dx):
+    if dx is not None:
         change += (centred @ dx) / sigma / sigma
-    if _given(dsigma):
+    if dsigma is not None:
         gap = jnp.where(live, logits - jnp.where(live, log_w, 0) + log_w[c], 0)
         change -= 2 * gap * (dsigma / sigma)
-    if _given(dy):
+    if dy is not None:
         toward = dy @ (x - known.centre) - jnp.sum(centred * dy, axis=1) if known.norms else dy @ x
         change += toward / sigma / sigma
-    return logits, jnp.where(live, change - change[c], 0)
-
-
-relative_logits.defjvp(_logits_and_slope, symbolic_zeros=True)
-
-
-def _given(tangent: Any) -> bool:
-    return tangent is not None and not isinstance(tangent, SymbolicZero)
-
-
-@jax.custom_jvp
-def mean_and_probability(
-    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
-) -> tuple[State, Scalar]:
-    """The posterior mean Σ_j p(j | x) y_j of one state, and the probability of the likeliest pattern."""
-    mean, p = _means_of_batch(y, log_w, known, x[None], sigma[None])
-    return mean[0], p[0]
-
-
-@jax.custom_jvp
-def mean_and_leader(
-    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
-) -> tuple[State, Int[Array, ""], Scalar, Scalar]:
-    """The same mean, the likeliest pattern, its probability, and that of all others."""
-    mean, index, p, others = _leaders_of_batch(y, log_w, known, x[None], sigma[None])
-    return mean[0], index[0], p[0], others[0]
+    return (logits,), (jnp.where(live, change - change[c], 0),)
 
 
 def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
@@ -276,25 +239,45 @@ def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     """The posterior mean Σ_j p_j y_j and the largest p_j with their tangents, all from the same logits."""
     y, _, known, _, _ = primals
-    logits, slope = _logits_and_slope(primals, tangents)
+    (logits,), (slope,) = _logits_and_slope(primals, tangents)
     known = eqx.tree_at(lambda known: known.centred, known, _following(known.centred, y))
     by = weighed(logits[None])
     mean, index, p, others = (part[0] for part in _mean_and_leader(known, by))
     share = by.weight[0] * p
     p_slope = share * (slope - share @ slope)
     mean_slope = p_slope @ known.centred
-    if _given(tangents[0]):
+    if tangents[0] is not None:
         mean_slope += share @ tangents[0]
     rise = p_slope[index]
     return (mean, index, p, others), (mean_slope, np.zeros((), jax.dtypes.float0), rise, -rise)
 
 
-_logits_of_batch = _of_batches(lambda known, by: by.logits, _logits_and_slope)
-_means_of_batch = _of_batches(_mean_and_certainty, _mean_and_probability_jvp)
-_leaders_of_batch = _of_batches(_mean_and_leader, _mean_and_leader_jvp)
+_means = _of_states("posterior_mean", _mean_and_certainty, lambda n, d: [(d,), ()], _mean_and_probability_jvp)
+_leaders = _of_states("likeliest_pattern", _mean_and_leader, lambda n, d: [(d,), None, (), ()], _mean_and_leader_jvp)
+_logits = _of_states("relative_logits", lambda known, by: (by.logits,), lambda n, d: [(n,)], _logits_and_slope)
 
-mean_and_probability.defjvp(_mean_and_probability_jvp, symbolic_zeros=True)
-mean_and_leader.defjvp(_mean_and_leader_jvp, symbolic_zeros=True)
+
+def mean_and_probability(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> tuple[State, Scalar]:
+    """The posterior mean Σ_j p(j | x) y_j of one state, and the probability of the likeliest pattern."""
+    mean, p = _means(y, log_w, known, x, sigma)
+    return mean, p
+
+
+def mean_and_leader(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> tuple[State, Int[Array, ""], Scalar, Scalar]:
+    """The same mean, the likeliest pattern, its probability, and that of all others."""
+    mean, index, p, others = _leaders(y, log_w, known, x, sigma)
+    return mean, index, p, others
+
+
+def relative_logits(
+    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
+) -> Float[Array, " n"]:
+    """Log p(j | x) − max_k log p(k | x) of one state for every pattern; negligible ones at −max/4."""
+    return _logits(y, log_w, known, x, sigma)[0]
 
 
 @partial(jax.jit, static_argnames="summary")

@@ -16,11 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
-from jax.custom_derivatives import SymbolicZero
 
 from dispersed.conditioning import Observation
 from dispersed.precision import full_precision
+from dispersed.primitives import primitive
 from dispersed.types import Array, Float, Patterns, Scalar
 
 ROWS = 1 << 13
@@ -46,31 +45,11 @@ def evidence(y: Patterns, log_w: Float[Array, " n"], observation: Observation) -
     return jnp.where(absent, -jnp.inf, logits - total), log_evidence.astype(y.dtype)
 
 
-@jax.custom_jvp
-def evidence_logits(
-    y: Patterns,
-    log_w: Float[Array, " n"],
-    matrix: Float[Array, "m d"] | None,
-    value: Float[Array, " m"],
-    precision: Float[Array, " m"],
-) -> Float[Array, " n"]:
-    """The logits ℓ_j of one measurement less the largest of them; −max/4 for patterns without weight."""
-    return _of_batch(y, log_w, y[:0] if matrix is None else matrix, value[None], precision[None])[0]
-
-
-@custom_vmap
-def _of_batch(
-    y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
-) -> Float[Array, "b n"]:
-    """Of several measurements by one operator, empty for entries; log weights (n,), or (b, n) for each measurement."""
-    return _in_one_program(y, log_w, matrix, value, precision)
-
-
-@jax.custom_jvp
 @full_precision
 def _in_one_program(
     y: Any, log_w: Any, matrix: Any, value: Float[Array, "b m"], precision: Float[Array, "b m"]
 ) -> Float[Array, "b n"]:
+    """Of several measurements by one operator, empty for entries; log weights (n,), or (b, n) for each measurement."""
     n, d = y.shape
     lowest = -float(np.finfo(y.dtype).max) / 4
     with jax.enable_x64(True):
@@ -125,17 +104,14 @@ def _round_off(own: Float[Array, " b"], square: Array, logits: Array, m: int) ->
     return (most <= TOLERANCE / 2) | ((most <= 1) & (others * jnp.expm1(2 * jnp.minimum(most, 1)) <= TOLERANCE))
 
 
-@_of_batch.def_vmap
-def _(size: Any, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, precision: Any) -> Any:
+def _mapped(size: int, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, precision: Any) -> Any:
     def spread(part: Any, is_batched: Any) -> Any:
         return part if is_batched else jnp.broadcast_to(part, (size, *part.shape))
 
-    if not any(batched):  # only tangents are mapped
-        return _in_one_program(y, log_w, matrix, value, precision), False
     value, precision = spread(value, batched[3]), spread(precision, batched[4])
     if batched[0] or batched[2]:
         each = (spread(y, batched[0]), spread(log_w, batched[1]), spread(matrix, batched[2]), value, precision)
-        return jax.lax.map(lambda one: _of_batch(*one), each), True
+        return jax.lax.map(lambda one: _of_batch(*one), each)
     # Batching rules of single operations would be applied outside of double precision: one product serves all.
     b = value.shape[1]
     if batched[1] or log_w.ndim == 2:
@@ -143,7 +119,7 @@ def _(size: Any, batched: Any, y: Any, log_w: Any, matrix: Any, value: Any, prec
         log_w = jnp.broadcast_to(log_w if log_w.ndim == 3 else log_w[:, None], (size, b, log_w.shape[-1]))
         log_w = log_w.reshape(size * b, -1)
     logits = _of_batch(y, log_w, matrix, *(part.reshape(size * b, -1) for part in (value, precision)))
-    return logits.reshape(size, b, -1), True
+    return logits.reshape(size, b, -1)
 
 
 @full_precision
@@ -161,29 +137,21 @@ def _evidence_logits_jvp(primals: Any, tangents: Any) -> Any:
     f = step if matrix is None else step @ matrix.T
     z = jnp.where(a > 0, value - (y[0] if matrix is None else matrix @ y[0]), 0)
 
-    def given(tangent: Any) -> bool:
-        return tangent is not None and not isinstance(tangent, SymbolicZero)
-
     change = jnp.zeros_like(logits)
-    if given(dlog_w):
+    if dlog_w is not None:
         change += jnp.where(live, dlog_w, 0)
-    if given(dvalue):
+    if dvalue is not None:
         change += f @ (a * dvalue)
-    if given(da):
+    if da is not None:
         change += f @ (da * z) - (f * f) @ da / 2
-    for moved in ([dy if matrix is None else dy @ matrix.T] if given(dy) else []) + (
-        [y @ dmatrix.T] if given(dmatrix) else []
+    for moved in ([dy if matrix is None else dy @ matrix.T] if dy is not None else []) + (
+        [y @ dmatrix.T] if dmatrix is not None else []
     ):
         change += moved @ (a * z) - (f * moved) @ a
     return logits, jnp.where(live, change - change[c], 0)
 
 
-evidence_logits.defjvp(_evidence_logits_jvp, symbolic_zeros=True)
-
-
-# JAX forgets the rule of single measurements where it divides a program that is differentiated twice.
-@_in_one_program.defjvp
-def _(primals: Any, tangents: Any) -> Any:
+def _slopes(primals: Any, tangents: Any) -> Any:
     (y, log_w, matrix, value, a), (dy, dlog_w, dmatrix, dvalue, da) = primals, tangents
     operator, moved = (matrix, dmatrix) if matrix.size else (None, None)
 
@@ -192,6 +160,26 @@ def _(primals: Any, tangents: Any) -> Any:
 
     own = 0 if log_w.ndim == 2 else None
     return jax.vmap(of_one, (own, 0, 0, own, 0, 0))(log_w, value, a, dlog_w, dvalue, da)
+
+
+_of_batch = primitive(
+    "evidence_logits",
+    _in_one_program,
+    lambda y, log_w, matrix, value, precision: jax.ShapeDtypeStruct((len(value), len(y)), y.dtype),
+    _mapped,
+    _slopes,
+)
+
+
+def evidence_logits(
+    y: Patterns,
+    log_w: Float[Array, " n"],
+    matrix: Float[Array, "m d"] | None,
+    value: Float[Array, " m"],
+    precision: Float[Array, " m"],
+) -> Float[Array, " n"]:
+    """The logits ℓ_j of one measurement less the largest of them; −max/4 for patterns without weight."""
+    return _of_batch(y, log_w, y[:0] if matrix is None else matrix, value[None], precision[None])[0]
 
 
 __all__ = ["evidence", "evidence_logits"]

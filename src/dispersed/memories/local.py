@@ -29,11 +29,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from dispersed.engines.online_softmax import SoftmaxSums, empty_sums, merge
 from dispersed.memories.memory import Denoiser
 from dispersed.precision import full_precision
+from dispersed.primitives import primitive
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError, at_least, pattern_array, real_array
 
@@ -113,8 +113,9 @@ class LocalMemory(Denoiser):
 
     def _denoise(self, x: State, sigma: Scalar) -> State:
         image = x.reshape(self.images.shape[1:])
-        mean = _mean if x.dtype == jnp.float64 else _precise_mean
-        return mean(self.patch, self.equivariant, self.images, image, sigma).reshape(-1)
+        if x.dtype == jnp.float64:
+            return _mean(self.patch, self.equivariant, self.images, image, sigma).reshape(-1)
+        return _precise_mean(self.patch, self.equivariant)(self.images, image, sigma).reshape(-1)
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean image, at ten times the images' root-mean-square distance from it."""
@@ -202,43 +203,29 @@ def _mean(
     return (sums.mean + centre).reshape(h, w, c)
 
 
-def _in_double(function: Callable[..., Array]) -> Callable[..., Array]:
-    """`function` of arrays of single precision, in double precision whatever maps the call; its derivatives are not."""
+@functools.cache
+def _precise_mean(
+    patch: int, equivariant: bool, maps: tuple[tuple[int | None, ...], ...] = ()
+) -> Callable[[Array, Array, Array], Array]:
+    """The same computed in double precision, mapped as `maps` say; its derivatives are in that of the arguments."""
+    function: Callable[..., Array] = functools.partial(_mean, patch, equivariant)
+    for axes in maps:
+        function = jax.vmap(function, axes)
 
-    # Once more inside of the mapping: JAX forgets rules around it where it divides a program differentiated twice.
-    @jax.custom_jvp
-    def precise(*arrays: Array) -> Array:
+    def wide(*arrays: Array) -> Array:
         with jax.enable_x64(True):
             doubles = (jax.lax.convert_element_type(array, jnp.float64) for array in arrays)
             return jax.lax.convert_element_type(function(*doubles), arrays[0].dtype)
 
-    @precise.defjvp
-    def _(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-        return precise(*primals), jax.jvp(function, primals, tangents)[1]
-
-    @custom_vmap
-    def wide(*arrays: Array) -> Array:
-        return precise(*arrays)
-
-    @wide.def_vmap
-    def _(size: int, batched: Any, *arrays: Array) -> tuple[Array, bool]:
-        if not any(batched):  # only tangents are mapped
-            return precise(*arrays), False
+    def mapped(size: int, batched: Any, *arrays: Array) -> Array:
         # A program in double precision must be made as such: mapped later, its products would be in single precision.
-        return _in_double(jax.vmap(function, tuple(0 if each else None for each in batched)))(*arrays), True
+        axes = tuple(0 if each else None for each in batched)
+        return _precise_mean(patch, equivariant, (*maps, axes))(*arrays)
 
-    return wide
+    def slopes(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        pairs = zip(primals, tangents, strict=True)
+        given = tuple(jnp.zeros_like(x) if tangent is None else tangent for x, tangent in pairs)
+        return precise(*primals), jax.jvp(function, primals, given)[1]
 
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _precise_mean(
-    patch: int, equivariant: bool, images: Float[Array, "n h w c"], x: Float[Array, "h w c"], sigma: Scalar
-) -> Float[Array, "h w c"]:
-    """The same computed in double precision; its derivatives are in that of the arguments."""
-    return _in_double(functools.partial(_mean, patch, equivariant))(images, x, sigma)
-
-
-@_precise_mean.defjvp
-def _precise_mean_jvp(patch: int, equivariant: bool, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    _, slope = jax.jvp(functools.partial(_mean, patch, equivariant), primals, tangents)
-    return _precise_mean(patch, equivariant, *primals), slope
+    precise = primitive("local_mean", wide, functools.partial(jax.eval_shape, wide), mapped, slopes)
+    return precise
