@@ -155,7 +155,7 @@ class ConditionedSmoothed(Memory):
             log_scale = jnp.sum(jnp.where(mask, jnp.log(scale), 0))
         else:
             matrix = self._whitened()
-            factor = self._factor(matrix, rho)
+            factor = _factor(matrix, rho)
             value = _solved(factor, off + ratio * (matrix @ x))
             inner = Observation(value, operator=ratio * _solved(factor, matrix), sigma=jnp.ones_like(ratio))
             log_scale = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factor))))
@@ -172,10 +172,6 @@ class ConditionedSmoothed(Memory):
         """√S of a mask, 1 where nothing was observed."""
         return jnp.hypot(jnp.ones_like(rho), rho * jnp.sqrt(self.observation.precision))
 
-    def _factor(self, matrix: Float[Array, "m d"], rho: Scalar) -> Float[Array, "m m"]:
-        """R with S = RᵀR."""
-        return jnp.linalg.qr(jnp.concatenate([rho * matrix.T, jnp.eye(len(matrix), dtype=matrix.dtype)]), mode="r")
-
     @full_precision
     def _after_blur(self, y: State, rho: Scalar, noise: Any = 0.0) -> State:
         """Y + ρ² Bᵀ S⁻¹ (w − B y − noise)."""
@@ -184,7 +180,7 @@ class ConditionedSmoothed(Memory):
             gain = (rho / self._scale(rho)) ** 2 * jnp.sqrt(self.observation.precision)
             return y + gain * off
         matrix = self._whitened()
-        factor = self._factor(matrix, rho)
+        factor = _factor(matrix, rho)
         solved = jax.scipy.linalg.solve_triangular(factor, _solved(factor, off))
         return y + rho**2 * (solved @ matrix)
 
@@ -245,6 +241,27 @@ class ConditionedSmoothed(Memory):
         fit = after._of_memory(jnp.zeros(self.dimension, observation.value.dtype), None)[1]
         found = eqx.tree_at(lambda memory: memory.fit, after, fit)
         return found, fit + rest - self.fit - observation.normaliser
+
+
+@jax.custom_jvp
+def _factor(matrix: Float[Array, "m d"], rho: Scalar) -> Float[Array, "m m"]:
+    """The upper triangle R with S = I + ρ²BBᵀ = RᵀR."""
+    return jnp.linalg.qr(_stacked(matrix, rho), mode="r")
+
+
+@_factor.defjvp
+@full_precision
+def _factor_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """DR = Φ(R⁻ᵀ dS R⁻¹) R, with Φ the upper triangle and half of the diagonal; JAX's own products are rounded."""
+    factor = _factor(*primals)
+    stacked, change = jax.jvp(_stacked, primals, tangents)
+    half = _solved(factor, _solved(factor, change.T @ stacked).T)
+    both = half + half.T
+    return factor, (jnp.triu(both) - jnp.diag(jnp.diagonal(both)) / 2) @ factor
+
+
+def _stacked(matrix: Float[Array, "m d"], rho: Scalar) -> Float[Array, "k m"]:
+    return jnp.concatenate([rho * matrix.T, jnp.eye(len(matrix), dtype=matrix.dtype)])
 
 
 def _solved(factor: Float[Array, "m m"], right: Float[Array, "m *k"]) -> Float[Array, "m *k"]:
