@@ -1,12 +1,15 @@
 """Signs of fields against exact arithmetic: ties, real-valued cues, steep exponentials, thousands of units."""
 
+import math
 from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dispersed import ClassicalHopfield, DenseHopfield, Exponential, InputError, ModernHopfield, Polynomial
+from dispersed.memories import hopfield_dense
 
 
 def power(base):
@@ -119,3 +122,31 @@ def test_modern_near_ties_at_large_norms(rng):
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(ModernHopfield(y, beta).responsibilities(x), weights, atol=2e-6)
+
+
+@pytest.mark.parametrize("n", [40, 700])
+def test_products_of_whole_numbers_decide_nothing_wrong(rng, n):
+    """Fields as small as what is left of the slopes: signs are those of exact sums, or not known."""
+    d, states = 60, 30
+    y = rng.choice(np.float32([-1, 1]), (n, d))
+    network = DenseHopfield(y, Polynomial(3))
+    bits = 24 - (n - 1).bit_length()
+    slopes = rng.standard_normal((states, n)) * 10.0 ** rng.integers(-250, 250, (states, 1))
+    # One unit of each state is all but undecided: its field is a few of the smallest units that are kept.
+    largest = np.abs(slopes).max(axis=1)
+    unit = rng.integers(0, d, states)
+    kept = largest * 2.0 ** (-2 * bits) * rng.standard_normal(states) * np.sqrt(n)
+    slopes[:, 0] += y[0, unit] * (kept - np.sum(slopes * y[:, unit].T, axis=1))
+    halves = np.array([[math.fsum(row * column) for column in y.T.astype(float)] for row in slopes]) / 2
+    # What the leading pattern adds is nearly what others take away.
+    lead = -rng.uniform(0.8, 1.2, halves.shape) * halves
+    lead[np.arange(states), unit] = 0
+    with jax.enable_x64(True):
+        zeros = jnp.zeros((states, 1))
+        parts = jnp.asarray(slopes), jnp.asarray(lead), zeros, zeros
+        found = np.asarray(network._signs_of_whole(jnp.asarray(y[:states]), *parts))
+    exact = lead + halves
+    known = found != hopfield_dense.UNDECIDED
+    np.testing.assert_array_equal(found[known], np.sign(exact)[known])
+    assert np.mean(known) > 0.9
+    assert not known[np.arange(states), unit].all()

@@ -114,7 +114,9 @@ def double(array: Array) -> Array:
 def double_product(a: Float[Array, "b k"], y: Float[Array, "k m"]) -> Float[Array, "b m"]:
     """A y in double precision, of which few columns of y are in double precision at a time."""
     k, m = y.shape
-    width = max(1, min(m, 4 * BUDGET // k))
+    # Else XLA converts all of y before it decides whether any is needed in double precision.
+    y = jax.lax.optimization_barrier(y)
+    width = max(1, min(m, BUDGET // k))
     if width == m:
         return a @ double(y)
 

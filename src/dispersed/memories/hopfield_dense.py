@@ -11,16 +11,19 @@ them. What is left of round-off is at most
 
     e = γ_{n+1} ½ Σ_{n ≠ c} |F(h_n + 2) − F(h_n − 2)|
 
-and a few units in the last place of every F, in double precision. Fields above e in single precision have their sign;
-else the batch is multiplied in double precision; and the units that are undecided even then, ties above all, are
-summed by themselves: of terms y_ni [F(r + 1) − F(r − 1)] with equal rests r = h_n − x_i y_ni those of opposite sign
-cancel before anything is evaluated. Fields of real-valued states are such sums, too.
+and a few units in the last place of every F, in double precision. In single precision F(h + 2) − F(h − 2) is split into
+two whole numbers, of as many bits as leave their sums over n patterns without round-off, and the rest bounds the error.
+Fields above their bound have their sign; states with others are multiplied in double precision; and the units that are
+undecided even then, ties above all, are summed by themselves: of terms y_ni [F(r + 1) − F(r − 1)] with equal rests r =
+h_n − x_i y_ni those of opposite sign cancel before anything is evaluated. Fields of real-valued states are such sums,
+too.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.display import place
 from dispersed.memories.hopfield_binary import (
@@ -36,6 +39,8 @@ from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import check_binary, pattern_array
 
+FEWEST_BITS = 6
+"""The size of whole numbers below which many more would be needed than a product in double precision is worth."""
 ROUND_OFF = 2.0**-46
 """The error of F, evaluated in double precision, in parts of its value."""
 
@@ -92,33 +97,61 @@ class DenseHopfield(BinaryNetwork):
 
     @full_precision
     def _signs_of_binary(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        y, single = self.patterns, self.patterns.dtype == jnp.float32
+        y = self.patterns
         overlaps = x @ y.T
         with jax.enable_x64(True):
-            slopes, lead, bends, errors = self._terms(double(overlaps), x)
-            sums = jnp.sum(jnp.abs(slopes), axis=1, keepdims=True) / 2
-            units = 0.0 if self._exact(jnp.float64) else errors
-
-            def in_double() -> Float[Array, "b d"]:
-                with jax.enable_x64(True):
-                    bound = EXACT if self._exact(jnp.float64) else _gamma(y.shape[0], jnp.float64) * sums + units
-                    return _certain(lead + double_product(slopes, y) / 2 + bends * double(x), bound)
-
-            if single:
-                # In units of a power of two, so that nothing over- or underflows or is rounded by it.
-                scale = _power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
-                narrow = jax.lax.convert_element_type(slopes / scale, jnp.float32)
-                fields = lead + double(narrow @ y) * (scale / 2) + bends * double(x)
-                tiny = float(jnp.finfo(jnp.float32).tiny) * y.shape[0] * scale
-                bound = EXACT if self._exact(jnp.float32) else _gamma(y.shape[0] + 1, jnp.float32) * sums + tiny + units
-                signs = _certain(fields, bound)
-        if not single:
-            signs = in_double()
-        elif not self._exact(jnp.float32):
-            signs = jax.lax.cond(jnp.all(signs != UNDECIDED), lambda: signs, in_double)
+            terms = self._terms(double(overlaps), x)
+            narrow = y.dtype == jnp.float32 and _bits(len(y)) >= FEWEST_BITS
+            signs = self._signs_of_whole(x, *terms) if narrow else self._signs_in_double(x, *terms)
+        if narrow:
+            signs = self._again(signs, x, *terms)
         if self._exact(jnp.float64):
             return signs.astype(x.dtype)
         return self._decided(signs, x, overlaps).astype(x.dtype)
+
+    @full_precision
+    def _signs_of_whole(
+        self, x: Float[Array, "b d"], slopes: Array, lead: Array, bends: Array, errors: Array
+    ) -> Float[Array, "b d"]:
+        """By two products of whole numbers, which single precision adds up without round-off."""
+        bits = _bits(slopes.shape[1])
+        # In units of a power of two, so that nothing over- or underflows or is rounded by it.
+        scale = _power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
+        high = slopes / scale * 2.0**bits
+        low = (high - jnp.round(high)) * 2.0**bits
+        left = jnp.sum(jnp.abs(low - jnp.round(low)), axis=1, keepdims=True)
+        whole = _single(jnp.concatenate([jnp.round(high), jnp.round(low)]))
+        of_high, of_low = jnp.split(double(whole @ self.patterns), 2)
+        unit = scale * 2.0 ** (-2 * bits - 1)
+        fields = lead + (of_high * 2.0**bits + of_low) * unit + bends * double(x)
+        # Of the sums of a few numbers, and of what is below the least normal one.
+        sums = jnp.sum(jnp.abs(slopes), axis=1, keepdims=True) / 2 + jnp.abs(bends)
+        tiny = float(np.finfo(np.float64).tiny) * slopes.shape[1]
+        bound = left * unit * (1 + ROUND_OFF) + ROUND_OFF * (sums + jnp.abs(lead)) + errors + tiny
+        return _certain(fields, bound)
+
+    def _signs_in_double(
+        self, x: Float[Array, "b d"], slopes: Array, lead: Array, bends: Array, errors: Array
+    ) -> Float[Array, "b d"]:
+        sums = jnp.sum(jnp.abs(slopes), axis=1, keepdims=True) / 2
+        bound = EXACT if self._exact(jnp.float64) else _gamma(slopes.shape[1], jnp.float64) * sums + errors
+        return _certain(lead + double_product(slopes, self.patterns) / 2 + bends * double(x), bound)
+
+    def _again(self, signs: Float[Array, "b d"], x: Float[Array, "b d"], *terms: Array) -> Float[Array, "b d"]:
+        """The signs of states with undecided units in double precision, of these alone where they are few."""
+        open_states = jnp.any(signs == UNDECIDED, axis=1)
+        count, few = jnp.sum(open_states), max(1, len(signs) // 8)
+
+        def of_few() -> Float[Array, "b d"]:
+            (which,) = jnp.nonzero(open_states, size=few, fill_value=0)
+            with jax.enable_x64(True):
+                return signs.at[which].set(self._signs_in_double(x[which], *(part[which] for part in terms)))
+
+        def of_all() -> Float[Array, "b d"]:
+            with jax.enable_x64(True):
+                return self._signs_in_double(x, *terms)
+
+        return jax.lax.switch((count > 0).astype(jnp.int32) + (count > few), [lambda: signs, of_few, of_all])
 
     def _terms(self, h: Float[Array, "b n"], x: Float[Array, "b d"]) -> tuple[Array, Array, Array, Array]:
         """F(h + 2) − F(h − 2) of all patterns but one, that one's fields, ½ Σ(2F(h) − …) and errors of F in fields."""
@@ -184,7 +217,8 @@ class DenseHopfield(BinaryNetwork):
     ) -> Float[Array, "b d"]:
         """Signs of which those that are undecided are found one by one."""
         y, (b, d) = self.patterns, x.shape
-        size = max(1, min(b * d, BUDGET // y.shape[0]))
+        # A program asks for the memory of all its parts, needed or not: few pairs at once.
+        size = max(1, min(b * d, BUDGET // (16 * y.shape[0])))
         undecided = (signs == UNDECIDED).ravel()
 
         def decide() -> Float[Array, "b d"]:
@@ -240,6 +274,11 @@ def _gamma(terms: int, dtype: Any) -> float:
     """The relative error of a sum of so many terms (Higham 2002, Sec. 3.1)."""
     nu = terms * float(jnp.finfo(dtype).eps) / 2
     return nu / (1 - nu) if nu < 0.5 else float("inf")
+
+
+def _bits(terms: int) -> int:
+    """How large whole numbers may be, 2^bits, so many of which single precision adds up without round-off."""
+    return 24 - (terms - 1).bit_length()
 
 
 def _power_above(largest: Float[Array, "b 1"]) -> Float[Array, "b 1"]:
