@@ -1,5 +1,7 @@
 """Which engine serves which patterns, if the user does not say."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +39,21 @@ def test_accelerators_multiply_with_what_they_have_room_for(monkeypatch, room, k
     for patterns in (SIGNS, jnp.asarray(SIGNS), InMemory(SIGNS)):
         assert isinstance(PatternMemory(patterns).engine, kind)
     assert isinstance(PatternMemory(InMemory(SIGNS, Bits())).engine, Scanned)
+
+
+@pytest.mark.parametrize(
+    ("platform", "stats", "room"),
+    [("cpu", {"bytes_limit": 9}, 0), ("gpu", {"bytes_limit": 9}, 9), ("gpu", None, 0), ("gpu", RuntimeError, 0)],
+)
+def test_the_room_of_a_device_that_does_not_say_is_none(monkeypatch, platform, stats, room):
+    def memory_stats():
+        if stats is RuntimeError:
+            raise stats
+        return stats
+
+    device = types.SimpleNamespace(platform=platform, memory_stats=memory_stats)
+    monkeypatch.setattr(choice.jax, "local_devices", lambda: [device])
+    assert choice._room() == room
 
 
 def test_double_precision_is_not_rounded():

@@ -1,5 +1,6 @@
 """Which engine serves which patterns, if the user does not say."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +54,7 @@ def _are_many(n: int, d: int) -> bool:
 def _room() -> int:
     """Bytes that an accelerator has for arrays; 0 for a CPU, and where that is not known."""
     device = jax.local_devices()[0]
-    return 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
+    stats = None
+    with contextlib.suppress(RuntimeError, NotImplementedError):  # of devices that keep no account of it
+        stats = None if device.platform == "cpu" else device.memory_stats()
+    return (stats or {}).get("bytes_limit", 0)
