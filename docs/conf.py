@@ -9,12 +9,12 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Examples are many small programs; the compiler's full effort is not worth its time here, as in tests/conftest.py.
-if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     )
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 # The two processes that read pages, and the next build, share compiled programs; `site/` is not part of the repository.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

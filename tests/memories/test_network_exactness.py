@@ -125,7 +125,7 @@ def test_modern_near_ties_at_large_norms(rng):
 
 
 @pytest.mark.parametrize("n", [40, 700])
-def test_products_of_whole_numbers_decide_nothing_wrong(rng, n):
+def test_products_of_integers_decide_nothing_wrong(rng, n):
     """Fields as small as what is left of the slopes: signs are those of exact sums, or not known."""
     d, states = 60, 30
     y = rng.choice(np.float32([-1, 1]), (n, d))
@@ -144,7 +144,7 @@ def test_products_of_whole_numbers_decide_nothing_wrong(rng, n):
     with jax.enable_x64(True):
         zeros = jnp.zeros((states, 1))
         parts = jnp.asarray(slopes), jnp.asarray(lead), zeros, zeros
-        found = np.asarray(network._signs_of_whole(jnp.asarray(y[:states]), *parts))
+        found = np.asarray(network._signs_by_integers(jnp.asarray(y[:states]), *parts))
     exact = lead + halves
     known = found != hopfield_dense.UNDECIDED
     np.testing.assert_array_equal(found[known], np.sign(exact)[known])

@@ -12,7 +12,7 @@ them. What is left of round-off is at most
     e = γ_{n+1} ½ Σ_{n ≠ c} |F(h_n + 2) − F(h_n − 2)|
 
 and a few units in the last place of every F, in double precision. In single precision F(h + 2) − F(h − 2) is split into
-two whole numbers, of as many bits as leave their sums over n patterns without round-off, and the rest bounds the error.
+two integers, of as many bits as leave their sums over n patterns without round-off, and the rest bounds the error.
 Fields above their bound have their sign; states with others are multiplied in double precision; and the units that are
 undecided even then, ties above all, are summed by themselves: of terms y_ni [F(r + 1) − F(r − 1)] with equal rests r =
 h_n − x_i y_ni those of opposite sign cancel before anything is evaluated. Fields of real-valued states are such sums,
@@ -40,7 +40,7 @@ from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, Stat
 from dispersed.validation import check_binary, pattern_array
 
 FEWEST_BITS = 6
-"""The size of whole numbers below which many more would be needed than a product in double precision is worth."""
+"""The bits of integers below which many more would be needed than a product in double precision is worth."""
 ROUND_OFF = 2.0**-46
 """The error of F, evaluated in double precision, in parts of its value."""
 
@@ -102,7 +102,7 @@ class DenseHopfield(BinaryNetwork):
         with jax.enable_x64(True):
             terms = self._terms(double(overlaps), x)
             narrow = y.dtype == jnp.float32 and _bits(len(y)) >= FEWEST_BITS
-            signs = self._signs_of_whole(x, *terms) if narrow else self._signs_in_double(x, *terms)
+            signs = self._signs_by_integers(x, *terms) if narrow else self._signs_in_double(x, *terms)
         if narrow:
             signs = self._again(signs, x, *terms)
         if self._exact(jnp.float64):
@@ -110,10 +110,10 @@ class DenseHopfield(BinaryNetwork):
         return self._decided(signs, x, overlaps).astype(x.dtype)
 
     @full_precision
-    def _signs_of_whole(
+    def _signs_by_integers(
         self, x: Float[Array, "b d"], slopes: Array, lead: Array, bends: Array, errors: Array
     ) -> Float[Array, "b d"]:
-        """By two products of whole numbers, which single precision adds up without round-off."""
+        """By two products of integers, which single precision adds up without round-off."""
         bits = _bits(slopes.shape[1])
         # In units of a power of two, so that nothing over- or underflows or is rounded by it.
         scale = _power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
@@ -277,7 +277,7 @@ def _gamma(terms: int, dtype: Any) -> float:
 
 
 def _bits(terms: int) -> int:
-    """How large whole numbers may be, 2^bits, so many of which single precision adds up without round-off."""
+    """How large integers may be, 2^bits, so many of which single precision adds up without round-off."""
     return 24 - (terms - 1).bit_length()
 
 

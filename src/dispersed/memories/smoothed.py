@@ -252,7 +252,7 @@ def _factor(matrix: Float[Array, "m d"], rho: Scalar) -> Float[Array, "m m"]:
 @_factor.defjvp
 @full_precision
 def _factor_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """DR = Φ(R⁻ᵀ dS R⁻¹) R, with Φ the upper triangle and half of the diagonal; JAX's own products are rounded."""
+    """The derivative dR = Φ(R⁻ᵀ dS R⁻¹) R, Φ the upper triangle with half of the diagonal, in full precision."""
     factor = _factor(*primals)
     stacked, change = jax.jvp(_stacked, primals, tangents)
     half = _solved(factor, _solved(factor, change.T @ stacked).T)
