@@ -199,8 +199,9 @@ def speed(n, d, states, repeats, late):
         return
     y = normal(n, d)
     memory, patterns = PatternMemory(y), jnp.asarray(y)
-    dense = PatternMemory(y, engine=Dense())
-    memories = {"": memory} if type(memory.engine) is Dense else {"": memory, ", Dense()": dense}
+    memories = {"": memory}
+    if not isinstance(memory.engine, Dense):
+        memories[", Dense()"] = PatternMemory(y, engine=Dense())
     half = jnp.sum(patterns**2, axis=1) / 2
     rng = np.random.default_rng(1)
     for sigma in (*LEVELS, float(WIDE * np.sqrt(d))):

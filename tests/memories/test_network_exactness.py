@@ -150,3 +150,16 @@ def test_products_of_integers_decide_nothing_wrong(rng, n):
     np.testing.assert_array_equal(found[known], np.sign(exact)[known])
     assert np.mean(known) > 0.9
     assert not known[np.arange(states), unit].all()
+
+
+def test_ties_of_exact_sums_are_decided_by_integers(rng):
+    y = rng.choice(np.float32([-1, 1]), (4, 7))
+    x = jnp.asarray(rng.choice(np.float32([-1, 1]), (200, 7)))
+    network = DenseHopfield(y, Polynomial(2))
+    with jax.enable_x64(True):
+        terms = network._terms(jnp.asarray(x @ y.T, jnp.float64), x)
+        found = np.asarray(network._signs_by_integers(x, *terms))
+    assert (found == 0).any()
+    assert (found != hopfield_dense.UNDECIDED).all()
+    classical = np.sign(x @ y.T @ y - len(y) * x)
+    np.testing.assert_array_equal(found, classical)

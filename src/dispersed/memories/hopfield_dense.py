@@ -40,7 +40,7 @@ from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, Stat
 from dispersed.validation import check_binary, pattern_array
 
 FEWEST_BITS = 6
-"""The bits of integers below which many more would be needed than a product in double precision is worth."""
+"""The fewest bits of integers of which two are precise enough; with more patterns a product is in double precision."""
 ROUND_OFF = 2.0**-46
 """The error of F, evaluated in double precision, in parts of its value."""
 
@@ -128,7 +128,8 @@ class DenseHopfield(BinaryNetwork):
         sums = jnp.sum(jnp.abs(slopes), axis=1, keepdims=True) / 2 + jnp.abs(bends)
         tiny = float(np.finfo(np.float64).tiny) * slopes.shape[1]
         bound = left * unit * (1 + ROUND_OFF) + ROUND_OFF * (sums + jnp.abs(lead)) + errors + tiny
-        return _certain(fields, bound)
+        # Of exact terms, of which nothing is left, ties are known to be ties.
+        return _certain(fields, jnp.where((left == 0) & self._exact(jnp.float64), EXACT, bound))
 
     def _signs_in_double(
         self, x: Float[Array, "b d"], slopes: Array, lead: Array, bends: Array, errors: Array
