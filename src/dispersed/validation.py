@@ -365,6 +365,13 @@ def positive_number(argument: str, value: float) -> float:
     return float(value)
 
 
+def non_negative_number(argument: str, value: float) -> float:
+    """One finite number from 0, known when the program is compiled."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+        raise InputError(argument, f"got {value!r}", "finite numbers from 0 are accepted")
+    return float(value)
+
+
 def probability(argument: str, value: float) -> float:
     """One number in (0, 1), known when the program is compiled."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:

@@ -79,8 +79,8 @@ def classical(patterns, cue):
 @pytest.mark.parametrize(
     ("family", "dynamics", "oracle", "corruption"),
     [
-        (PatternMemory, ProbabilityFlow(sigma_min=None, grid=uniform_time), exact_flow, Noise(ALPHA)),
-        (PatternMemory, ProbabilityFlow(sigma_min=None, grid=uniform_time), exact_flow, Mask(0.5, ALPHA)),
+        (PatternMemory, ProbabilityFlow(sigma_min=0.0, grid=uniform_time), exact_flow, Noise(ALPHA)),
+        (PatternMemory, ProbabilityFlow(sigma_min=0.0, grid=uniform_time), exact_flow, Mask(0.5, ALPHA)),
         (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Noise(ALPHA)),
         (lambda y: ModernHopfield(y, 5.0), Iteration(150, tol=0.0), modern, Mask(0.5, ALPHA)),
         (ClassicalHopfield, Iteration(), classical, Noise(ALPHA)),
@@ -130,7 +130,7 @@ def test_fast_recalls_have_the_same_signs():
     """What allows Figure 3 an exponential integrator of order 2 in 20 steps instead of 300 Euler steps, and
     products.
     """
-    euler = ProbabilityFlow(sigma_min=None, grid=uniform_time)
+    euler = ProbabilityFlow(sigma_min=0.0, grid=uniform_time)
     ways = {
         "euler": (PatternMemory, euler),
         "exponential": (PatternMemory, ExponentialIntegrator(20)),

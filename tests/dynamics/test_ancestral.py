@@ -52,7 +52,7 @@ def test_costs_and_bad_input(key):
     memory = PatternMemory(np.array([[1.0, 1], [-1, -1]]))
     assert int(recall(memory, np.array([0.1, 0.2]), AncestralSampling(7, 1), sigma=1.0, key=key).evaluations) == 8
     assert int(recall(memory, np.array([0.1, 0.2]), AncestralSampling(7), sigma=1.0, key=key).evaluations) == 14
-    for bad, message in (({"steps": 1}, "steps"), ({"order": 3}, "order"), ({"sigma_min": 0.0}, "sigma_min")):
+    for bad, message in (({"steps": 1}, "steps"), ({"order": 3}, "order"), ({"sigma_min": -1.0}, "sigma_min")):
         with pytest.raises(InputError, match=f"^{message}: "):
             AncestralSampling(**bad)
     with pytest.raises(InputError, match="key"):

@@ -177,7 +177,7 @@ def test_the_papers_flow_is_on_its_grid(stored, key):
     memory, patterns = stored
     process = VP(rate=0.8)
     cue = process.corrupt(patterns[0], alpha=0.68, key=key)
-    papers = ProbabilityFlow(sigma_min=None, grid=uniform_time)
+    papers = ProbabilityFlow(sigma_min=0.0, grid=uniform_time)
     result = recall(memory, cue, papers, alpha=0.68, process=process, trajectory=True)
     start = -2 / 0.8 * np.log(0.68)
     x = np.asarray(cue, np.float64)
@@ -354,7 +354,7 @@ def test_networks_have_no_noise_level(rng):
         lambda: Asynchronous(0),
         lambda: ExponentialIntegrator(1),
         lambda: ExponentialIntegrator(5, order=4),
-        lambda: ExponentialIntegrator(5, sigma_min=0.0),
+        lambda: ExponentialIntegrator(5, sigma_min=-0.05),
         lambda: ProbabilityFlow(steps=1),
         lambda: ProbabilityFlow(tol=1e-3),
         lambda: ProbabilityFlow(dfx.Tsit5(), tol=0.0),

@@ -247,7 +247,7 @@ def test_grids(x64):
 
 
 def test_bad_settings_get_one_line():
-    for make in (lambda: DDIM(1), lambda: DDIM(-3), lambda: Heun(sigma_min=0.0)):
+    for make in (lambda: DDIM(1), lambda: DDIM(-3), lambda: Heun(sigma_min=-0.5)):
         with pytest.raises(InputError) as error:
             make()
         assert "\n" not in str(error.value)
@@ -273,7 +273,7 @@ def test_a_saddle_is_no_attractor(double):
 def test_flows_tell_saddles_too(x64):
     """On the line between two memories a flow ends between them; beside it, at one."""
     points = PatternMemory([[1.0, 0.0], [-1.0, 0.0]])
-    densities = Mixture([GaussianMemory([1.0, 0.0], 0.01 * np.eye(2)), GaussianMemory([-1.0, 0.0], 0.01 * np.eye(2))])
+    densities = Mixture([GaussianMemory([1.0, 0.0], 0.001 * np.eye(2)), GaussianMemory([-1.0, 0.0], 0.001 * np.eye(2))])
     flows = (ExponentialIntegrator(), Heun(), ProbabilityFlow(steps=30))
     for memory, dynamics in (*((points, flow) for flow in flows), (densities, flows[0])):
         found = recall(memory, [[0.0, 0.3], [0.05, 0.3]], dynamics, sigma=1.0)

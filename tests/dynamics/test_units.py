@@ -4,10 +4,94 @@ import diffrax as dfx
 import jax
 import numpy as np
 
-from dispersed import Circuit, Iteration, ModernHopfield, PatternMemory, ProbabilityFlow, recall
+import pytest
+
+from dispersed import (
+    Circuit,
+    GaussianMemory,
+    Iteration,
+    LearnedMemory,
+    Memory,
+    Mixture,
+    ModernHopfield,
+    PatternMemory,
+    ProbabilityFlow,
+    Scanned,
+    Smoothed,
+    recall,
+)
+from dispersed.dynamics import named
+from dispersed.names import registered_dynamics
+from dispersed.storage import Float16, InMemory
 
 Y = np.array([[1.0, 0.5, -0.25], [-0.75, 1.25, 0.5], [0.25, -1.0, 0.875]])
 CUES = Y + np.array([0.5, -0.25, 0.25])
+
+
+@pytest.mark.parametrize("name", sorted(set(registered_dynamics()) - {"asynchronous"}))
+def test_a_recall_is_that_of_other_units(name, key):
+    """By default, from a cue and from pure noise: every length is relative to the noise or to the patterns."""
+    engine = Scanned() if name == "certified" else None
+    levels = np.array([0.25, 0.75, 20.0])
+
+    def found(c):
+        result = recall(PatternMemory(c * Y, engine=engine), c * CUES, named(name), sigma=c * levels, key=key)
+        return result.x / c, result.index, result.probability, result.responsibility, result.converged
+
+    plain = found(1.0)
+    for c in (2.0**-30, 2.0**30):
+        for one, other in zip(found(c), plain, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "scale"),
+    [
+        (lambda c: PatternMemory(c * Y), Y.std(axis=0)),
+        (lambda c: PatternMemory(c * (Y + 100)), Y.std(axis=0)),
+        (lambda c: PatternMemory(c * Y, engine=Scanned()), Y.std(axis=0)),
+        (lambda c: PatternMemory(InMemory((c * Y).astype(np.float16), Float16())), Y.std(axis=0)),
+        (lambda c: GaussianMemory(c * Y[0], c * np.diag(Y[1])), Y[1]),
+        (lambda c: Smoothed(PatternMemory(c * Y), 0.5 * c), np.sqrt(Y.var(axis=0) + 0.25)),
+    ],
+    ids=["patterns", "far patterns", "scanned", "half precision", "Gaussian", "smoothed"],
+)
+def test_the_last_level_is_a_twentieth_of_the_noise_or_of_the_memory(make, scale):
+    scale = np.sqrt(np.mean(scale**2))
+    for c in (1.0, 2.0**-9, 2.0**9):
+        result = recall(make(c), c * CUES[:2], named("ddim"), sigma=c * np.array([0.1, 30.0]), trajectory=True)
+        np.testing.assert_allclose(result.sigmas[:, -2] / c, [0.1 / 20, scale / 20], rtol=1e-3)
+
+
+def test_a_memory_that_does_not_say_how_far_it_reaches_has_scale_one():
+    class Wells(Memory):
+        dimension = 3
+
+        def _log_density(self, x, sigma):
+            return -jax.numpy.sum(x**2) / (2 * (1 + sigma**2))
+
+    last = recall(Wells(), CUES[:2], named("ddim"), sigma=[0.1, 30.0], trajectory=True).sigmas[:, -2]
+    np.testing.assert_allclose(last, [0.1 / 20, 1 / 20], rtol=1e-5)
+
+
+def test_a_network_is_not_asked_below_the_levels_that_it_was_trained_at():
+    memory = LearnedMemory(lambda z, sigma: z / (1 + sigma**2), 3, "pattern", "VE", levels=(0.02, 2.0))
+    last = recall(memory, CUES, named("ddim"), sigma=[0.03, 0.2, 2.0], trajectory=True).sigmas[:, -2]
+    np.testing.assert_allclose(last, [0.015, 0.02, 0.05], rtol=1e-5)
+
+
+def test_draws_end_at_a_fifth_and_are_judged_where_flows_end(key):
+    found = recall(PatternMemory(Y), CUES, named("ancestral"), sigma=[0.5, 0.5, 30.0], trajectory=True, key=key)
+    np.testing.assert_allclose(found.sigmas[:, -2], [0.1, 0.1, np.sqrt(np.mean(Y.var(axis=0))) / 5], rtol=1e-5)
+    assert found.converged.all()
+    assert (found.responsibility > 0.999).all()
+
+
+def test_one_pattern_and_equal_ones_have_the_scale_of_the_noise():
+    for y in (Y[:1], np.repeat(Y[:1], 3, axis=0)):
+        result = recall(PatternMemory(y), CUES[0], named("ddim"), sigma=0.5, trajectory=True)
+        np.testing.assert_allclose(result.sigmas[-2], 0.5 / 20, rtol=1e-5)
+        np.testing.assert_allclose(result.x, Y[0], rtol=1e-6)
 
 
 def test_fixed_points_of_a_memory_are_those_of_other_units():
@@ -32,7 +116,7 @@ def test_fixed_points_of_a_network_and_their_slopes_are_those_of_other_units():
 
 def test_an_adaptive_flow_is_that_of_other_units():
     def found(c):
-        flow = ProbabilityFlow(dfx.Tsit5(), tol=1e-3, sigma_min=0.0625 * c)
+        flow = ProbabilityFlow(dfx.Tsit5(), tol=1e-3)
         return recall(PatternMemory(c * Y), c * CUES, flow, sigma=0.5 * c)
 
     plain = found(1.0)

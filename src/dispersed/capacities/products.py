@@ -26,11 +26,12 @@ DECIDED = 1 - 1e-6
 def flow_by_products(alpha: float, steps: int = 20) -> Recalled:
     """The flow of exact diffusion from cues at signal level `alpha` by `ExponentialIntegrator(steps)`."""
     sigma = jnp.asarray(sigma_from_alpha(alpha))
-    levels = ExponentialIntegrator(steps).levels(VP(), sigma)
-    spans = jnp.log(levels[:-1] / levels[1:])
+    flow = ExponentialIntegrator(steps)
 
     def recall(memory: Any, cues: Float[Array, "m d"], key: Key[Array, ""]) -> Float[Array, "m d"]:
         y = memory.patterns
+        levels = flow.levels(memory, VP(), sigma)
+        spans = jnp.log(levels[:-1] / levels[1:])
 
         def undecided(now: tuple[Array, ...]) -> Array:
             i, _, _, least = now

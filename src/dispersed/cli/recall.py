@@ -88,8 +88,7 @@ def recall_command(
     Writes recalled.npy, the recalled states, and recall.json/.csv, one row per cue: the index of the recalled pattern,
     its labels or file, its probability p(index | cue), and, apart from that, whether and how the recall ended and its
     cost; for certified recall also a bound on the error of every evaluation. With --top, alternatives.json/.csv has the
-    likeliest patterns behind each cue. Cues are read and results written piece by piece. Scale the data so that the
-    spread of the patterns is of order one: the dynamics end at σ = 0.05.
+    likeliest patterns behind each cue. Cues are read and results written piece by piece.
     """
     from dispersed.cli.recalling import recall_files
 

@@ -58,7 +58,7 @@ class AncestralSampling(Solver):
     order: int
     random = True
 
-    def __init__(self, steps: int = 30, order: int = 2, sigma_min: float = 0.05, grid: Grid = log_sigma) -> None:
+    def __init__(self, steps: int = 30, order: int = 2, sigma_min: float | None = None, grid: Grid = log_sigma) -> None:
         super().__init__(steps, sigma_min, grid)
         if order not in (1, 2):
             raise InputError("order", f"got {order!r}", "weak orders 1 and 2 are accepted")

@@ -22,9 +22,10 @@ class CertifiedFlow(Dynamics):
 
     **Arguments**
 
-    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, and 0. c is the root-mean-square
+    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, by default that of every `Solver`, and 0. c is the root-mean-square
       distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with D = μ at σ = ∞, 0.3 of it.
-    - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way.
+    - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way; by default that of
+      the engine of the memory.
 
     The result has a `certificate`. A recall that is `certified` ended early: the exact flow from the state reached,
     over all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
@@ -34,13 +35,14 @@ class CertifiedFlow(Dynamics):
     """
 
     steps: int
-    sigma_min: float
-    tol: float
+    sigma_min: float | None
+    tol: float | None
     serves: ClassVar[tuple[type, ...]] = (PatternMemory,)
 
-    def __init__(self, steps: int = 20, sigma_min: float = 0.05, tol: float = 1e-4) -> None:
-        self.steps, self.sigma_min = at_least("steps", steps, 2), positive_number("sigma_min", sigma_min)
-        self.tol = positive_number("tol", tol)
+    def __init__(self, steps: int = 20, sigma_min: float | None = None, tol: float | None = None) -> None:
+        self.steps = at_least("steps", steps, 2)
+        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
+        self.tol = None if tol is None else positive_number("tol", tol)
 
     def check(self, memory: AssociativeMemory) -> None:
         super().check(memory)
@@ -53,7 +55,9 @@ class CertifiedFlow(Dynamics):
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
         # Inside a program `sigma_min` is one of its arguments.
-        plain = eqx.tree_at(lambda flow: flow.sigma_min, ExponentialIntegrator(self.steps, 3), self.sigma_min)
+        plain = ExponentialIntegrator(self.steps, 3)
+        if self.sigma_min is not None:
+            plain = eqx.tree_at(lambda flow: flow.sigma_min, plain, self.sigma_min, is_leaf=lambda part: part is None)
         return plain.run(memory, process, z, sigma, key, trajectory)
 
     def run_all(
@@ -71,7 +75,7 @@ class CertifiedFlow(Dynamics):
         scale = np.asarray(process.scale(process.time(levels)), float)
         z = np.asarray(cues, float) / scale[:, None]
         assert isinstance(memory.held, ScannedPatterns)
-        solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol)
+        solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol or memory.held.tol)
         sigma = np.asarray(levels, float)
         found = solver.solve(z, sigma)
         dtype = cues.dtype

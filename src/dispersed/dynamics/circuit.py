@@ -37,13 +37,13 @@ class Circuit(Dynamics):
     """Recall by the two-layer circuit of visible and hidden neurons (Krotov & Hopfield 2021).
 
     A `ModernHopfield` network is recalled at its own β until `duration`; a `PatternMemory` while β(t) rises from
-    1/σ² of the cue to 1/sigma_min², which at `ramp` 1 and a fast hidden layer is diffusion recall.
+    1/σ² of the cue to that of `sigma_min`, which at `ramp` 1 and a fast hidden layer is diffusion recall.
 
     **Arguments**
 
     - `hidden`: τ_h/τ_v, the hidden neurons' time constant in units of the visible ones'.
     - `ramp`: r, how fast log σ falls, in units of 1/τ_v.
-    - `sigma_min`: where the ramp ends.
+    - `sigma_min`: where the ramp ends, or at half the noise of the cue if that is less. By default as of every `Solver`.
     - `duration`: for a network without noise level, how long it runs, in units of τ_v.
     - `points`: states stored of a trajectory.
 
@@ -56,7 +56,7 @@ class Circuit(Dynamics):
 
     hidden: Scalar
     ramp: Scalar
-    sigma_min: float
+    sigma_min: float | None
     duration: float
     points: int
     serves = (PatternMemory, ModernHopfield)
@@ -65,13 +65,13 @@ class Circuit(Dynamics):
         self,
         hidden: ArrayLike = 0.1,
         ramp: ArrayLike = 1.0,
-        sigma_min: float = 0.05,
+        sigma_min: float | None = None,
         duration: float = 30.0,
         points: int = 100,
     ) -> None:
         self.hidden = positive("hidden", hidden)
         self.ramp = positive("ramp", ramp)
-        self.sigma_min = positive_number("sigma_min", sigma_min)
+        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
         self.duration = positive_number("duration", duration)
         self.points = at_least("points", points, 2)
 
@@ -93,7 +93,9 @@ class Circuit(Dynamics):
             end, rate = jnp.asarray(self.duration, z.dtype), jnp.zeros((), z.dtype)
             thresholds = bias = jnp.zeros(len(y), z.dtype)
         else:
-            start, last = sigma, jnp.minimum(self.sigma_min, sigma / 2)
+            start, last = sigma, memory._last_level(sigma)
+            if self.sigma_min is not None:
+                last = jnp.minimum(self.sigma_min, sigma / 2)
             end, rate = (jnp.log(start) - jnp.log(last)) / self.ramp, self.ramp
             thresholds, bias = jnp.sum(y**2, axis=1) / 2, memory.log_weights
 

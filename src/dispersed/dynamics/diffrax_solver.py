@@ -66,7 +66,7 @@ class DiffraxSolver(Solver):
         return eqx.tree_at(lambda solver: solver.process, self, process, is_leaf=lambda part: part is None)
 
     def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> Carry:
-        t, following = (process.time(level) for level in self.levels(process, sigma)[:2])
+        t, following = (process.time(level) for level in self.levels(memory, process, sigma)[:2])
         carry = Carry(key, jnp.zeros((), z.dtype), None, jnp.array(True))
         x, interval = process.scale(t) * z, Interval(t, following, carry.count)
         state = differentiable(self.solver).init(self.terms(memory, carry, x), *self.ends(interval), x, interval)

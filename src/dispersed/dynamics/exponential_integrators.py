@@ -124,7 +124,7 @@ class ExponentialIntegrator(Solver):
 
     order: int
 
-    def __init__(self, steps: int = 20, order: int = 2, sigma_min: float = 0.05, grid: Grid = log_sigma) -> None:
+    def __init__(self, steps: int = 20, order: int = 2, sigma_min: float | None = None, grid: Grid = log_sigma) -> None:
         super().__init__(steps, sigma_min, grid)
         if order not in (1, 2, 3):
             raise InputError("order", f"got {order!r}", "orders 1, 2 and 3 are accepted")
@@ -134,7 +134,7 @@ class ExponentialIntegrator(Solver):
         none, infinite = jnp.zeros_like(z), jnp.full_like(sigma, jnp.inf)
         if self.order < 3:
             return none, infinite, none, infinite
-        following = self.levels(process, sigma)[1]
+        following = self.levels(memory, process, sigma)[1]
         h = jnp.log(sigma / following)
         first = memory._denoise(z, sigma)
         second = memory._denoise(jnp.exp(-h) * z - jnp.expm1(-h) * first, following)

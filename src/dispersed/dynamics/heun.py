@@ -15,7 +15,7 @@ class Heun(Solver):
     Order 2. Its last step, to σ = 0, is Euler's there too, which is D_σ(z).
     """
 
-    def __init__(self, steps: int = 18, sigma_min: float = 0.05, grid: Grid = karras) -> None:
+    def __init__(self, steps: int = 18, sigma_min: float | None = None, grid: Grid = karras) -> None:
         super().__init__(steps, sigma_min, grid)
 
     def step(

@@ -26,7 +26,7 @@ class ProbabilityFlow(DiffraxSolver):
     - `steps`, `sigma_min`, `grid`: as of every `Solver`.
     - `tol`: adapt the step to this tolerance instead, relative to the state and the noise of the cue (not for Euler).
 
-    The paper's grid, even in t down to 0, is `ProbabilityFlow(sigma_min=None, grid=uniform_time)`; from wide noise that
+    The paper's grid, even in t down to 0, is `ProbabilityFlow(sigma_min=0.0, grid=uniform_time)`; from wide noise that
     of `VE()` is coarse.
 
     With `tol` derivatives are in reverse mode only, by diffrax's recursive checkpoints.
@@ -39,7 +39,7 @@ class ProbabilityFlow(DiffraxSolver):
         solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
         tol: float | None = None,
-        sigma_min: float | None = 0.05,
+        sigma_min: float | None = None,
         grid: Grid = log_sigma,
     ) -> None:
         super().__init__(solver, steps, sigma_min, grid)
@@ -71,7 +71,7 @@ class ProbabilityFlow(DiffraxSolver):
     ) -> Outcome:
         if self.tol is None:
             return super().run(memory, process, z, sigma, key, trajectory)
-        sigmas = self.levels(process, sigma)
+        sigmas = self.levels(memory, process, sigma)
         times = process.time(sigmas)
         whole = Interval(times[0], times[-1], jnp.zeros((), z.dtype))
         carry = Carry(key, whole.count, None, jnp.array(True))

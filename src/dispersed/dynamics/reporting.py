@@ -46,8 +46,8 @@ class Reporting(Solver):
     def within(self, process: Process) -> "Reporting":
         return eqx.tree_at(lambda reporting: reporting.solver, self, self.solver.within(process))
 
-    def levels(self, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
-        return self.solver.levels(process, sigma)
+    def levels(self, memory: Denoiser, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
+        return self.solver.levels(memory, process, sigma)
 
     def init(self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]) -> Any:
         return 0, self.solver.init(memory, process, z, sigma, key)

@@ -24,7 +24,7 @@ class ReverseSDE(DiffraxSolver):
     - `steps`, `sigma_min`, `grid`: as of every `Solver`. The last step is a draw from the posterior behind the state,
       where the memory can be drawn from.
 
-    The paper's grid, even in t down to 0, is `ReverseSDE(sigma_min=None, grid=uniform_time)`; from wide noise that of
+    The paper's grid, even in t down to 0, is `ReverseSDE(sigma_min=0.0, grid=uniform_time)`; from wide noise that of
     `VE()` is coarse.
     """
 
@@ -34,7 +34,7 @@ class ReverseSDE(DiffraxSolver):
         self,
         solver: dfx.AbstractSolver[Any] | None = None,
         steps: int = 300,
-        sigma_min: float | None = 0.05,
+        sigma_min: float | None = None,
         grid: Grid = log_sigma,
     ) -> None:
         super().__init__(solver, steps, sigma_min, grid)

@@ -23,7 +23,7 @@ from dispersed.dynamics.stability import ending_at
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, positive_number
+from dispersed.validation import InputError, at_least, non_negative_number
 
 
 class Solver(Dynamics):
@@ -32,8 +32,9 @@ class Solver(Dynamics):
     **Arguments**
 
     - `steps`: the number of noise levels, from the cue's to `sigma_min`; after the last follows the step to σ = 0.
-    - `sigma_min`: the last noise level, well below the distance between memories. Of a cue with less than twice that
-      noise it is half the noise of the cue. None: that at t/`steps`, of a cue at time t.
+    - `sigma_min`: the last noise level, well below the distance between memories; half the noise of the cue if that
+      is less. By default a twentieth of the noise of the cue or of the root-mean-square deviation of a unit of the
+      memory, whichever is less; a fifth where the last step is a draw. 0: that at t/`steps`, of a cue at time t.
     - `grid`: where the levels are: `log_sigma`, `karras`, `uniform_time` or any function like them.
 
     The step to σ = 0 is the posterior mean D_σ(z) (Tweedie's formula), or, of a `random` solver, a draw from the
@@ -46,9 +47,9 @@ class Solver(Dynamics):
     scarcest: ClassVar[int] = 2
     """The least number of levels."""
 
-    def __init__(self, steps: int = 20, sigma_min: float | None = 0.05, grid: Grid = log_sigma) -> None:
+    def __init__(self, steps: int = 20, sigma_min: float | None = None, grid: Grid = log_sigma) -> None:
         self.steps = at_least("steps", steps, self.scarcest)
-        self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
+        self.sigma_min = None if sigma_min is None else non_negative_number("sigma_min", sigma_min)
         if not callable(grid):
             raise InputError("grid", f"got {grid!r}", "a function such as dispersed.dynamics.karras is accepted")
         self.grid = grid
@@ -98,7 +99,7 @@ class Solver(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        solver, sigmas = self.within(process), self.levels(process, sigma)
+        solver, sigmas = self.within(process), self.levels(memory, process, sigma)
         watched: Any = _Watched(memory)
         carry = solver.init(watched, process, z, sigma, self.key_of(key, self.steps + 1))
         begun = watched.evaluations
@@ -130,6 +131,8 @@ class Solver(Dynamics):
         last, key = sigmas[-1], self.key_of(key, self.steps)
         if self.random:
             x, index = memory._posterior_draw(key, z, last)
+            # What was drawn is judged where a flow would have ended.
+            last = memory._last_level(sigmas[0]) if self.sigma_min is None else last
             standing = memory._standing(x, last, cue, sigmas[0], index)
         else:
             x, standing = memory._last_step(z, last, cue, sigmas[0])
@@ -138,12 +141,13 @@ class Solver(Dynamics):
         result = ending_at(memory, x, last, standing, last / 10, succeeded)
         return Outcome.at(x, last, standing, result, whole(self.steps), whole(2), *path)
 
-    def levels(self, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
+    def levels(self, memory: Denoiser, process: Process, sigma: Scalar) -> Float[Array, " steps"]:
         """The noise levels of a cue at `sigma`."""
         if self.sigma_min is None:
-            last = process.sigma(process.time(sigma) / self.steps)
+            last = memory._last_level(sigma, self.random)
         else:
-            last = jnp.minimum(self.sigma_min, sigma / 2)
+            even = process.sigma(process.time(sigma) / self.steps)
+            last = jnp.where(self.sigma_min > 0, jnp.minimum(self.sigma_min, sigma / 2), even)
         return self.grid(sigma, last, self.steps, process)
 
 

@@ -161,8 +161,9 @@ class FlowSolver(NamedTuple):
     """The patterns."""
     steps: int
     """The number of noise levels down to the last one, and 0."""
-    sigma_min: float
-    """The largest last noise level, in the units of the patterns; less where the patterns or the cue ask for it."""
+    sigma_min: float | None
+    """The largest last noise level, in the units of the patterns; less where the patterns or the cue ask for it. None:
+    a twentieth of the noise of the cue or of the root-mean-square deviation of a unit, whichever is less."""
     tol: float
     """What ‖D − D_σ(z)‖ may be for every denoiser D on the way, in the units of the patterns."""
 
@@ -202,7 +203,10 @@ class FlowSolver(NamedTuple):
         known, options = self.placed.statistics, self.placed.options
         b = len(z)
         width = np.maximum(known.spread, NARROWEST * sigma)
-        last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
+        if self.sigma_min is None:
+            last = np.minimum(sigma, width / np.sqrt(z.shape[1])) / 20
+        else:
+            last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
         high = sigma >= options.high_noise * width
         spread = np.where(high, options.level_spacing, 1) * width
         start = np.log1p(spread / sigma)

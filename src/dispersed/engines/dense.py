@@ -1,5 +1,6 @@
 r"""Stored patterns in memory, and what follows from their posterior: the engine `Dense()`."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -108,6 +109,10 @@ class DensePatterns(PatternSet):
                 spread = numpy.mean(numpy.sum((y[:SAMPLE] - centre) ** 2, axis=1))
                 far = bool(numpy.sum(centre**2) > FAR * spread)
                 known = products(y, self.norms, centre if far else None, numpy)
+                if self.norms:
+                    square = 2 * numpy.mean(known.half_squares) - (0 if far else numpy.sum(centre**2))
+                    scale = numpy.sqrt(numpy.maximum(square, 0) / y.shape[1])
+                    known = dataclasses.replace(known, scale=numpy.asarray(scale, y.dtype))
                 known = jax.tree.map(lambda part: self.patterns if part is y else jnp.asarray(part), known)
             return DensePatterns(self.patterns, self.log_weights, known, self.norms)
 
@@ -222,6 +227,11 @@ class DensePatterns(PatternSet):
         mean = weights @ step
         square = weights @ jnp.sum(step * step, axis=1) - mean @ mean
         return self.patterns[0] + mean, jnp.sqrt(jnp.maximum(square, 0))
+
+    def scale(self) -> Scalar:
+        if self.products is not None and self.products.scale is not None:
+            return self.products.scale
+        return super().scale()
 
     def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
         log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)

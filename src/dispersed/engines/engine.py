@@ -1,6 +1,7 @@
 """What an engine is: how sums over stored patterns are done, below the memory and invisible to the dynamics."""
 
 import abc
+import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -112,6 +113,10 @@ class PatternSet(Deriving):
     @abc.abstractmethod
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
+
+    def scale(self) -> Scalar:
+        """The root-mean-square deviation of one unit of the patterns from its mean, whatever has been observed."""
+        return self.start()[1] / math.sqrt(self.shape[1])
 
     @abc.abstractmethod
     def conditioned(self, observation: Observation) -> tuple["PatternSet", Scalar]:

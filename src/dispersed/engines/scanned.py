@@ -26,6 +26,8 @@ from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, is_known, log_prior, on_host, positive_number
 
+TOL = 1e-4
+"""The default error of a mean, relative to the root-mean-square deviation of one unit of the patterns."""
 BEST_EFFORT = 1e-6
 """The error of a mean that methods without an explicit tolerance do not try to undercut, relative to the radius of the
 patterns: results in single precision are rounded to no less.
@@ -37,7 +39,8 @@ class Scanned(Engine):
 
     **Arguments**
 
-    - `tol`: what ‖D − D_σ(x)‖ may be, in the units of the patterns.
+    - `tol`: what ‖D − D_σ(x)‖ may be, in the units of the patterns; by default a ten-thousandth of the root-mean-square
+      deviation of one unit of theirs.
     - `devices`: the devices that hold the blocks, in turn; all local ones by default.
     - `options`: how scans spend time and memory (`ScanOptions`); they never decide whether a bound holds.
 
@@ -46,20 +49,21 @@ class Scanned(Engine):
     (`jax.distributed`) each gives its own patterns and weights, of any positive scale that all of them share.
     """
 
-    tol: float = eqx.field(static=True)
+    tol: float | None = eqx.field(static=True)
     devices: tuple[Any, ...] | None = eqx.field(static=True)
     options: ScanOptions = eqx.field(static=True)
 
-    def __init__(self, tol: float = 1e-4, devices: Any = None, options: ScanOptions = ScanOptions()) -> None:
-        self.tol = positive_number("tol", tol)
+    def __init__(self, tol: float | None = None, devices: Any = None, options: ScanOptions = ScanOptions()) -> None:
+        self.tol = None if tol is None else positive_number("tol", tol)
         self.devices = None if devices is None else tuple(devices)
         if not isinstance(options, ScanOptions):
             raise InputError("options", f"got {options!r}", "ScanOptions(...) is accepted")
         self.options = options
 
     def __repr__(self) -> str:
-        devices = "" if self.devices is None else f", {len(self.devices)} devices"
-        return f"Scanned(tol={self.tol:g}{devices})"
+        tol = [] if self.tol is None else [f"tol={self.tol:g}"]
+        devices = [] if self.devices is None else [f"{len(self.devices)} devices"]
+        return f"Scanned({', '.join(tol + devices)})"
 
     def hold(self, patterns: Any, weights: Any = None, log_weights: Any = None) -> "ScannedPatterns":
         if not isinstance(patterns, Storage):
@@ -215,9 +219,9 @@ class ScannedPatterns(PatternSet):
 
     def posterior(self, x: np.ndarray, sigma: np.ndarray, tol: float | None, leading: int) -> PatternPosterior:
         """The certified posterior of states (..., d) at noise levels (...)."""
-        engine, placed = _of(self.handle)
+        placed = self.placed
         batch, d = x.shape[:-1], x.shape[-1]
-        goal = max(engine.tol, BEST_EFFORT * placed.radius) if tol is None else tol
+        goal = max(self.tol, BEST_EFFORT * placed.radius) if tol is None else tol
         found = posterior(
             placed, np.asarray(x, float).reshape(-1, d), np.asarray(sigma, float).reshape(-1), goal, leading
         )
@@ -225,6 +229,14 @@ class ScannedPatterns(PatternSet):
             worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+
+    @property
+    def tol(self) -> float:
+        """What ‖D − D_σ(x)‖ may be where a call does not say, in the units of the patterns."""
+        engine, placed = _of(self.handle)
+        if engine.tol is not None:
+            return engine.tol
+        return TOL * (placed.spread / math.sqrt(placed.shape[1]) or placed.radius or 1.0)
 
     def probability(self, x: np.ndarray, sigma: np.ndarray, index: np.ndarray) -> np.ndarray:
         """p(index | x) of one pattern for each of the states (b, d) at noise levels (b,), outside of programs."""
@@ -310,6 +322,9 @@ class ResidentPatterns(ScannedPatterns):
 
     def start(self) -> tuple[State, Scalar]:
         return self.dense.start()
+
+    def scale(self) -> Scalar:
+        return self.dense.scale()
 
     def prepared(self) -> "ResidentPatterns":
         dense = self.dense.prepared()
@@ -458,6 +473,16 @@ class StreamedPatterns(ScannedPatterns):
         like = jax.ShapeDtypeStruct(self.size[1:], jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
         # Of what has an axis for states, there is always something.
         return self._on_host(_starts, like, self.observations, self._prior()[1])
+
+    def scale(self) -> Scalar:
+        level = self._prior()[1]
+        if is_known(self.handle):
+            return jnp.asarray(_scales(self.placed, np.zeros(1))[0], level.dtype)
+        return self._on_host(_scales, jax.ShapeDtypeStruct((), level.dtype), level)
+
+
+def _scales(placed: PlacedPatterns, levels: np.ndarray) -> np.ndarray:
+    return np.full(len(levels), placed.spread / math.sqrt(placed.shape[1]))
 
 
 def _starts(placed: PlacedPatterns, observations: Any, levels: np.ndarray) -> Any:

@@ -109,6 +109,11 @@ class LearnedMemory(Denoiser):
             self.warn_outside(sigma, 6)
         return super()._evaluated(hook, x, levels, settings)
 
+    def _last_level(self, sigma: Scalar, random: bool = False) -> Scalar:
+        """No lower than the network was trained at, unless the cue has less than twice that noise."""
+        last = super()._last_level(sigma, random)
+        return last if self.levels is None else jnp.maximum(last, jnp.minimum(self.levels[0], sigma / 2))
+
     def estimate(self, z: State, sigma: Scalar) -> State:
         """What the model says of one VE state z: ε̂ or ŷ."""
         if self.coordinates == "VP":

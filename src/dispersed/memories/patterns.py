@@ -244,6 +244,9 @@ class PatternMemory(Memory):
         source = ObservedPatterns(self.held, Observation(x, known, sigma=sigma).of(self.dimension))
         return source, source._denoise(x, sigma), sigma
 
+    def _scale(self) -> Scalar:
+        return self.held.scale()
+
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
 
@@ -274,6 +277,9 @@ class ObservedPatterns(Denoiser):
     @property
     def dimension(self) -> int:
         return self.held.shape[1]
+
+    def _scale(self) -> Scalar:
+        return self.held.scale()
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         mean, index, probability = self.held.observed(self.observation.at(sigma))

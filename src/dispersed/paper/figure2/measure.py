@@ -59,10 +59,10 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
 
     exact = PatternMemory(patterns)
     pairs: dict[str, tuple[Denoiser | Network, Dynamics]] = {
-        "diffusion": (exact, ProbabilityFlow(steps=STEPS, sigma_min=None, grid=uniform_time)),
-        "diffusion_sde": (exact, ReverseSDE(steps=STEPS, sigma_min=None, grid=uniform_time)),
+        "diffusion": (exact, ProbabilityFlow(steps=STEPS, sigma_min=0.0, grid=uniform_time)),
+        "diffusion_sde": (exact, ReverseSDE(steps=STEPS, sigma_min=0.0, grid=uniform_time)),
         "modern_hopfield": (ModernHopfield(patterns, BETA), Iteration(4, tol=0.0)),
-        "learned": (learned, ProbabilityFlow(steps=STEPS, sigma_min=None, grid=uniform_time)),
+        "learned": (learned, ProbabilityFlow(steps=STEPS, sigma_min=0.0, grid=uniform_time)),
     }
     recalls = {
         name: recall(

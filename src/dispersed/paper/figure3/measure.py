@@ -105,7 +105,7 @@ def euler_agreement(rows: Sequence[Row], seed: int = 0, sets: int = 20, alpha: f
 
     def one(job: tuple[int, int]) -> Row:
         d, n = job
-        papers_flow = ProbabilityFlow(sigma_min=None, grid=uniform_time)
+        papers_flow = ProbabilityFlow(sigma_min=0.0, grid=uniform_time)
         trials = [Trial(family, d, dynamics, Noise(alpha), seed=seed) for dynamics in (fast, papers_flow)]
         patterns, cues = damaged_sets(trials[0], n, range(sets))
         truth = signs(patterns[:, : cues.shape[1]], trials[0].levels)

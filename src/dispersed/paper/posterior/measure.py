@@ -49,9 +49,9 @@ SIGMA_MIN = 0.25
 
 def _sampler(method: str, intervals: int) -> tuple[Dynamics, Process]:
     if method == "sde_ve":
-        return ReverseSDE(steps=intervals, sigma_min=None, grid=uniform_time), VE()
+        return ReverseSDE(steps=intervals, sigma_min=0.0, grid=uniform_time), VE()
     if method == "sde_vp":
-        return ReverseSDE(steps=intervals, sigma_min=None, grid=uniform_time), VP()
+        return ReverseSDE(steps=intervals, sigma_min=0.0, grid=uniform_time), VP()
     # One step more: the last, to σ = 0, is not on the grid in log σ.
     return AncestralSampling(intervals + 1, DECLARED[method], SIGMA_MIN), VE()
 

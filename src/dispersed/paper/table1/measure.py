@@ -101,9 +101,9 @@ def recall_all(
 
     recalled = {
         "modern_hopfield": recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0.0)).x,
-        "diffusion": diffusion(ProbabilityFlow(sigma_min=None, grid=uniform_time)),
+        "diffusion": diffusion(ProbabilityFlow(sigma_min=0.0, grid=uniform_time)),
         "diffusion_2m": diffusion(ExponentialIntegrator(10)),
-        "diffusion_sde": diffusion(ReverseSDE(sigma_min=None, grid=uniform_time)),
+        "diffusion_sde": diffusion(ReverseSDE(sigma_min=0.0, grid=uniform_time)),
         "classical": recall(ClassicalHopfield(patterns, self_coupling=True), cues).x,
         "classical_null_diagonal": recall(ClassicalHopfield(patterns), cues).x,
         "true_patterns": jnp.broadcast_to(patterns, cues.shape),
