@@ -1,14 +1,17 @@
-"""How much effort goes into compiling a program: what runs for milliseconds need not be optimised for seconds."""
+"""How much effort goes into compiling: what runs for milliseconds need not be optimised for seconds, nor be compiled
+operation by operation.
+"""
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-from jax.extend.core import get_opaque_trace_state
 
-from dispersed.validation import is_known
+from dispersed.validation import is_known, is_tracing
+
+T = TypeVar("T")
 
 SMALL = 1 << 18
 """The number of states × entries of a memory up to which a recall is not optimised. It then takes 1 to 10 ms, up to 1.8
@@ -22,16 +25,33 @@ EASY: dict[str, Any] = {
 newer versions no longer have, and all in one piece."""
 
 
-_OUTSIDE = get_opaque_trace_state()
-
-
 def compiled(function: Callable[..., Any], size: float, *arguments: Any) -> Callable[..., Any]:
     """`equinox.filter_jit(function)`, on a CPU not optimised where its problem is of a small `size`.
 
     Parts of a larger program, which is being traced or whose `arguments` are, are compiled as that is.
     """
-    traced = get_opaque_trace_state() != _OUTSIDE or not is_known(*jax.tree.leaves(arguments))
-    return _compiled(function, size <= SMALL and not traced and jax.default_backend() == "cpu")
+    return _compiled(function, size <= SMALL and not _of_a_program(arguments) and jax.default_backend() == "cpu")
+
+
+def one_program(function: Callable[..., T]) -> Callable[..., T]:
+    """A decorator: compiled as one program where JAX would compile each operation of the function for itself.
+
+    Arguments that are no arrays are settings, each value of which is another program. As a part of a larger program,
+    which is being traced, the function is what it was.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **settings: Any) -> T:
+        if _of_a_program((arguments, settings)):
+            return function(*arguments, **settings)
+        size = sum(leaf.size for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array))
+        return _compiled(function, size <= SMALL and jax.default_backend() == "cpu")(*arguments, **settings)
+
+    return call
+
+
+def _of_a_program(arguments: Any) -> bool:
+    return is_tracing() or not is_known(*jax.tree.leaves(arguments))
 
 
 @functools.cache
@@ -55,4 +75,4 @@ def _are_known(settings: dict[str, Any]) -> bool:
     return True
 
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "one_program"]

@@ -25,6 +25,7 @@ from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import (
     InputError,
+    as_array,
     check_finite,
     host_array,
     is_known,
@@ -79,7 +80,7 @@ class Observation(eqx.Module):
             numpy: Any = np if is_known(array, observed) else jnp
             array = numpy.where(numpy.asarray(observed), numpy.asarray(array), 0)
         check_finite("value", array)
-        self.value, self.mask = jnp.asarray(array), observed
+        self.value, self.mask = as_array(array), observed
         self.operator = operator if operator is None or callable(operator) else _matrix(operator, array.size)
         self.sigma = _levels(sigma, observed, self.value)
 
@@ -210,7 +211,7 @@ def _levels(sigma: Any, mask: Any, value: Array) -> Float[Array, "*m"]:
     if levels.shape and mask is not None:
         numpy: Any = np if is_known(levels, mask) else jnp
         levels = numpy.where(numpy.asarray(mask), numpy.asarray(levels), 1)
-    return jnp.asarray(noise_levels(levels, value.shape, value.dtype))
+    return as_array(noise_levels(levels, value.shape, value.dtype))
 
 
 @full_precision

@@ -5,14 +5,17 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dispersed.compiling import one_program
 from dispersed.types import Array, Float, Key
 
 
+@one_program
 def state_keys(key: Key[Array, ""], count: int) -> Key[Array, " count"]:
     """One key per state of a batch, the i-th depending on `key` and i alone."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
 
 
+@one_program
 def normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "... d"]:
     """Standard normal states `shape` = (..., d)."""
     keys = state_keys(key, math.prod(shape[:-1]))

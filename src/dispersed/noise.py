@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, on_host, positive, signal_level
+from dispersed.validation import InputError, as_array, on_host, positive, signal_level
 
 
 def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:
@@ -26,7 +26,7 @@ def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:
             sigma = np.sqrt((1 - known) * (1 + known)) / known
         if not np.isfinite(sigma).all():
             raise InputError("alpha", f"got {float(known.min()):g}", f"1/alpha must not overflow {sigma.dtype}")
-        return jnp.asarray(sigma)
+        return as_array(sigma)
     return jnp.sqrt((1 - level) * (1 + level)) / level
 
 

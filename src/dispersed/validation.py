@@ -13,10 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Bool, Float
 
 from dispersed.types import ArrayLike
 
+_OUTSIDE = get_opaque_trace_state()
 LONGEST = 600
 """Characters of each part of an error's message."""
 
@@ -47,6 +49,21 @@ def _bounded(text: str) -> str:
 def is_known(*values: Any) -> bool:
     """Whether the values can be looked at, i.e. none of them is being traced."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def is_tracing() -> bool:
+    """Whether some program is being traced, whatever values are known."""
+    return bool(get_opaque_trace_state() != _OUTSIDE)
+
+
+def as_array(value: Any, dtype: Any = None) -> Array:
+    """`value` as an array of JAX of that precision, a copy.
+
+    Unlike `jnp.asarray`, it compiles no program for every new shape of an array of NumPy.
+    """
+    if not isinstance(value, np.ndarray) or is_tracing():
+        return jnp.asarray(value, dtype)
+    return jax.device_put(value if dtype is None else value.astype(dtype, copy=False), may_alias=False)
 
 
 def host_array(argument: str, value: Any) -> np.ndarray | Array:
@@ -121,7 +138,7 @@ def double_array(argument: str, value: Any) -> np.ndarray:
 
 def real_array(argument: str, value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array of JAX, in its own precision or a wider one; see `host_array`."""
-    return jnp.asarray(host_array(argument, value))
+    return as_array(host_array(argument, value))
 
 
 def check_finite(argument: str, array: Array | np.ndarray) -> None:
@@ -243,14 +260,21 @@ def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k
             argument, f"got shape {array.shape}", f"1 to {d} directions of {d} units, (k, {d}), are accepted"
         )
     check_finite(argument, array)
-    lengths = jnp.linalg.norm(array, axis=1, keepdims=True)
-    q, r = jnp.linalg.qr((array / jnp.where(lengths > 0, lengths, 1)).T)
-    heights = jnp.diagonal(r)
+    rows, heights = _orthonormalised(array)
     least = 10 * d * float(jnp.finfo(array.dtype).eps)
-    if is_known(array) and bool((jnp.abs(heights) <= least).any()):
-        at = int(jnp.argmax(jnp.abs(heights) <= least))
+    if is_known(heights) and (np.asarray(heights) <= least).any():
+        at = int(np.argmax(np.asarray(heights) <= least))
         raise InputError(argument, f"direction {at} depends on those before it", "independent ones are accepted")
-    return (q * jnp.sign(heights)).T
+    return rows
+
+
+@jax.jit
+def _orthonormalised(rows: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
+    """Directions made orthonormal, and the part of each that is not along those before it."""
+    lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    q, r = jnp.linalg.qr((rows / jnp.where(lengths > 0, lengths, 1)).T)
+    heights = jnp.diagonal(r)
+    return (q * jnp.sign(heights)).T, jnp.abs(heights)
 
 
 def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
@@ -321,6 +345,8 @@ def mask_array(
     if mask.dtype != bool:
         raise InputError(argument, f"got dtype {mask.dtype}", f"booleans are accepted, True where an entry {means}")
     try:
+        if isinstance(mask, np.ndarray):
+            return as_array(np.broadcast_to(mask, shape))
         return jnp.broadcast_to(mask, shape)
     except ValueError:
         accepted = f"a mask that broadcasts against {shape} is accepted"

@@ -3,7 +3,6 @@
 import diffrax as dfx
 import jax
 import numpy as np
-
 import pytest
 
 from dispersed import (
@@ -12,7 +11,6 @@ from dispersed import (
     Iteration,
     LearnedMemory,
     Memory,
-    Mixture,
     ModernHopfield,
     PatternMemory,
     ProbabilityFlow,

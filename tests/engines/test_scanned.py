@@ -161,8 +161,8 @@ def test_recalls_from_between_two_patterns_come_to_an_end(rng):
 def test_unresolved_recalls_end_with_tweedies_step(rng):
     """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
     patterns = rng.normal(size=(100, 8)).astype(np.float32)
-    patterns[1] = patterns[0] + 0.01
-    x = patterns[:1] + 0.005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
+    patterns[1] = patterns[0] + 0.001
+    x = patterns[:1] + 0.0005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
     certified = recall(scanned(patterns), x, CertifiedFlow(), sigma=0.1)
     plain = recall(PatternMemory(patterns), x, sigma=0.1)
     assert not certified.certificate.certified[0]

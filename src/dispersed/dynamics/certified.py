@@ -14,7 +14,7 @@ from dispersed.engines.certified_flow import FlowSolver
 from dispersed.memories import AssociativeMemory, Denoiser, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, at_least, is_known, positive_number
+from dispersed.validation import InputError, as_array, at_least, is_known, positive_number
 
 
 class CertifiedFlow(Dynamics):
@@ -22,8 +22,9 @@ class CertifiedFlow(Dynamics):
 
     **Arguments**
 
-    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, by default that of every `Solver`, and 0. c is the root-mean-square
-      distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with D = μ at σ = ∞, 0.3 of it.
+    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, by default as of every `Solver`,
+      and 0. c is the root-mean-square distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with
+      D = μ at σ = ∞, 0.3 of it.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way; by default that of
       the engine of the memory.
 
@@ -81,20 +82,20 @@ class CertifiedFlow(Dynamics):
         dtype = cues.dtype
         result = np.where(found.certified, _CERTIFIED, np.where(found.converged, _CONVERGED, _EXHAUSTED))
         return Recall(
-            jnp.asarray(found.x, dtype),
-            jnp.asarray(found.pattern, int),
-            jnp.asarray(memory.held.probability(z, sigma, found.pattern), dtype),
-            jnp.asarray(found.responsibility, dtype),
-            eqx.tree_at(lambda item: item._value, ENDINGS.converged, jnp.asarray(result, jnp.int32)),
-            jnp.asarray(found.steps, int),
-            jnp.asarray(found.evaluations, int),
+            as_array(found.x, dtype),
+            as_array(found.pattern, int),
+            as_array(memory.held.probability(z, sigma, found.pattern), dtype),
+            as_array(found.responsibility, dtype),
+            eqx.tree_at(lambda item: item._value, ENDINGS.converged, as_array(result, jnp.int32)),
+            as_array(found.steps, int),
+            as_array(found.evaluations, int),
             None,
             None,
             Certificate(
-                jnp.asarray(found.bound, dtype),
-                jnp.asarray(found.certified),
-                jnp.asarray(found.screens, int),
-                jnp.asarray(found.sums, int),
+                as_array(found.bound, dtype),
+                as_array(found.certified),
+                as_array(found.screens, int),
+                as_array(found.sums, int),
             ),
         )
 

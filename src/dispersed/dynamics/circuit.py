@@ -43,7 +43,7 @@ class Circuit(Dynamics):
 
     - `hidden`: τ_h/τ_v, the hidden neurons' time constant in units of the visible ones'.
     - `ramp`: r, how fast log σ falls, in units of 1/τ_v.
-    - `sigma_min`: where the ramp ends, or at half the noise of the cue if that is less. By default as of every `Solver`.
+    - `sigma_min`: where the ramp ends, or half the noise of the cue if that is less; by default as of every `Solver`.
     - `duration`: for a network without noise level, how long it runs, in units of τ_v.
     - `points`: states stored of a trajectory.
 

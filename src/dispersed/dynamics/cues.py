@@ -7,7 +7,7 @@ import numpy as np
 
 from dispersed.memories import AssociativeMemory
 from dispersed.types import Array, Bool, Float, Numbers
-from dispersed.validation import host_array, is_known, mask_array, on_host, state_array
+from dispersed.validation import as_array, host_array, is_known, mask_array, on_host, state_array
 
 
 def cues_and_masks(
@@ -23,7 +23,7 @@ def cues_and_masks(
         x = np.where(np.asarray(mask), np.asarray(x), 0) if is_known(x, mask) else jnp.where(mask, x, 0)
         mask = mask.reshape(-1, x.shape[-1])
     x = state_array("cue", x, memory.dimension)
-    return jnp.asarray(x, jnp.promote_types(x.dtype, memory._dtype)), mask
+    return as_array(x, jnp.promote_types(x.dtype, memory._dtype)), mask
 
 
 def least_noise(x: Float[Array, "... d"]) -> Float[Numbers, "..."]:

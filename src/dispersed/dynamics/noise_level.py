@@ -31,7 +31,7 @@ from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Numbers, Scalar, State
-from dispersed.validation import InputError, is_known
+from dispersed.validation import InputError, as_array, is_known
 
 ALLOWED = 3.841458820694124 / 2
 """Half the 95 % quantile of χ² with one degree of freedom: how far below its maximum the likelihood may lie."""
@@ -99,7 +99,7 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
     if known is not None and not np.asarray(known).any(axis=1).all():
         raise InputError("known", "got a cue of which no entry is known", "noise is told by at least one entry")
     found = _search(cast(Memory, memory._prepared()), cues, known)
-    return NoiseLevel(*(jnp.asarray(part, x.dtype).reshape(batch) for part in found))
+    return NoiseLevel(*(as_array(np.asarray(part).reshape(batch), x.dtype) for part in found))
 
 
 @full_precision

@@ -9,6 +9,7 @@ entropy and the leading alternatives: what a memory needs to say "I don't know".
 """
 
 import dataclasses
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc, gammaincc
-from jax.scipy.stats import binom, norm
+from jax.scipy.stats import binom
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.dynamics.ancestral import AncestralSampling
@@ -29,7 +31,7 @@ from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, at_least, probability, random_key
+from dispersed.validation import InputError, as_array, at_least, probability, random_key
 
 
 class Alternatives(eqx.Module):
@@ -87,31 +89,37 @@ class Posterior(eqx.Module):
         return self.x.shape[-2]
 
     @property
+    @one_program
     def frequencies(self) -> Float[Array, "... n"]:
         """The recalled distribution: the fraction of recalls that ended at each stored pattern."""
         return self.counts / self.samples
 
     @property
+    @one_program
     def entropy(self) -> Float[Array, "..."]:
         """Entropy of the exact posterior, in nats: 0 where the cue says all, log n where it says nothing."""
         return jax.scipy.special.entr(self.exact).sum(axis=-1)
 
     @property
+    @one_program
     def recalled_entropy(self) -> Float[Array, "..."]:
         """Entropy of the recalled distribution, in nats; for few samples an underestimate."""
         return jax.scipy.special.entr(self.frequencies).sum(axis=-1)
 
     @property
+    @one_program
     def effective_number(self) -> Float[Array, "..."]:
         """exp(entropy): how many memories, were they equally likely, would leave the same doubt."""
         return jnp.exp(self.entropy)
 
     @property
+    @one_program
     def total_variation(self) -> Float[Array, "..."]:
         """½ Σ_j |frequency_j − p(j | cue)|, in [0, 1]."""
         return jnp.abs(self.frequencies - self.exact).sum(axis=-1) / 2
 
     @property
+    @one_program
     def expected_total_variation(self) -> Float[Array, "..."]:
         """The total variation that as many independent draws of the exact posterior have on average.
 
@@ -123,6 +131,7 @@ class Posterior(eqx.Module):
         deviation = 2 * k * (1 - p) * binom.pmf(k, self.samples, p)
         return deviation.sum(axis=-1) / self.samples / 2
 
+    @one_program
     def intervals(self, level: float = 0.95) -> tuple[Float[Array, "... n"], Float[Array, "... n"]]:
         """Wilson's interval of each frequency: it holds p(j | cue) with probability `level`."""
         return wilson(self.counts, self.samples, level)
@@ -142,11 +151,16 @@ class Posterior(eqx.Module):
         n = self.exact.shape[-1]
         if at_least("k", k, 1) > n:
             raise InputError("k", f"got {k}", f"at most the {n} stored patterns are accepted")
+        return self._leading(k, level)
+
+    @one_program
+    def _leading(self, k: int, level: float) -> Alternatives:
         index = jnp.argsort(-self.exact, axis=-1)[..., :k]
         low, high = self.intervals(level)
         pick = [jnp.take_along_axis(a, index, axis=-1) for a in (self.exact, self.frequencies, low, high)]
         return Alternatives(index, *pick)
 
+    @one_program
     def chi_squared(self) -> ChiSquared:
         """Pearson's test that the recalls are samples of the exact posterior.
 
@@ -164,9 +178,13 @@ def wilson(
     counts: ArrayLike, trials: ArrayLike, level: float = 0.95
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Wilson's score interval of a probability, from `counts` successes in `trials`; inside [0, 1]."""
-    q = float(norm.ppf((1 + probability("level", level)) / 2))
-    n = jnp.asarray(trials)
-    p = jnp.asarray(counts) / n
+    q = NormalDist().inv_cdf((1 + probability("level", level)) / 2)
+    return _wilson(as_array(counts), as_array(trials), q)
+
+
+@one_program
+def _wilson(counts: Array, n: Array, q: float) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    p = counts / n
     centre = (p + q**2 / (2 * n)) / (1 + q**2 / n)
     half = q / (1 + q**2 / n) * jnp.sqrt(p * (1 - p) / n + (q / (2 * n)) ** 2)
     return jnp.clip(centre - half, 0, 1), jnp.clip(centre + half, 0, 1)
@@ -224,12 +242,21 @@ def recall_many(
     first = _first_of_duplicates(memory)
     keys = state_keys(key, x.size // d)
     # One cue after the other: the samples of one are as large a batch as a machine wants.
+    cues = x.reshape(-1, d), level, masks, keys
     found = [
-        _recall_cue(memory, dynamics, process, cue, noise, None if masks is None else masks[i], keys[i], first, samples)
-        for i, (cue, noise) in enumerate(zip(x.reshape(-1, d), level, strict=True))
+        _recall_cue(memory, dynamics, process, first, samples, *_of_cue(cues, np.int32(i))) for i in range(len(level))
     ]
-    result = jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
-    return dataclasses.replace(result, estimate=estimate)
+    return dataclasses.replace(_in_batch(found, batch), estimate=estimate)
+
+
+@one_program
+def _of_cue(cues: tuple[Any, ...], i: Any) -> tuple[Any, ...]:
+    return jax.tree.map(lambda part: part[i], cues)
+
+
+@one_program
+def _in_batch(found: list[Posterior], batch: tuple[int, ...]) -> Posterior:
+    return jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
 
 
 @eqx.filter_jit
@@ -237,12 +264,12 @@ def _recall_cue(
     memory: Any,
     dynamics: Any,
     process: Any,
+    first: Int[Array, " n"],
+    samples: int,
     x: Any,
     sigma: Any,
     known: Any,
     key: Any,
-    first: Int[Array, " n"],
-    samples: int,
 ) -> Posterior:
     # Behind the barrier the compiler does not see that all samples start alike; it tries for long to exploit it.
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
@@ -259,7 +286,7 @@ def _recall_cue(
 def _first_of_duplicates(memory: PatternMemory) -> Int[Array, " n"]:
     """For each pattern the index of the first one equal to it."""
     _, first, inverse = np.unique(np.asarray(memory.patterns), axis=0, return_index=True, return_inverse=True)
-    return jnp.asarray(first[inverse.reshape(-1)])
+    return as_array(first[inverse.reshape(-1)])
 
 
 def _chi_squared(counts: Int[Array, " n"], exact: Float[Array, " n"]) -> ChiSquared:

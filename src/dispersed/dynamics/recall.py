@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.dynamics.certified import CertifiedFlow
 from dispersed.dynamics.cues import cues_and_masks, least_noise
@@ -26,7 +27,7 @@ from dispersed.noise import sigma_of
 from dispersed.posterior import Posterior
 from dispersed.processes import VE, VP, Process
 from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, broadcast, is_known, noise_levels, on_host, random_key
+from dispersed.validation import InputError, as_array, broadcast, is_known, noise_levels, on_host, random_key
 
 
 def recall(
@@ -95,38 +96,63 @@ def recall(
     batch = x.shape[:-1]
     level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, mask)
     keys = state_keys(key, math.prod(batch)) if dynamics.random and key is not None else None
-    flat = x if len(batch) == 1 else x.reshape(math.prod(batch), x.shape[-1])
+    flat = _flat(x)
     result = dynamics.run_all(memory, process, flat, level, mask, keys, trajectory)
     if len(batch) != 1:
-        result = jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+        result = _in_batch(result, batch)
     result = dataclasses.replace(result, estimate=estimate)
     if result.probability is not None and is_known(x, level):
         # No part of the result, whose parts are of the cues: it would follow it out of every program.
-        evidence = functools.partial(_alternatives, memory, process, x, level.reshape(batch), mask)
+        evidence = functools.partial(_alternatives, memory, process, x, level, mask)
         object.__setattr__(result, "_evidence", evidence)
     return result
+
+
+def _flat(x: Float[Array, "... d"]) -> Float[Array, "states d"]:
+    shape = math.prod(x.shape[:-1]), x.shape[-1]
+    if x.shape == shape:
+        return x
+    return as_array(np.asarray(x).reshape(shape)) if on_host(x) else x.reshape(shape)
+
+
+@one_program
+def _in_batch(result: Recall, batch: tuple[int, ...]) -> Recall:
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+
+
+@one_program
+def _without_process(
+    process: Process, x: Float[Array, "... d"], level: Float[Array, " states"]
+) -> tuple[Float[Array, "... d"], Float[Array, "..."]]:
+    """Cues in the coordinates of the memory, and the noise level of each."""
+    level = level.reshape(x.shape[:-1])
+    return x / process.scale(process.time(level))[..., None], level
 
 
 def _alternatives(
     memory: Any,
     process: Process,
     x: Float[Array, "... d"],
-    level: Float[Array, "..."],
+    level: Float[Array, " states"],
     mask: Bool[Array, "states d"] | None,
     k: int,
 ) -> Posterior:
     """The posterior over the items of a memory behind each cue, or behind its observed entries alone."""
-    z = x / process.scale(process.time(level))[..., None]
-    if mask is None:
-        return memory.posterior(z, level, leading=k)
+    z, level = _without_process(process, x, level)
+    return memory.posterior(z, level, leading=k) if mask is None else _of_observed(memory, z, level, mask, k)
 
+
+@one_program
+def _of_observed(
+    memory: Any, z: Float[Array, "... d"], level: Float[Array, "..."], mask: Bool[Array, "states d"], k: int
+) -> Posterior:
     def one(z: State, known: Bool[Array, " d"], sigma: Scalar) -> Posterior:
         after, log_evidence = memory._conditioned(Observation(z, known, sigma=sigma).of(memory.dimension))
         weights = jnp.exp(after.log_weights)
         start, _ = after.prior_start()
         return components_posterior(start, log_evidence, weights, k)
 
-    flat = jax.jit(jax.vmap(one))(z.reshape(-1, z.shape[-1]), mask, level.reshape(-1))
+    flat = jax.vmap(one)(z.reshape(-1, z.shape[-1]), mask, level.reshape(-1))
     return jax.tree.map(lambda part: part.reshape(*level.shape, *part.shape[1:]), flat)
 
 
@@ -167,7 +193,7 @@ def noise_of_cues(
             raise InputError(
                 "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
             )
-        return jnp.ones(math.prod(batch), x.dtype), VE() if process is None else process, None
+        return as_array(np.ones(math.prod(batch), x.dtype)), VE() if process is None else process, None
     estimate = None
     if alpha is None and sigma is None and isinstance(memory, Memory):
         if not isinstance(process, VE | None):
@@ -186,7 +212,7 @@ def noise_of_cues(
             memory.warn_outside(level, 4)
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
-    return jnp.asarray(level.reshape(-1)), process, estimate
+    return as_array(level.reshape(-1)), process, estimate
 
 
 __all__ = ["Outcome", "Recall", "recall"]

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.display import MOST, gallery, one_line, place
 from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.memories.memory import Standing
@@ -113,6 +114,7 @@ class Recall(eqx.Module):
     """The noise level of each cue, estimated; None where it was given."""
 
     @property
+    @one_program
     def converged(self) -> Bool[Numbers, "..."]:
         """Whether each recall ended at an attractor, or provably would."""
         return (self.result == ENDINGS.converged) | (self.result == ENDINGS.certified)
@@ -147,8 +149,12 @@ class Recall(eqx.Module):
             return f"Recall(x={self.x})"
         *batch, d = self.x.shape
         shape = f"{' × '.join(map(str, batch))} states" if batch else "one state"
-        cost = "" if self.evaluations.size == 0 else f", {float(self.evaluations.mean()):.4g} evaluations each"
-        fraction = float(self.converged.mean()) if self.converged.size else 1.0
+        cost = (
+            ""
+            if self.evaluations.size == 0
+            else f", {float(np.mean(np.asarray(self.evaluations))):.4g} evaluations each"
+        )
+        fraction = float(np.mean(np.asarray(self.converged))) if self.converged.size else 1.0
         estimated = "" if self.estimate is None else ", noise level estimated"
         return f"Recall({shape} of {d} units, {fraction:.1%} converged{cost}{estimated}, {place(self.x)})"
 

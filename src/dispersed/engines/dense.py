@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.engines.dense_posterior import (
@@ -25,7 +26,7 @@ from dispersed.engines.evidence import evidence
 from dispersed.precision import full_precision
 from dispersed.storage import Storage
 from dispersed.types import Array, Float, Int, Key, Patterns, Scalar, State
-from dispersed.validation import is_known, log_prior, on_host, pattern_array
+from dispersed.validation import as_array, is_known, log_prior, on_host, pattern_array
 
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a
@@ -44,7 +45,7 @@ class Dense(Engine):
         y = pattern_array(patterns.rows(np.arange(len(patterns))) if isinstance(patterns, Storage) else patterns)
         prior = log_prior(weights, log_weights, len(y))
         log_w = np.full(len(y), -np.log(len(y))) if prior is None else prior
-        return DensePatterns(y, jnp.asarray(log_w, y.dtype))
+        return DensePatterns(y, as_array(log_w, y.dtype))
 
 
 class DensePatterns(PatternSet):
@@ -111,9 +112,9 @@ class DensePatterns(PatternSet):
                 known = products(y, self.norms, centre if far else None, numpy)
                 if self.norms:
                     square = 2 * numpy.mean(known.half_squares) - (0 if far else numpy.sum(centre**2))
-                    scale = numpy.sqrt(numpy.maximum(square, 0) / y.shape[1])
-                    known = dataclasses.replace(known, scale=numpy.asarray(scale, y.dtype))
-                known = jax.tree.map(lambda part: self.patterns if part is y else jnp.asarray(part), known)
+                    deviation = numpy.sqrt(numpy.maximum(square, 0) / y.shape[1])
+                    known = dataclasses.replace(known, deviation=numpy.asarray(deviation, y.dtype))
+                known = jax.tree.map(lambda part: self.patterns if part is y else as_array(part), known)
             return DensePatterns(self.patterns, self.log_weights, known, self.norms)
 
         return self._once("prepared", prepared)
@@ -219,6 +220,7 @@ class DensePatterns(PatternSet):
         index = jax.random.categorical(key, self.logits(x, sigma))
         return self.patterns[index], index
 
+    @one_program
     @full_precision
     def start(self) -> tuple[State, Scalar]:
         weights = jnp.exp(self.log_weights)
@@ -228,10 +230,10 @@ class DensePatterns(PatternSet):
         square = weights @ jnp.sum(step * step, axis=1) - mean @ mean
         return self.patterns[0] + mean, jnp.sqrt(jnp.maximum(square, 0))
 
-    def scale(self) -> Scalar:
-        if self.products is not None and self.products.scale is not None:
-            return self.products.scale
-        return super().scale()
+    def deviation(self) -> Scalar:
+        if self.products is not None and self.products.deviation is not None:
+            return self.products.deviation
+        return super().deviation()
 
     def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
         log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)

@@ -67,7 +67,7 @@ class Products(eqx.Module):
     """‖y_j − μ‖²/2; empty for logits without norms."""
     norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
-    scale: Float[Numbers, ""] | None = None
+    deviation: Float[Numbers, ""] | None = None
     """The root-mean-square deviation of one unit of the patterns, where it has been computed."""
 
     @property

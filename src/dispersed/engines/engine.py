@@ -114,7 +114,7 @@ class PatternSet(Deriving):
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
 
-    def scale(self) -> Scalar:
+    def deviation(self) -> Scalar:
         """The root-mean-square deviation of one unit of the patterns from its mean, whatever has been observed."""
         return self.start()[1] / math.sqrt(self.shape[1])
 

@@ -25,7 +25,7 @@ from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.types import Array, Numbers
-from dispersed.validation import InputError
+from dispersed.validation import InputError, as_array
 
 T = TypeVar("T")
 
@@ -272,7 +272,7 @@ class PlacedPatterns:
             return jax.device_put(_padded(array, self.height), device)
 
         prior = self._prior(start, len(codes), device)
-        count = jnp.asarray(len(codes), jnp.int32)
+        count = as_array(np.asarray(len(codes), np.int32))
         scales = None if scale is None else put(scale)
         return EncodedRows(put(codes), scales, self._factor, self._centre, None, prior, count, self.encoding)
 

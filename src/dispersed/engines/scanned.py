@@ -24,7 +24,7 @@ from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known, log_prior, on_host, positive_number
+from dispersed.validation import InputError, as_array, is_known, log_prior, on_host, positive_number
 
 TOL = 1e-4
 """The default error of a mean, relative to the root-mean-square deviation of one unit of the patterns."""
@@ -103,7 +103,7 @@ _numbers = itertools.count()
 def _handle(placed: _Placed) -> Int[Array, ""]:
     number = next(_numbers)
     with jax.ensure_compile_time_eval():
-        handle = jnp.asarray(number, jnp.int32)
+        handle = as_array(np.asarray(number, np.int32))
     _placed[number] = placed
     weakref.finalize(handle, _placed.pop, number, None)
     return handle
@@ -126,9 +126,9 @@ def scanned_patterns(engine: Scanned, storage: Storage, prior: np.ndarray | None
     y = jax.device_put(codes)
     if on_host(y) and np.shares_memory(np.asarray(y), codes):
         # Of an aligned array JAX makes no copy; the user may change it. `array` makes two for a while.
-        y = jnp.array(codes)
+        y = as_array(codes)
     log_w = np.full(n, -math.log(n)) if prior is None else prior
-    dense = DensePatterns(y, jnp.asarray(log_w, y.dtype))
+    dense = DensePatterns(y, as_array(log_w, y.dtype))
     if on_host(y):
         # Blocks, and what is read on the host, are views of the array that programs read.
         storage = InMemory(np.asarray(y))
@@ -211,9 +211,9 @@ class ScannedPatterns(PatternSet):
 
         def narrowed(part: Any) -> Array:
             if part.dtype.kind != "f":
-                return jnp.asarray(part, int)
+                return as_array(part, int)
             limit = float(jnp.finfo(dtype).max)
-            return jnp.asarray(np.clip(part, -limit, limit), dtype)
+            return as_array(np.clip(part, -limit, limit), dtype)
 
         return jax.tree.map(narrowed, answer)
 
@@ -269,7 +269,7 @@ class ResidentPatterns(ScannedPatterns):
         return self.dense.conditioned(observation)
 
     def _reweighted(self, handle: Int[Array, ""], log_weights: np.ndarray) -> "ResidentPatterns":
-        own = jnp.asarray(log_weights, self.dense.log_weights.dtype)
+        own = as_array(log_weights, self.dense.log_weights.dtype)
         dense = eqx.tree_at(lambda patterns: patterns.log_weights, self.dense, own)
         return ResidentPatterns(handle, self.size, self.name, dense)
 
@@ -323,8 +323,8 @@ class ResidentPatterns(ScannedPatterns):
     def start(self) -> tuple[State, Scalar]:
         return self.dense.start()
 
-    def scale(self) -> Scalar:
-        return self.dense.scale()
+    def deviation(self) -> Scalar:
+        return self.dense.deviation()
 
     def prepared(self) -> "ResidentPatterns":
         dense = self.dense.prepared()
@@ -474,14 +474,14 @@ class StreamedPatterns(ScannedPatterns):
         # Of what has an axis for states, there is always something.
         return self._on_host(_starts, like, self.observations, self._prior()[1])
 
-    def scale(self) -> Scalar:
+    def deviation(self) -> Scalar:
         level = self._prior()[1]
         if is_known(self.handle):
-            return jnp.asarray(_scales(self.placed, np.zeros(1))[0], level.dtype)
-        return self._on_host(_scales, jax.ShapeDtypeStruct((), level.dtype), level)
+            return jnp.asarray(_deviations(self.placed, np.zeros(1))[0], level.dtype)
+        return self._on_host(_deviations, jax.ShapeDtypeStruct((), level.dtype), level)
 
 
-def _scales(placed: PlacedPatterns, levels: np.ndarray) -> np.ndarray:
+def _deviations(placed: PlacedPatterns, levels: np.ndarray) -> np.ndarray:
     return np.full(len(levels), placed.spread / math.sqrt(placed.shape[1]))
 
 

@@ -1,12 +1,14 @@
 """Flat memories: segments, boxes and affine subspaces, bounded or not (Eq. 23)."""
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.conditioned_shapes import ConditionedFlat, ConditionedShape
@@ -14,7 +16,15 @@ from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
+from dispersed.validation import (
+    InputError,
+    as_array,
+    check_finite,
+    host_array,
+    is_known,
+    orthonormal_rows,
+    vector,
+)
 
 
 class Segment(Extended):
@@ -32,12 +42,7 @@ class Segment(Extended):
 
     def __init__(self, start: ArrayLike, end: ArrayLike) -> None:
         self.start = vector("start", start)
-        step = vector("end", end, self.start.shape[0]).astype(self.start.dtype) - self.start
-        largest = jnp.abs(step).max()
-        scaled = step / jnp.where(largest > 0, largest, 1)
-        norm = jnp.linalg.norm(scaled)
-        self.direction = scaled / jnp.where(largest > 0, norm, 1)
-        self.length = largest * norm
+        self.direction, self.length = _direction(self.start, vector("end", end, self.start.shape[0]))
 
     def __repr__(self) -> str:
         return f"Segment({self.dimension} units, {place(self.start)})"
@@ -249,24 +254,36 @@ class Subspace(Extended):
         return self.origin + mean @ self.directions, 10 * jnp.sqrt(variance.sum())
 
 
+@one_program
+def _direction(start: State, end: State) -> tuple[State, Scalar]:
+    """The direction from one state to another, and their distance."""
+    step = end.astype(start.dtype) - start
+    largest = jnp.abs(step).max()
+    scaled = step / jnp.where(largest > 0, largest, 1)
+    norm = jnp.linalg.norm(scaled)
+    return scaled / jnp.where(largest > 0, norm, 1), largest * norm
+
+
 def limits(low: ArrayLike, high: ArrayLike, k: int | None) -> tuple[Array, Array]:
     """Limits (k,) of k coordinates, infinite ones included; k is that of `low` if None."""
-    low, high = real_array("low", low), real_array("high", high)
+    bounds: list[Any] = [host_array("low", low), host_array("high", high)]
+    shapes = f"got shapes {bounds[0].shape} and {bounds[1].shape}"
     if k is None:
-        k = low.shape[0] if low.ndim == 1 else 0
-        if k == 0 or high.shape != (k,):
-            raise InputError("low, high", f"got shapes {low.shape} and {high.shape}", "two states (d,) are accepted")
+        k = bounds[0].shape[0] if bounds[0].ndim == 1 else 0
+        if k == 0 or bounds[1].shape != (k,):
+            raise InputError("low, high", shapes, "two states (d,) are accepted")
+    numpy: Any = np if is_known(*bounds) else jnp
     try:
-        low, high = jnp.broadcast_to(low, (k,)), jnp.broadcast_to(high, (k,))
+        lower, upper = (numpy.broadcast_to(numpy.asarray(bound), (k,)) for bound in bounds)
     except ValueError:
-        given = f"got shapes {low.shape} and {high.shape}"
-        raise InputError("low, high", given, f"a number or one per direction, ({k},), is accepted") from None
-    if is_known(low, high):
-        if bool((jnp.isnan(low) | jnp.isnan(high) | (low > high)).any()):
-            at = int(jnp.argmax(jnp.isnan(low) | jnp.isnan(high) | (low > high)))
-            raise InputError("low, high", f"got {low[at]:g} and {high[at]:g} at entry {at}", "low ≤ high is accepted")
-        check_finite("low, high", jnp.where(low == high, low, 0))
-    return low, high
+        raise InputError("low, high", shapes, f"a number or one per direction, ({k},), is accepted") from None
+    if is_known(*bounds):
+        if not (lower <= upper).all():
+            at = int(np.argmax(~(lower <= upper)))
+            given = f"got {lower[at]:g} and {upper[at]:g} at entry {at}"
+            raise InputError("low, high", given, "low ≤ high is accepted")
+        check_finite("low, high", np.where(lower == upper, lower, 0))
+    return as_array(lower), as_array(upper)
 
 
 def _bounded(low: Array, high: Array) -> bool:

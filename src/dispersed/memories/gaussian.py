@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, is_known, real_array, vector
+from dispersed.validation import InputError, as_array, check_finite, is_known, real_array, vector
 
 
 class GaussianMemory(Extended):
@@ -85,6 +86,7 @@ class GaussianMemory(Extended):
         return self.mean.shape[-1]
 
     @property
+    @one_program
     def factor(self) -> Float[Array, "d k"]:
         """A matrix with factor factorᵀ = Σ."""
         varied = self.variances > 0  # the slope of √ at 0 is infinite
@@ -113,6 +115,7 @@ class GaussianMemory(Extended):
         """The nearest point of the affine subspace that the Gaussian fills."""
         return self.mean + (jnp.where(self.variances > 0, self.directions @ (x - self.mean), 0)) @ self.directions
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         return self.mean, 10 * jnp.sqrt(self.variances.sum())
@@ -123,6 +126,7 @@ class GaussianMemory(Extended):
         noise = sigma * jnp.sqrt(share) * jax.random.normal(key, share.shape, x.dtype)
         return self._denoise(x, sigma) + noise @ self.directions, None
 
+    @one_program
     def _conditioned(self, observation: Observation) -> tuple["GaussianMemory", Scalar]:
         """The Gaussian after a measurement: again one, of the same rank."""
         images, offset, noise = measured(observation, self.factor.T, self.mean)
@@ -354,7 +358,7 @@ def eigen(factor: Float[Array, "d k"]) -> tuple[Float[Array, "k d"], Float[Array
     """Orthonormal directions (k, d) and variances (k,), k ≤ d, of factor factorᵀ."""
     if is_known(factor):  # without compiling anything
         known_vectors, known_values, _ = np.linalg.svd(np.asarray(factor), full_matrices=False)
-        return jnp.asarray(known_vectors.T), jnp.asarray(known_values**2)
+        return as_array(known_vectors.T), as_array(known_values**2)
     return _eigen(factor)
 
 

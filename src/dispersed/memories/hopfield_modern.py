@@ -11,7 +11,7 @@ from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, pattern_array, positive
+from dispersed.validation import InputError, as_array, pattern_array, positive
 
 
 class ModernHopfield(Network):
@@ -36,7 +36,7 @@ class ModernHopfield(Network):
 
     def __init__(self, patterns: ArrayLike, beta: ArrayLike) -> None:
         y = pattern_array(patterns)
-        self.held = DensePatterns(y, jnp.zeros(len(y), y.dtype), norms=False)
+        self.held = DensePatterns(y, as_array(np.zeros(len(y), y.dtype)), norms=False)
         level = positive("beta", beta)
         if level.shape:
             raise InputError("beta", f"got shape {level.shape}", "one number is accepted")

@@ -41,7 +41,6 @@ from dispersed.validation import (
     random_key,
 )
 
-
 WIDE = 10
 """The noise level of `prior_start`, in units of the spread."""
 LEAST = 1e-6
@@ -174,7 +173,7 @@ class Denoiser(AssociativeMemory):
             raise InputError("sigma", f"got shape {level.shape}", "a network has one noise level")
         return Held(self, level)
 
-    def _scale(self) -> Scalar | float:
+    def _deviation(self) -> Scalar | float:
         """The root-mean-square deviation of one unit of the memories, the unit of solvers' noise levels; 0 if there is
         but one memory, and 1 where it is unknown.
         """
@@ -189,7 +188,7 @@ class Denoiser(AssociativeMemory):
         where the last step is a draw from the posterior, which is as exact at any level.
         """
         drawn = random and type(self)._posterior_draw is not Denoiser._posterior_draw
-        ratio = jax.lax.stop_gradient(self._scale() / sigma)
+        ratio = jax.lax.stop_gradient(self._deviation() / sigma)
         return sigma * jnp.where(ratio > 0, jnp.clip(ratio, LEAST, 1), 1) / (5 if drawn else 20)
 
     def prior_start(self) -> tuple[State, Scalar]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended, compare
@@ -21,7 +22,7 @@ from dispersed.memories.memory import Memory, components_posterior, likeliest
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known, log_prior
+from dispersed.validation import InputError, as_array, is_known, log_prior
 
 
 class Mixture(Extended):
@@ -63,11 +64,11 @@ class Mixture(Extended):
             raise InputError("components", given, "memories of one dimension are accepted")
         self.units = dimensions[0]
         self.groups, self.alone, order = _stacked(components)
-        self.order = jnp.asarray(order)
+        self.order = as_array(order)
         dtype = jnp.result_type(*filter(eqx.is_array, jax.tree.leaves(self.groups)))
         n = len(components)
         prior = log_prior(weights, None, n, "component")
-        self.log_weights = jnp.asarray(np.full(n, -np.log(n)) if prior is None else prior, dtype)
+        self.log_weights = as_array(np.full(n, -np.log(n)) if prior is None else prior, dtype)
 
     def __repr__(self) -> str:
         sizes = (1 if alone else _size(group) for group, alone in zip(self.groups, self.alone, strict=True))
@@ -146,6 +147,7 @@ class Mixture(Extended):
         index = jax.random.categorical(which, compare(x, sigma, *self._parts(x, sigma))[1])
         return self.each(lambda component: component._posterior_draw(key, x, sigma)[0])[index], index
 
+    @one_program
     def _conditioned(self, observation: Observation) -> tuple["Mixture", Scalar]:
         """The mixture after a measurement: its components, with the weights w_k ← w_k p_k(v)."""
 
@@ -162,6 +164,7 @@ class Mixture(Extended):
         parts = (tuple(group for group, _ in found), joint - total)
         return eqx.tree_at(lambda m: (m.groups, m.log_weights), self, parts), total
 
+    @one_program
     @full_precision
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
@@ -186,7 +189,7 @@ def _stacked(components: list[Memory]) -> tuple[tuple[Memory, ...], tuple[bool, 
         if not eqx.is_array(leaves[0]):
             return leaves[0]
         # NumPy stacks thousands of arrays without compiling a program for them.
-        return jnp.asarray(np.stack(leaves)) if is_known(*leaves) else jnp.stack(leaves)
+        return as_array(np.stack(leaves)) if is_known(*leaves) else jnp.stack(leaves)
 
     stacked = tuple(
         components[group[0]] if len(group) == 1 else jax.tree.map(stack, *(components[number] for number in group))

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import MOST, gallery
 from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
@@ -244,8 +245,8 @@ class PatternMemory(Memory):
         source = ObservedPatterns(self.held, Observation(x, known, sigma=sigma).of(self.dimension))
         return source, source._denoise(x, sigma), sigma
 
-    def _scale(self) -> Scalar:
-        return self.held.scale()
+    def _deviation(self) -> Scalar:
+        return self.held.deviation()
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
@@ -253,9 +254,13 @@ class PatternMemory(Memory):
         Their responsibilities differ there from the prior by at most a few parts in a thousand. Of a single pattern
         nothing is to be known at any level: it is then that of its norm, or 1.
         """
-        mean, spread = self.held.start()
-        norm = jnp.sqrt(jnp.sum(jnp.square(mean)))
-        return mean, jnp.where(spread > 0, 10 * spread, jnp.where(norm > 0, norm, 1))
+        return _widest(*self.held.start())
+
+
+@one_program
+def _widest(mean: State, spread: Scalar) -> tuple[State, Scalar]:
+    norm = jnp.sqrt(jnp.sum(jnp.square(mean)))
+    return mean, jnp.where(spread > 0, 10 * spread, jnp.where(norm > 0, norm, 1))
 
 
 @eqx.filter_jit
@@ -278,8 +283,8 @@ class ObservedPatterns(Denoiser):
     def dimension(self) -> int:
         return self.held.shape[1]
 
-    def _scale(self) -> Scalar:
-        return self.held.scale()
+    def _deviation(self) -> Scalar:
+        return self.held.deviation()
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         mean, index, probability = self.held.observed(self.observation.at(sigma))

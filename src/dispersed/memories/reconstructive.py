@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.memories.extended import Extended, compare
@@ -211,6 +212,7 @@ class ReconstructiveMemory(Extended):
         return self.variances > 1e3 * jnp.finfo(self.variances.dtype).eps ** 2 * self.variances.max()
 
     @full_precision
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it."""
         weights = jnp.exp(self.log_weights)
@@ -218,6 +220,7 @@ class ReconstructiveMemory(Extended):
         squares = jnp.sum((self.means - mean) ** 2, axis=-1) + self.variances.sum(-1)
         return mean, 10 * jnp.sqrt(jnp.sum(weights * squares))
 
+    @one_program
     def _conditioned(self, observation: Observation) -> tuple["ReconstructiveMemory", Scalar]:
         """The memory after a measurement: again one of cores."""
 

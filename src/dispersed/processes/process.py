@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.display import one_line
 from dispersed.keys import normal
 from dispersed.noise import sigma_of
@@ -102,20 +103,27 @@ class Process(eqx.Module):
         if y.ndim == 0:
             raise InputError("patterns", "got a single number", "states of shape (..., d) are accepted")
         if t is None:
-            level = sigma_of(alpha, sigma).astype(y.dtype)
-            time = self.time(level)
-            scale = self.scale(time)
-            # By way of t, whose range may be narrower than that of σ, only where nothing of the pattern is left.
-            spread = jnp.where(scale > 0, scale * level, self.spread(time))
+            level, timed = sigma_of(alpha, sigma).astype(y.dtype), False
         elif alpha is None and sigma is None:
-            time = positive("t", t).astype(y.dtype)
-            scale, spread = self.scale(time), self.spread(time)
+            level, timed = positive("t", t).astype(y.dtype), True
         else:
             raise InputError("alpha, sigma, t", "got more than one", "give the noise level as exactly one of them")
-        broadcast("alpha, sigma, t", scale.shape, y.shape[:-1])
-        noise = normal(key, y.shape, y.dtype)
-        x = scale[..., None] * y + spread[..., None] * noise
+        broadcast("alpha, sigma, t", level.shape, y.shape[:-1])
+        x = _corrupted(self, y, level, key, timed)
         if is_known(x) and not np.isfinite(x).all():
             accepted = f"patterns and noise whose sum is within {y.dtype}'s {float(jnp.finfo(y.dtype).max):.3g}"
             raise InputError("patterns", "got cues that overflow", f"{accepted} are accepted")
         return x
+
+
+@one_program
+def _corrupted(
+    process: Process, y: Float[Array, "... d"], level: Float[Array, "..."], key: Key[Array, ""], timed: bool
+) -> Float[Array, "... d"]:
+    """Noisy patterns, at times or at noise levels σ."""
+    time = level if timed else process.time(level)
+    scale, spread = process.scale(time), process.spread(time)
+    if not timed:
+        # By way of t, whose range may be narrower than that of σ, only where nothing of the pattern is left.
+        spread = jnp.where(scale > 0, scale * level, spread)
+    return scale[..., None] * y + spread[..., None] * normal(key, y.shape, y.dtype)
