@@ -70,7 +70,7 @@ def test_derivatives_of_every_order_and_mode_through_steps_that_are_recomputed()
         for derivative in (jax.grad, jax.jacfwd):
             for second in (jax.jacrev, jax.jacfwd):
                 found, expected = (
-                    second(derivative(function, argument), argument)(WEIGHTS["each"], X[0])
+                    jax.jit(second(derivative(function, argument), argument))(WEIGHTS["each"], X[0])
                     for function in (steps, plain)
                 )
                 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)

@@ -63,7 +63,7 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     """
     if not isinstance(value, np.ndarray) or is_tracing():
         return jnp.asarray(value, dtype)
-    return jax.device_put(value if dtype is None else value.astype(dtype, copy=False), may_alias=False)
+    return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
 
 
 def host_array(argument: str, value: Any) -> np.ndarray | Array:
@@ -345,12 +345,11 @@ def mask_array(
     if mask.dtype != bool:
         raise InputError(argument, f"got dtype {mask.dtype}", f"booleans are accepted, True where an entry {means}")
     try:
-        if isinstance(mask, np.ndarray):
-            return as_array(np.broadcast_to(mask, shape))
-        return jnp.broadcast_to(mask, shape)
+        broad = np.broadcast_to(mask, shape) if isinstance(mask, np.ndarray) else jnp.broadcast_to(mask, shape)
     except ValueError:
         accepted = f"a mask that broadcasts against {shape} is accepted"
         raise InputError(argument, f"got shape {mask.shape}", accepted) from None
+    return as_array(broad)
 
 
 def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:

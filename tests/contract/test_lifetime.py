@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -10,26 +9,10 @@ import pytest
 
 from dispersed.memories import Network
 
+from ..programs import compilations
 from .cases import CASES, NETWORKS, D
 
 ALL = {**CASES, **NETWORKS}
-_compiled: list[str] = []
-_listening = []
-
-
-def _count(event: str, seconds: float, **_: object) -> None:
-    if "trace" in event or "compile" in event:
-        _compiled.append(event)
-
-
-@contextmanager
-def compilations():
-    """What JAX traces and compiles meanwhile."""
-    if not _listening:
-        jax.monitoring.register_event_duration_secs_listener(_count)
-        _listening.append(True)
-    _compiled.clear()
-    yield _compiled
 
 
 def evaluated(memory, x, sigma):

@@ -51,7 +51,7 @@ def test_linearisation_solves_its_differential_equations(x64):
 
     process = PotentialProcess(process_potential, lambda t: 0.5 + jnp.sin(t) ** 2)
     y, end = np.array([0.7, -1.1]), 0.9
-    b, h = np.asarray(jax.grad(process_potential)(y)), np.asarray(jax.hessian(process_potential)(y))
+    b, h = (np.asarray(jax.jit(part(process_potential))(y)) for part in (jax.grad, jax.hessian))
 
     def slopes(t, m):
         c = m[2:].reshape(2, 2)
