@@ -92,7 +92,9 @@ class ProbabilityFlow(DiffraxSolver):
         taken = solution.stats["num_steps"]
         end = solution.ys[-1] / process.scale(times[-1])
         states = solution.ys / process.scale(times)[:, None] if trajectory else None
-        outcome = self.finish(memory, z, end, sigmas, key, solution.result == dfx.RESULTS.successful, states)
+        outcome = self.finish(
+            memory, z, end, sigmas, sigmas[-1], key, solution.result == dfx.RESULTS.successful, states
+        )
         evaluations = explicit_evaluations(self.solver, taken)
         counts = (taken + 1).astype(int), jnp.where(evaluations < 0, -1, evaluations + 2).astype(int)
         return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)

@@ -109,7 +109,7 @@ class Solver(Dynamics):
             states = jnp.concatenate([states, end.z[None]]) if trajectory else None
         else:
             end = _until_decided(solver, memory, z, sigmas, carry, key)
-        outcome = self.finish(memory, z, end.z, sigmas, key, end.succeeded, states)
+        outcome = self.finish(memory, z, end.z, sigmas, end.sigma, key, end.succeeded, states)
         cost = self.cost(begun, end.evaluations, end.steps)
         counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + 2))
         return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
@@ -120,15 +120,16 @@ class Solver(Dynamics):
         cue: State,
         z: State,
         sigmas: Float[Array, " steps"],
+        last: Scalar,
         key: Key[Array, ""],
         succeeded: Bool[Array, ""],
         states: Float[Array, "steps d"] | None,
     ) -> Outcome:
-        """The outcome of a recall that reached z at the last of its levels: the step to σ = 0 and how it ended.
+        """The outcome of a recall that reached z at the level `last`: the step to σ = 0 and how it ended.
 
         `states` are those at all levels, if a trajectory was requested.
         """
-        last, key = sigmas[-1], self.key_of(key, self.steps)
+        key = self.key_of(key, self.steps)
         if self.random:
             x, index = memory._posterior_draw(key, z, last)
             # What was drawn is judged where a flow would have ended.
@@ -155,7 +156,9 @@ class End(eqx.Module):
     """Where the steps of a solver led."""
 
     z: State
-    """The state at the last level."""
+    """The state at the level `sigma`."""
+    sigma: Scalar
+    """The last level, or one above it at which one pattern has all probability."""
     succeeded: Bool[Array, ""]
     """Whether all steps were taken as they should be."""
     steps: Int[Array, ""]
@@ -177,7 +180,7 @@ def _all_steps(
 
     grid = (jnp.arange(solver.steps - 1), sigmas[:-1], sigmas[1:])
     (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
-    done = End(end, solver.succeeded(carry), whole(solver.steps - 1), whole(watched.evaluations))
+    done = End(end, sigmas[-1], solver.succeeded(carry), whole(solver.steps - 1), whole(watched.evaluations))
     return done, states
 
 
@@ -199,7 +202,7 @@ def _until_decided(
         return (now.i < solver.steps - 1) & (now.p < sure)
 
     end = jax.lax.while_loop(undecided, advance, _start(z, carry))
-    return _followed(end, solver, sigmas, sure, evaluations())
+    return _followed(end, solver, memory, sigmas, sure, evaluations())
 
 
 @_until_decided.def_jvp
@@ -218,7 +221,7 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
 
         body = jax.checkpoint(unless_decided, prevent_cse=False)
         end, _ = jax.lax.scan(body, _start(z, carry), length=solver.steps - 1)
-        return _followed(end, solver, sigmas, sure, evaluations())
+        return _followed(end, solver, memory, sigmas, sure, evaluations())
 
     return eqx.filter_jvp(stopping, primals, tangents)
 
@@ -260,11 +263,19 @@ def _watched_step(
     return advance, 1 - 2 * float(jnp.finfo(sigmas.dtype).eps), lambda: watched.evaluations
 
 
-def _followed(end: Now, solver: Solver, sigmas: Float[Array, " steps"], sure: float, evaluations: int) -> End:
-    """The flow from where the steps ended to the last level."""
-    ahead = end.mean + sigmas[-1] / sigmas[end.i] * (end.z - end.mean)
+def _followed(
+    end: Now, solver: Solver, memory: Denoiser, sigmas: Float[Array, " steps"], sure: float, evaluations: int
+) -> End:
+    """The flow from where the steps ended to the last level; where one pattern has all probability, to half the level:
+    what others have there is the fourth power of what they had, and less noise would only cost more digits.
+    """
+    level = sigmas[end.i]
+    last = sigmas[-1]
+    if not memory.ends_by_the_level:
+        last = jnp.where(end.p < sure, last, jnp.maximum(last, level / 2))
+    ahead = end.mean + last / level * (end.z - end.mean)
     z = jnp.where(end.p < sure, end.z, ahead)
-    return End(z, solver.succeeded(end.carry), end.i, whole(evaluations))
+    return End(z, last, solver.succeeded(end.carry), end.i, whole(evaluations))
 
 
 def whole(number: Any) -> Any:

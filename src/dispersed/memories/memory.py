@@ -74,6 +74,9 @@ class Denoiser(AssociativeMemory):
     against the batch axes `...`, and raise `InputError` for states of another dimension and other levels.
     """
 
+    ends_by_the_level: ClassVar[bool] = False
+    """Whether the last noise level of a recall says where it ends, whatever the state there."""
+
     @abc.abstractmethod
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) of one state."""

@@ -276,6 +276,7 @@ class ObservedPatterns(Denoiser):
     As σ falls the evidence sharpens, and recall ends at the pattern that fits the measurement best.
     """
 
+    ends_by_the_level = True
     held: PatternSet
     observation: Observation
 
