@@ -15,6 +15,7 @@ from dispersed import (
     PatternMemory,
     ProbabilityFlow,
     Scanned,
+    Sharded,
     Smoothed,
     recall,
 )
@@ -42,26 +43,29 @@ def test_a_recall_is_that_of_other_units(name, key):
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+SPREAD = np.sqrt(np.mean(np.sum((Y - Y.mean(axis=0)) ** 2, axis=1)))
+
+
 @pytest.mark.parametrize(
-    ("make", "scale"),
+    ("make", "least"),
     [
-        (lambda c: PatternMemory(c * Y), Y.std(axis=0)),
-        (lambda c: PatternMemory(c * (Y + 100)), Y.std(axis=0)),
-        (lambda c: PatternMemory(c * Y, engine=Scanned()), Y.std(axis=0)),
-        (lambda c: PatternMemory(InMemory((c * Y).astype(np.float16), Float16())), Y.std(axis=0)),
-        (lambda c: GaussianMemory(c * Y[0], c * np.diag(Y[1])), Y[1]),
-        (lambda c: Smoothed(PatternMemory(c * Y), 0.5 * c), np.sqrt(Y.var(axis=0) + 0.25)),
+        (lambda c: PatternMemory(c * Y), SPREAD / 50),
+        (lambda c: PatternMemory(c * (Y + 100)), SPREAD / 50),
+        (lambda c: PatternMemory(c * Y, engine=Scanned()), SPREAD / 50),
+        (lambda c: PatternMemory(InMemory((c * Y).astype(np.float16), Float16())), SPREAD / 50),
+        (lambda c: PatternMemory(c * Y, engine=Sharded()), SPREAD / 50),
+        (lambda c: GaussianMemory(c * Y[0], c * np.diag(Y[1])), np.sqrt(np.mean(Y[1] ** 2)) / 20),
+        (lambda c: Smoothed(PatternMemory(c * Y), 0.5 * c), np.sqrt(np.mean(Y.var(axis=0)) + 0.25) / 20),
     ],
-    ids=["patterns", "far patterns", "scanned", "half precision", "Gaussian", "smoothed"],
+    ids=["patterns", "far patterns", "scanned", "half precision", "sharded", "Gaussian", "smoothed"],
 )
-def test_the_last_level_is_a_twentieth_of_the_noise_or_of_the_memory(make, scale):
-    scale = np.sqrt(np.mean(scale**2))
+def test_the_last_level_is_a_part_of_the_noise_or_of_the_memory(make, least):
     for c in (1.0, 2.0**-9, 2.0**9):
         result = recall(make(c), c * CUES[:2], named("ddim"), sigma=c * np.array([0.1, 30.0]), trajectory=True)
-        np.testing.assert_allclose(result.sigmas[:, -2] / c, [0.1 / 20, scale / 20], rtol=1e-3)
+        np.testing.assert_allclose(result.sigmas[:, -2] / c, [0.1 / 20, least], rtol=1e-3)
 
 
-def test_a_memory_that_does_not_say_how_far_it_reaches_has_scale_one():
+def test_a_memory_that_does_not_say_how_far_it_reaches_has_extent_one():
     class Wells(Memory):
         dimension = 3
 
@@ -80,12 +84,12 @@ def test_a_network_is_not_asked_below_the_levels_that_it_was_trained_at():
 
 def test_draws_end_at_a_fifth_and_are_judged_where_flows_end(key):
     found = recall(PatternMemory(Y), CUES, named("ancestral"), sigma=[0.5, 0.5, 30.0], trajectory=True, key=key)
-    np.testing.assert_allclose(found.sigmas[:, -2], [0.1, 0.1, np.sqrt(np.mean(Y.var(axis=0))) / 5], rtol=1e-5)
+    np.testing.assert_allclose(found.sigmas[:, -2], [0.1, 0.1, 4 * SPREAD / 50], rtol=1e-5)
     assert found.converged.all()
     assert (found.responsibility > 0.999).all()
 
 
-def test_one_pattern_and_equal_ones_have_the_scale_of_the_noise():
+def test_one_pattern_and_equal_ones_have_the_extent_of_the_noise():
     for y in (Y[:1], np.repeat(Y[:1], 3, axis=0)):
         result = recall(PatternMemory(y), CUES[0], named("ddim"), sigma=0.5, trajectory=True)
         np.testing.assert_allclose(result.sigmas[-2], 0.5 / 20, rtol=1e-5)

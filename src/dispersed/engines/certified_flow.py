@@ -163,7 +163,7 @@ class FlowSolver(NamedTuple):
     """The number of noise levels down to the last one, and 0."""
     sigma_min: float | None
     """The largest last noise level, in the units of the patterns; less where the patterns or the cue ask for it. None:
-    a twentieth of the noise of the cue or of the root-mean-square deviation of a unit, whichever is less."""
+    a twentieth of the noise of the cue or a fiftieth of the spread, whichever is less."""
     tol: float
     """What ‖D − D_σ(z)‖ may be for every denoiser D on the way, in the units of the patterns."""
 
@@ -204,7 +204,7 @@ class FlowSolver(NamedTuple):
         b = len(z)
         width = np.maximum(known.spread, NARROWEST * sigma)
         if self.sigma_min is None:
-            last = np.minimum(sigma, width / np.sqrt(z.shape[1])) / 20
+            last = np.minimum(sigma / 20, options.finest_level * width)
         else:
             last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
         high = sigma >= options.high_noise * width

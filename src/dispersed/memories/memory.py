@@ -44,7 +44,7 @@ from dispersed.validation import (
 WIDE = 10
 """The noise level of `prior_start`, in units of the spread."""
 LEAST = 1e-6
-"""The least scale of a memory that counts beside the noise of a cue."""
+"""The least extent of a memory that counts beside the noise of a cue."""
 
 
 class Standing(eqx.Module):
@@ -176,9 +176,9 @@ class Denoiser(AssociativeMemory):
             raise InputError("sigma", f"got shape {level.shape}", "a network has one noise level")
         return Held(self, level)
 
-    def _deviation(self) -> Scalar | float:
-        """The root-mean-square deviation of one unit of the memories, the unit of solvers' noise levels; 0 if there is
-        but one memory, and 1 where it is unknown.
+    def _extent(self) -> Scalar | float:
+        """The length by which solvers measure noise levels: the root-mean-square deviation of one unit of the memories;
+        0 if there is but one memory, and 1 where it is unknown.
         """
         if type(self).prior_start is Denoiser.prior_start:
             return 1.0
@@ -187,11 +187,11 @@ class Denoiser(AssociativeMemory):
     def _last_level(self, sigma: Scalar, random: bool = False) -> Scalar:
         """The noise level from which a recall of a cue at σ takes its last step, where its solver names none.
 
-        That is a twentieth of σ or of the scale of the memory, whichever is less, and so the same in all units; a fifth
-        where the last step is a draw from the posterior, which is as exact at any level.
+        That is a twentieth of σ or of the extent of the memory, whichever is less, and so the same in all units; a
+        fifth where the last step is a draw from the posterior, which is as exact at any level.
         """
         drawn = random and type(self)._posterior_draw is not Denoiser._posterior_draw
-        ratio = jax.lax.stop_gradient(self._deviation() / sigma)
+        ratio = jax.lax.stop_gradient(self._extent() / sigma)
         return sigma * jnp.where(ratio > 0, jnp.clip(ratio, LEAST, 1), 1) / (5 if drawn else 20)
 
     def prior_start(self) -> tuple[State, Scalar]:

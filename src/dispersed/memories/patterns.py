@@ -10,6 +10,7 @@ How these sums are done is the engine's part (`dispersed.engines`): in memory, i
 over any number of patterns in any storage; or spread over devices.
 """
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -33,6 +34,10 @@ from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
+PART_OF_SPREAD = 0.4
+"""The length by which solvers measure noise levels in units of the root-mean-square distance of the patterns from their
+mean. At a twentieth of that, of four sets of patterns in 4 to 3,072 dimensions, nearly all recalls from noise had come to
+an end, and as many at the pattern of the exact flow as at any smaller part."""
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
 
@@ -245,8 +250,9 @@ class PatternMemory(Memory):
         source = ObservedPatterns(self.held, Observation(x, known, sigma=sigma).of(self.dimension))
         return source, source._denoise(x, sigma), sigma
 
-    def _deviation(self) -> Scalar:
-        return self.held.deviation()
+    def _extent(self) -> Scalar:
+        # What patterns in many dimensions are told apart by is their distance, not the deviation of one unit.
+        return PART_OF_SPREAD * math.sqrt(self.dimension) * self.held.deviation()
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
@@ -284,7 +290,7 @@ class ObservedPatterns(Denoiser):
     def dimension(self) -> int:
         return self.held.shape[1]
 
-    def _deviation(self) -> Scalar:
+    def _extent(self) -> Scalar:
         return self.held.deviation()
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
