@@ -149,12 +149,9 @@ class Recall(eqx.Module):
             return f"Recall(x={self.x})"
         *batch, d = self.x.shape
         shape = f"{' × '.join(map(str, batch))} states" if batch else "one state"
-        cost = (
-            ""
-            if self.evaluations.size == 0
-            else f", {float(np.mean(np.asarray(self.evaluations))):.4g} evaluations each"
-        )
-        fraction = float(np.mean(np.asarray(self.converged))) if self.converged.size else 1.0
+        evaluations, converged = np.asarray(self.evaluations), np.asarray(self.converged)
+        cost = "" if evaluations.size == 0 else f", {evaluations.mean():.4g} evaluations each"
+        fraction = converged.mean() if converged.size else 1.0
         estimated = "" if self.estimate is None else ", noise level estimated"
         return f"Recall({shape} of {d} units, {fraction:.1%} converged{cost}{estimated}, {place(self.x)})"
 

@@ -26,8 +26,8 @@ from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, as_array, is_known, log_prior, on_host, positive_number
 
-TOL = 1e-4
-"""The default error of a mean, relative to the root-mean-square deviation of one unit of the patterns."""
+TOL = 1e-5
+"""The default error of a mean, relative to the root-mean-square distance of the patterns from theirs."""
 BEST_EFFORT = 1e-6
 """The error of a mean that methods without an explicit tolerance do not try to undercut, relative to the radius of the
 patterns: results in single precision are rounded to no less.
@@ -39,8 +39,8 @@ class Scanned(Engine):
 
     **Arguments**
 
-    - `tol`: what ‖D − D_σ(x)‖ may be, in the units of the patterns; by default a ten-thousandth of the root-mean-square
-      deviation of one unit of theirs.
+    - `tol`: what ‖D − D_σ(x)‖ may be, in the units of the patterns; by default 1e-5 of their root-mean-square distance
+      from their mean.
     - `devices`: the devices that hold the blocks, in turn; all local ones by default.
     - `options`: how scans spend time and memory (`ScanOptions`); they never decide whether a bound holds.
 
@@ -236,7 +236,7 @@ class ScannedPatterns(PatternSet):
         engine, placed = _of(self.handle)
         if engine.tol is not None:
             return engine.tol
-        return TOL * (placed.spread / math.sqrt(placed.shape[1]) or placed.radius or 1.0)
+        return TOL * (placed.spread or placed.radius or 1.0)
 
     def probability(self, x: np.ndarray, sigma: np.ndarray, index: np.ndarray) -> np.ndarray:
         """p(index | x) of one pattern for each of the states (b, d) at noise levels (b,), outside of programs."""

@@ -35,9 +35,9 @@ from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, Sta
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
 PART_OF_SPREAD = 0.4
-"""The length by which solvers measure noise levels in units of the root-mean-square distance of the patterns from their
-mean. At a twentieth of that, of four sets of patterns in 4 to 3,072 dimensions, nearly all recalls from noise had come to
-an end, and as many at the pattern of the exact flow as at any smaller part."""
+"""The length by which solvers measure noise levels, in units of the root-mean-square distance of the patterns from
+their mean. At a twentieth of it nearly all recalls from noise had come to an end, for four sets in 4 to 3,072
+dimensions, and as many at the pattern of the exact flow as at any smaller part."""
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
 
