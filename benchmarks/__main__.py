@@ -6,6 +6,7 @@ from benchmarks import (
     dense,
     ensemble,
     few_steps,
+    first_use,
     gradients,
     growth,
     table1,
@@ -14,6 +15,7 @@ from benchmarks import (
 
 for benchmark in (
     default_path,
+    first_use,
     few_steps,
     table1,
     ensemble,
