@@ -6,6 +6,7 @@ import sys
 from ast import literal_eval
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -256,3 +257,28 @@ def test_no_input_error_is_swallowed():
                 found = {name for statement in node.body for name in called(statement)} & names[path] & checking
                 assert not found, f"{path}:{handler.lineno} would swallow the errors of {found}"
     assert tried > 10
+
+
+HUGE = {
+    "steps": lambda n: d.DDIM(n),
+    "iterations": lambda n: d.Iteration(n),
+    "sweeps": lambda n: d.Asynchronous(n),
+    "levels of a certified flow": lambda n: d.CertifiedFlow(n),
+    "points": lambda n: d.Circuit(points=n),
+    "samples": lambda n: d.recall_many(ONE, [0.0, 1.0], sigma=1.0, samples=n, key=jax.random.key(0)),
+    "draws": lambda n: d.basins(ONE, [[0.0, 1.0]], 1.0, key=jax.random.key(0), draws=n),
+    "shape": lambda n: ONE.sample(jax.random.key(0), n),
+    "units": lambda n: d.LearnedMemory(lambda x, sigma: x, n),
+    "degree": lambda n: d.Polynomial(n),
+    "temperature": lambda n: d.ModernHopfield([[0.0, 1.0]], n**20),
+    "trained levels": lambda n: d.LearnedMemory(lambda x, sigma: x, 2, levels=(1, n**20)),
+}
+ONE = d.PatternMemory(np.array([[0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_whole_numbers_of_any_size_get_one_line(name):
+    with pytest.raises(d.InputError) as error:
+        HUGE[name](10**30)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 2000

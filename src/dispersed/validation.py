@@ -19,6 +19,9 @@ from jaxtyping import Array, Bool, Float
 from dispersed.types import ArrayLike
 
 _OUTSIDE = get_opaque_trace_state()
+MOST = 2**31 - 1
+"""The largest whole number that counts something: steps, samples, units."""
+LARGEST = float(np.finfo(float).max)
 LONGEST = 600
 """Characters of each part of an error's message."""
 
@@ -385,14 +388,14 @@ def random_key(key: Any) -> None:
 
 def positive_number(argument: str, value: float) -> float:
     """One positive finite number, known when the program is compiled."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value <= LARGEST:
         raise InputError(argument, f"got {value!r}", "finite numbers above 0 are accepted")
     return float(value)
 
 
 def non_negative_number(argument: str, value: float) -> float:
     """One finite number from 0, known when the program is compiled."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= LARGEST:
         raise InputError(argument, f"got {value!r}", "finite numbers from 0 are accepted")
     return float(value)
 
@@ -424,7 +427,16 @@ def random_seed(value: int) -> int:
 
 
 def at_least(argument: str, value: int, least: int) -> int:
-    """A whole number not below `least`, of Python or NumPy."""
+    """A whole number not below `least`, of Python or NumPy, and not above what counts anything in a program."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(argument, f"got {value!r}", f"whole numbers from {least} are accepted")
+    if value > MOST:
+        raise InputError(argument, f"got {value!r}", f"whole numbers from {least} to {MOST} are accepted")
     return int(value)
+
+
+def seed_number(seed: int) -> int:
+    """A seed: a whole number from 0, of any size."""
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise InputError("seed", f"got {seed!r}", "whole numbers from 0 are accepted")
+    return int(seed)

@@ -135,7 +135,7 @@ class LearnedMemory(Denoiser):
 def _ordered(levels: Any) -> tuple[float, float]:
     try:
         low, high = (float(level) for level in levels)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         low, high = math.nan, math.nan
     if not 0 < low <= high < math.inf:
         raise InputError("levels", f"got {levels!r}", "the lowest and the highest σ, such as (0.02, 2), are accepted")

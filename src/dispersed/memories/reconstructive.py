@@ -37,7 +37,7 @@ from dispersed.memories.mixture import Mixture
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, log_prior, real_array
+from dispersed.validation import InputError, check_finite, log_prior, non_negative_number, real_array
 
 
 class ReconstructiveMemory(Extended):
@@ -90,9 +90,7 @@ class ReconstructiveMemory(Extended):
     ) -> None:
         gaussians, log_parts = _gaussians(semantic)
         dtype = gaussians.mean.dtype
-        if not 0 <= noise < np.inf:
-            raise InputError("noise", f"got {noise!r}", "finite numbers from 0 are accepted")
-        tau = jnp.asarray(noise, dtype)
+        tau = jnp.asarray(non_negative_number("noise", noise), dtype)
         stored = _core_array(cores).astype(dtype)
         if callable(encoder):
             _check_encoder(encoder, semantic.dimension, stored.shape[1])

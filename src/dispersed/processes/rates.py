@@ -1,8 +1,6 @@
 """Rates γ(t) at which a variance-preserving process forgets."""
 
 import abc
-import math
-import numbers
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ import numpy as np
 
 from dispersed.display import one_line
 from dispersed.types import Array, ArrayLike, Float
-from dispersed.validation import InputError, is_known, one_number, positive
+from dispersed.validation import InputError, is_known, non_negative_number, one_number, positive
 
 
 class Rate(eqx.Module):
@@ -68,8 +66,7 @@ class Cosine(Rate):
     offset: float = 0.008
 
     def __check_init__(self) -> None:
-        if not isinstance(self.offset, numbers.Real) or not 0 <= self.offset < math.inf:
-            raise InputError("offset", f"got {self.offset!r}", "finite numbers from 0 are accepted")
+        non_negative_number("offset", self.offset)
 
     def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
