@@ -7,6 +7,7 @@ import pytest
 
 from dispersed import (
     Circuit,
+    Dense,
     GaussianMemory,
     Iteration,
     LearnedMemory,
@@ -63,6 +64,23 @@ def test_the_last_level_is_a_part_of_the_noise_or_of_the_memory(make, least):
     for c in (1.0, 2.0**-9, 2.0**9):
         result = recall(make(c), c * CUES[:2], named("ddim"), sigma=c * np.array([0.1, 30.0]), trajectory=True)
         np.testing.assert_allclose(result.sigmas[:, -2] / c, [0.1 / 20, least], rtol=1e-3)
+
+
+@pytest.mark.parametrize("engine", [Dense(), Scanned(), Sharded()])
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_was_observed_does_not_move_the_last_level(engine, traced, key):
+    """Not of random dynamics either, whose memory is what the observation left."""
+    if traced and not isinstance(engine, Dense):
+        pytest.skip("patterns of a program are Dense()")
+
+    def levels(y):
+        memory = PatternMemory(y, engine=engine)
+        return recall(
+            memory, Y[:1], named("ancestral"), sigma=30.0, known=[True, True, False], trajectory=True, key=key
+        ).sigmas
+
+    found = (jax.jit(levels) if traced else levels)(np.asarray(Y, np.float32))
+    np.testing.assert_allclose(found[0, -2], 4 * SPREAD / 50, rtol=1e-5)
 
 
 def test_a_memory_that_does_not_say_how_far_it_reaches_has_extent_one():

@@ -233,7 +233,9 @@ class DensePatterns(PatternSet):
     def deviation(self) -> Scalar:
         if self.products is not None and self.products.deviation is not None:
             return self.products.deviation
-        return super().deviation()
+        step = self.patterns - self.patterns[0]
+        square = jnp.mean(jnp.sum(step * step, axis=1)) - jnp.sum(jnp.mean(step, axis=0) ** 2)
+        return jnp.sqrt(jnp.maximum(square, 0) / self.patterns.shape[1])
 
     def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
         log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)

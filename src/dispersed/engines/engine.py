@@ -1,7 +1,6 @@
 """What an engine is: how sums over stored patterns are done, below the memory and invisible to the dynamics."""
 
 import abc
-import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -114,9 +113,9 @@ class PatternSet(Deriving):
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
 
+    @abc.abstractmethod
     def deviation(self) -> Scalar:
-        """The root-mean-square deviation of one unit of the patterns from its mean, whatever has been observed."""
-        return self.start()[1] / math.sqrt(self.shape[1])
+        """The root-mean-square deviation of one unit of the patterns, all of one weight whatever was observed."""
 
     @abc.abstractmethod
     def conditioned(self, observation: Observation) -> tuple["PatternSet", Scalar]:

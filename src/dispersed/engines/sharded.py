@@ -71,6 +71,8 @@ class ShardedPatterns(PatternSet):
     mean: Float[Array, " d"]
     """The mean of the patterns by their weights; the centre is that of the weights that they were given."""
     spread: Scalar
+    width: Scalar
+    """The root-mean-square deviation of one unit, all patterns alike."""
     norm: Scalar
     """max‖y_j − μ‖ with the centre μ."""
     count: int = eqx.field(static=True)
@@ -96,6 +98,7 @@ class ShardedPatterns(PatternSet):
         self.centre = self.mean = jnp.asarray(mean, jnp.float32)
         squares = np.sum((patterns - mean) ** 2, axis=1)
         self.spread = jnp.asarray(np.sqrt(w @ squares), jnp.float32)
+        self.width = jnp.asarray(np.sqrt(np.mean(np.var(patterns, axis=0))), jnp.float32)
         self.norm = jnp.asarray(np.sqrt(squares.max()), jnp.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -207,6 +210,9 @@ class ShardedPatterns(PatternSet):
 
     def start(self) -> tuple[State, Scalar]:
         return self.mean, self.spread
+
+    def deviation(self) -> Scalar:
+        return self.width
 
     @full_precision
     def conditioned(self, observation: Observation) -> tuple["ShardedPatterns", Scalar]:
