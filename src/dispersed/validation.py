@@ -263,21 +263,21 @@ def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k
             argument, f"got shape {array.shape}", f"1 to {d} directions of {d} units, (k, {d}), are accepted"
         )
     check_finite(argument, array)
-    rows, heights = _orthonormalised(array)
+    rows, lengths = _gram_schmidt(array)
     least = 10 * d * float(jnp.finfo(array.dtype).eps)
-    if is_known(heights) and (np.asarray(heights) <= least).any():
-        at = int(np.argmax(np.asarray(heights) <= least))
+    if is_known(lengths) and (np.asarray(lengths) <= least).any():
+        at = int(np.argmax(np.asarray(lengths) <= least))
         raise InputError(argument, f"direction {at} depends on those before it", "independent ones are accepted")
     return rows
 
 
 @jax.jit
-def _orthonormalised(rows: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
-    """Directions made orthonormal, and the part of each that is not along those before it."""
+def _gram_schmidt(rows: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
+    """Directions made orthonormal one after the other, and the length of what each adds to those before it."""
     lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
     q, r = jnp.linalg.qr((rows / jnp.where(lengths > 0, lengths, 1)).T)
-    heights = jnp.diagonal(r)
-    return (q * jnp.sign(heights)).T, jnp.abs(heights)
+    diagonal = jnp.diagonal(r)
+    return (q * jnp.sign(diagonal)).T, jnp.abs(diagonal)
 
 
 def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
@@ -433,10 +433,3 @@ def at_least(argument: str, value: int, least: int) -> int:
     if value > MOST:
         raise InputError(argument, f"got {value!r}", f"whole numbers from {least} to {MOST} are accepted")
     return int(value)
-
-
-def seed_number(seed: int) -> int:
-    """A seed: a whole number from 0, of any size."""
-    if isinstance(seed, bool | np.bool_) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise InputError("seed", f"got {seed!r}", "whole numbers from 0 are accepted")
-    return int(seed)

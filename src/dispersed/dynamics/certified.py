@@ -1,6 +1,6 @@
 """The probability flow over any number of patterns with a certificate, as a dynamics of recall."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -56,9 +56,8 @@ class CertifiedFlow(Dynamics):
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
         # Inside a program `sigma_min` is one of its arguments.
-        plain = ExponentialIntegrator(self.steps, 3)
-        if self.sigma_min is not None:
-            plain = eqx.tree_at(lambda flow: flow.sigma_min, plain, self.sigma_min, is_leaf=lambda part: part is None)
+        plain: Any = ExponentialIntegrator(self.steps, 3)
+        plain = eqx.tree_at(lambda flow: flow.sigma_min, plain, self.sigma_min, is_leaf=lambda part: part is None)
         return plain.run(memory, process, z, sigma, key, trajectory)
 
     def run_all(

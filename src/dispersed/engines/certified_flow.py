@@ -25,6 +25,7 @@ import numpy as np
 
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
+from dispersed.engines.engine import LAST_LEVEL
 from dispersed.engines.ladder import SINGLE, climb, enclosing_ball, grouped_shortlists, pad_batch, round_up
 from dispersed.engines.placed_patterns import DistinctPatterns, PlacedPatterns
 from dispersed.engines.shortlist import (
@@ -204,7 +205,7 @@ class FlowSolver(NamedTuple):
         b = len(z)
         width = np.maximum(known.spread, NARROWEST * sigma)
         if self.sigma_min is None:
-            last = np.minimum(sigma / 20, options.finest_level * width)
+            last = np.minimum(sigma / 20, LAST_LEVEL * width)
         else:
             last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
         high = sigma >= options.high_noise * width

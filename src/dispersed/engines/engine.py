@@ -13,6 +13,12 @@ from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 
 
+LAST_LEVEL = 0.02
+"""The last noise level of a recall, where it is not given and the cue is no clearer, in units of the root-mean-square
+distance of the patterns from their mean. With it nearly all recalls from noise came to an end, for four sets in 4 to
+3,072 dimensions, and as many at the pattern of the exact flow as with lower ones."""
+
+
 def likeliest(log_weights: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
     """The first pattern of the largest weight, and that weight."""
     index = jnp.argmax(log_weights)

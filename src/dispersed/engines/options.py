@@ -87,9 +87,6 @@ class ScanOptions:
     """The length κ in units of the spread of the variable κ/(σ + κ) in which a certified flow interpolates."""
     last_level: float = 0.05
     """The largest last noise level of a certified flow in units of the spread."""
-    finest_level: float = 0.02
-    """The last noise level of a certified flow in units of the spread, where it is not given and the cue is no
-    clearer."""
     small_shortlist: int = 256
     """The length of a shortlist below which shortening it further is not worth a call."""
     stride: int = 4

@@ -230,6 +230,9 @@ class ScannedPatterns(PatternSet):
             raise InputError("tol", worst, "a larger tol is accepted")
         return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
 
+    def deviation(self) -> Scalar:
+        return jnp.asarray(_deviations(self.placed, np.zeros(1))[0], jnp.float32)
+
     @property
     def tol(self) -> float:
         """What ‖D − D_σ(x)‖ may be where a call does not say, in the units of the patterns."""
@@ -324,7 +327,7 @@ class ResidentPatterns(ScannedPatterns):
         return self.dense.start()
 
     def deviation(self) -> Scalar:
-        return self.dense.deviation()
+        return super().deviation() if is_known(self.handle) else self.dense.deviation()
 
     def prepared(self) -> "ResidentPatterns":
         dense = self.dense.prepared()
@@ -475,9 +478,9 @@ class StreamedPatterns(ScannedPatterns):
         return self._on_host(_starts, like, self.observations, self._prior()[1])
 
     def deviation(self) -> Scalar:
-        level = self._prior()[1]
         if is_known(self.handle):
-            return jnp.asarray(_deviations(self.placed, np.zeros(1))[0], level.dtype)
+            return super().deviation()
+        level = self._prior()[1]
         return self._on_host(_deviations, jax.ShapeDtypeStruct((), level.dtype), level)
 
 

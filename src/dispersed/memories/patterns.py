@@ -21,6 +21,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import MOST, gallery
 from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
+from dispersed.engines.engine import LAST_LEVEL
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.memory import (
     Denoiser,
@@ -34,10 +35,6 @@ from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, is_known, positive_number
 
-PART_OF_SPREAD = 0.4
-"""The length by which solvers measure noise levels, in units of the root-mean-square distance of the patterns from
-their mean. At a twentieth of it nearly all recalls from noise had come to an end, for four sets in 4 to 3,072
-dimensions, and as many at the pattern of the exact flow as at any smaller part."""
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
 
@@ -251,8 +248,8 @@ class PatternMemory(Memory):
         return source, source._denoise(x, sigma), sigma
 
     def _extent(self) -> Scalar:
-        # What patterns in many dimensions are told apart by is their distance, not the deviation of one unit.
-        return PART_OF_SPREAD * math.sqrt(self.dimension) * self.held.deviation()
+        # A twentieth of it is the last level; that of patterns follows their distances, whatever their dimension.
+        return 20 * LAST_LEVEL * math.sqrt(self.dimension) * self.held.deviation()
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.

@@ -26,7 +26,7 @@ from dispersed.display import one_line
 from dispersed.memories.hopfield_binary import double
 from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Patterns, State
-from dispersed.validation import InputError, at_least, is_known, one_number, positive, real_array, seed_number
+from dispersed.validation import InputError, at_least, is_known, one_number, positive, random_seed, real_array
 
 
 class Rule(eqx.Module):
@@ -181,7 +181,7 @@ class Unlearning(Rule):
     seed: int = eqx.field(static=True)
 
     def __init__(self, steps: int, rate: float = 0.01, seed: int = 0) -> None:
-        self.steps, self.seed = at_least("steps", steps, 1), seed_number(seed)
+        self.steps, self.seed = at_least("steps", steps, 1), random_seed(seed)
         self.rate = one_number("rate", positive("rate", rate))
 
     @full_precision

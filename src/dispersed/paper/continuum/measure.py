@@ -18,7 +18,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.semantics import best_bandwidth, gaussian_semantics, nearest_of, split
 from dispersed.processes import VP
 from dispersed.progress import track
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHAS = (0.99, 0.9, 0.8, 0.68, 0.55, 0.45, 0.35, 0.27, 0.2, 0.14, 0.1, 0.05, 0.01)
 DYNAMICS = ExponentialIntegrator(40)
@@ -39,7 +39,7 @@ def continuum(seed: int = 0, cues: int = 200) -> tuple[list[Row], dict[str, np.n
 
     and strips of recalled images by memory and level.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("cues", cues, 10)
     patterns, labels = load_digits()
     images = np.asarray(patterns)

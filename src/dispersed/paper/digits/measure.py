@@ -20,7 +20,7 @@ from dispersed.memories import PatternMemory
 from dispersed.paper.results import Row
 from dispersed.processes import VP
 from dispersed.progress import track
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHAS = (0.9, 0.68, 0.5)
 DYNAMICS: dict[str, Dynamics] = {name: named(name) for name in ("iteration", "one-step", "exponential", "flow", "sde")}
@@ -33,7 +33,7 @@ def digits(seed: int = 0, cues: int = 60) -> tuple[list[Row], dict[str, np.ndarr
     `same_digit`, `rms_error`, `probability` and `evaluations`, each the mean over `cues`, and a dictionary
     of eight-digit picture strips for the figure.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("cues", cues, 8)
     patterns, targets = load_digits()
     memory = PatternMemory(patterns)

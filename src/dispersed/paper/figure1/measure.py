@@ -14,7 +14,7 @@ from dispersed.dynamics import ExponentialIntegrator, recall
 from dispersed.memories import GaussianMemory, Memory, Mixture, PatternMemory, Segment, Sphere, manifold
 from dispersed.paper.results import Row
 from dispersed.types import Array, Float
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 REACH = 2.0
 """The panels show [−2, 2]²."""
@@ -58,7 +58,7 @@ def figure1(seed: int = 0, starts: int = 400, resolution: int = 120) -> tuple[li
     at σ = 0.05, their largest distance to the memory, and the number of `cells` of side 0.1 that they occupy;
     and for the figure, per panel, `energy` on a grid, `field` on a coarser one, and the recalled states.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("starts", starts, 10)
     at_least("resolution", resolution, 10)
     axis = jnp.linspace(-REACH, REACH, resolution)

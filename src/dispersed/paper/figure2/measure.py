@@ -18,7 +18,7 @@ from dispersed.memories import Denoiser, ModernHopfield, Network, PatternMemory
 from dispersed.paper.results import Row
 from dispersed.processes import VP
 from dispersed.progress import track
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.68
 BETA = 5.0
@@ -44,7 +44,7 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
     `t`, the signal level `alpha` and `unit_1` … `unit_5`, in the coordinates of the process; a Hopfield update has
     no time or level.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("training_steps", training_steps, 1)
     rng = np.random.default_rng([seed, UNITS, PATTERNS])
     every = 2 * ((np.arange(2**UNITS)[:, None] >> np.arange(UNITS)) & 1) - 1.0

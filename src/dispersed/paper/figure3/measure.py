@@ -19,7 +19,7 @@ from dispersed.paper.capacity.measure import capacities
 from dispersed.paper.figure3.learned import learned_capacities
 from dispersed.paper.parallel import in_parallel
 from dispersed.paper.results import Row
-from dispersed.validation import seed_number
+from dispersed.validation import random_seed
 
 ALPHA = 0.68
 THRESHOLD = 0.03
@@ -69,7 +69,7 @@ def exact_capacities(
         threshold=threshold,
         sets=scale.sets,
         precision=scale.precision,
-        seed=seed_number(seed),
+        seed=random_seed(seed),
         cells=cells,
     )
 

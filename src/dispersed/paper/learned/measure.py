@@ -24,7 +24,7 @@ from dispersed.paper.table1.measure import random_patterns
 from dispersed.processes import VP
 from dispersed.progress import track
 from dispersed.types import Array, Float, Key
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA, DIMENSION, PATTERNS, CUES = 0.68, 10, 8, 50
 LEVELS = tuple(float(level) for level in np.geomspace(0.05, 2.0, 12))
@@ -53,7 +53,7 @@ def learned(sets: int = 8, steps: int = 16_000, width: int = 800, seed: int = 0)
     """
     at_least("sets", sets, 2)
     at_least("steps", steps, 64)
-    seed_number(seed)
+    random_seed(seed)
     for_patterns, for_training, for_test = jax.random.split(jax.random.key(seed), 3)
     keys = jax.random.split(for_patterns, sets)
     patterns = jax.vmap(lambda key: random_patterns(key, PATTERNS, DIMENSION))(keys)

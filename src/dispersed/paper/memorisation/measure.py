@@ -37,7 +37,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.statistics import power_law
 from dispersed.progress import track
 from dispersed.types import Array, Float, Key
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 HELD_OUT = 261
 """Digits that no network sees: what the two halves of 768 leave."""
@@ -72,7 +72,7 @@ def memorisation(
 
     Finished lengths are kept in `folder`, where a training that was stopped goes on.
     """
-    seed_number(seed)
+    random_seed(seed)
     steps, samples = at_least("steps", steps, 64), at_least("samples", samples, 2)
     for_split, for_training, for_noise = jax.random.split(jax.random.key(seed), 3)
     digits = np.asarray(jax.random.permutation(for_split, load_digits()[0]), np.float32)

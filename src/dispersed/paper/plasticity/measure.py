@@ -30,7 +30,7 @@ from dispersed.plasticity.rhythm import Rhythm, live
 from dispersed.processes import VP
 from dispersed.progress import track
 from dispersed.types import Array, Float
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA, DIMENSION, PATTERNS, CUES = 0.68, 10, 8, 50
 WIDTH = 6.4
@@ -224,7 +224,7 @@ def plasticity(sets: int = 8, samples: int = 512_000, seed: int = 0) -> tuple[li
     """
     at_least("sets", sets, 2)
     at_least("samples", samples, BLOCK)
-    seed_number(seed)
+    random_seed(seed)
     bench = Bench(sets, seed)
     jobs: list[Callable[[], list[Row]]] = [lambda: [bench.row("cue", bench.cues)]]
     jobs += [functools.partial(learned_by, bench, part, samples) for part in RULES if part != "rhythm"]

@@ -25,7 +25,7 @@ from dispersed.paper.table1.measure import random_patterns
 from dispersed.processes import VE, VP, Process
 from dispersed.progress import track
 from dispersed.types import Array
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.45
 PATTERNS, UNITS = 8, 6
@@ -69,7 +69,7 @@ def posterior(samples: int = 4000, repeats: int = 50, cues: int = 400, seed: int
     at_least("samples", samples, 100)
     at_least("repeats", repeats, 5)
     at_least("cues", cues, 20)
-    seed_number(seed)
+    random_seed(seed)
     for_cue, for_recall, for_cues = jax.random.split(jax.random.key(seed), 3)
     # Patterns and cue are fixed and only noise depends on the seed, so that orders stay comparable. Two of the
     # patterns are equal and count as one.

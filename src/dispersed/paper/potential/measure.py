@@ -24,7 +24,7 @@ from dispersed.paper.statistics import power_law
 from dispersed.processes import FokkerPlanck, PotentialProcess
 from dispersed.progress import track
 from dispersed.types import Array
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 PATTERNS = np.array([[-1.0], [0.4], [1.3]])
 RANGE = np.linspace(-1.5, 1.8, 331)
@@ -81,7 +81,7 @@ def potential(seed: int = 0, finest: int = len(TIMES), paths: int = 20_000) -> t
 
     and arrays for the figure: energies by name and time, the density in two dimensions and some paths' ends.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("finest", finest, 3)
     at_least("paths", paths, 1000)
     rows: list[Row] = []

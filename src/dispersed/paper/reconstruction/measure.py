@@ -30,7 +30,7 @@ from dispersed.paper.statistics import bootstrap_mean, pearson
 from dispersed.processes import VP
 from dispersed.progress import track
 from dispersed.types import Array, Float
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.1
 GAUSSIANS = 20
@@ -76,7 +76,7 @@ def reconstruction(seed: int = 0, events: int = 100) -> tuple[list[Row], dict[st
 
     and a dictionary of picture strips.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("events", events, 10)
     images, labels = (np.asarray(part) for part in load_digits())
     learned, fresh = split(len(images), HELD_OUT, seed)

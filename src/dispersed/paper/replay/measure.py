@@ -36,7 +36,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.statistics import bootstrap_mean
 from dispersed.progress import track
 from dispersed.types import Array, Float, Key
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 EVENTS = 8
 REPLAYS = 24
@@ -72,7 +72,7 @@ def replays(seed: int = 0, runs: int = 300, networks: int = 6) -> tuple[list[Row
 
     `runs` repeats of every condition with the exact memory, `networks` repeats with score networks.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("runs", runs, 20)
     at_least("networks", networks, 2)
     key = jax.random.key(seed)

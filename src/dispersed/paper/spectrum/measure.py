@@ -21,7 +21,7 @@ from dispersed.paper.results import Row
 from dispersed.paper.semantics import best_bandwidth, gaussian_semantics, split
 from dispersed.progress import track
 from dispersed.types import Array
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 SIGMAS = tuple(float(s) for s in np.geomspace(0.05, 50, 19))
 REPEATS = (1, 10, 100, 1000)
@@ -35,7 +35,7 @@ def spectrum(seed: int = 0, probes: int = 60) -> list[Row]:
     Returns rows with `memory` ("exact", "smoothed", "gaussians"), `repeats`, `sigma`, and medians over probes:
     `effective_patterns`, `local_dimension` and `distance`, from the denoised state to the nearest stored image.
     """
-    seed_number(seed)
+    random_seed(seed)
     at_least("probes", probes, 4)
     patterns, _ = load_digits()
     n = len(patterns)

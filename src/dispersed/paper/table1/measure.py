@@ -39,7 +39,7 @@ from dispersed.paper.statistics import bootstrap_mean, pearson
 from dispersed.processes import VP
 from dispersed.progress import track
 from dispersed.types import Array, Float, Key
-from dispersed.validation import at_least, seed_number
+from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.68
 BETA = 5.0
@@ -117,7 +117,7 @@ def table1(repeats: int = 100, seed: int = 0) -> list[Row]:
     Each row has `task`, `n_patterns`, `method`, `correlation`, `ci_low`, `ci_high` and `published`.
     """
     at_least("repeats", repeats, 2)
-    seed_number(seed)
+    random_seed(seed)
 
     def lowered(n: int) -> tuple[jax.stages.Lowered, Key[Array, " repeats"]]:
         """The program that recalls every repeat with n stored patterns, not yet compiled, and its keys."""
