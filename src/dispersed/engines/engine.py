@@ -12,7 +12,6 @@ from dispersed.derived import Deriving
 from dispersed.precision import full_precision
 from dispersed.types import Array, Float, Int, Key, Scalar, State
 
-
 LAST_LEVEL = 0.02
 """The last noise level of a recall, where it is not given and the cue is no clearer, in units of the root-mean-square
 distance of the patterns from their mean. With it nearly all recalls from noise came to an end, for four sets in 4 to
