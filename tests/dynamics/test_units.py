@@ -100,6 +100,16 @@ def test_a_network_is_not_asked_below_the_levels_that_it_was_trained_at():
     np.testing.assert_allclose(last, [0.015, 0.02, 0.05], rtol=1e-5)
 
 
+def test_slopes_in_the_noise_are_those_of_levels_that_end_where_the_memory_says(x64):
+    memory = GaussianMemory(np.zeros(2), np.diag([1.0, 0.1]))
+
+    def end(sigma):
+        return recall(memory, [20.0, 30.0], named("ddim"), sigma=sigma).x
+
+    differences = (end(30.0 + 1e-3) - end(30.0 - 1e-3)) / 2e-3
+    np.testing.assert_allclose(jax.jacfwd(end)(30.0), differences, rtol=1e-6)
+
+
 def test_draws_end_at_a_fifth_and_are_judged_where_flows_end(key):
     found = recall(PatternMemory(Y), CUES, named("ancestral"), sigma=[0.5, 0.5, 30.0], trajectory=True, key=key)
     np.testing.assert_allclose(found.sigmas[:, -2], [0.1, 0.1, 4 * SPREAD / 50], rtol=1e-5)

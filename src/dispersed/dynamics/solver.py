@@ -35,7 +35,7 @@ class Solver(Dynamics):
     - `sigma_min`: the last noise level, well below the distance between memories; half the noise of the cue if that
       is less. By default a twentieth of the noise of the cue, or, whichever is less, a fiftieth of the root-mean-square
       distance of patterns from their mean, of other memories a twentieth of the deviation of one unit; four times that
-      where the last step is a draw. 0: the level at t/`steps`, of a cue at time t.
+      where the last step is a draw. Derivatives by the memory hold it fixed. 0: that at t/`steps`, of a cue at time t.
     - `grid`: where the levels are: `log_sigma`, `karras`, `uniform_time` or any function like them.
 
     The step to σ = 0 is the posterior mean D_σ(z) (Tweedie's formula), or, of a `random` solver, a draw from the

@@ -191,7 +191,8 @@ class Denoiser(AssociativeMemory):
         fifth where the last step is a draw from the posterior, which is as exact at any level.
         """
         drawn = random and type(self)._posterior_draw is not Denoiser._posterior_draw
-        ratio = jax.lax.stop_gradient(self._extent() / sigma)
+        # The extent may be a root of zero, which has no derivative: those by the memory hold it fixed.
+        ratio = jax.lax.stop_gradient(self._extent()) / sigma
         return sigma * jnp.where(ratio > 0, jnp.clip(ratio, LEAST, 1), 1) / (5 if drawn else 20)
 
     def prior_start(self) -> tuple[State, Scalar]:
