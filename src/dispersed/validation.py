@@ -222,30 +222,6 @@ def _check_prior(argument: str, array: np.ndarray) -> None:
         raise InputError(argument, f"got {array.max()} as the largest", "numbers below inf, not all -inf, are accepted")
 
 
-def weight_array(weights: ArrayLike, n: int, each: str = "pattern") -> Float[Array, " n"]:
-    """Prior weights: `n` finite non-negative numbers, not all zero, one for `each`."""
-    array = real_array("weights", weights)
-    if array.shape != (n,):
-        raise InputError("weights", f"got shape {array.shape}", f"one weight per {each}, shape ({n},)")
-    check_finite("weights", array)
-    if is_known(array) and (np.asarray(array) < 0).any():
-        raise InputError("weights", f"got {float(np.min(np.asarray(array))):g}", "weights must not be negative")
-    if is_known(array) and not (np.asarray(array) > 0).any():
-        raise InputError("weights", "got only zeros", "at least one weight must be positive")
-    return array
-
-
-def log_weight_array(log_weights: ArrayLike, n: int) -> Float[Array, " n"]:
-    """Logarithms of prior weights: below +∞, not all −∞."""
-    array = real_array("log_weights", log_weights)
-    if array.shape != (n,):
-        raise InputError("log_weights", f"got shape {array.shape}", f"one per pattern, shape ({n},)")
-    if is_known(array) and not np.isfinite(np.max(np.asarray(array))):
-        largest = f"got {np.max(np.asarray(array))} as the largest"
-        raise InputError("log_weights", largest, "numbers below inf, not all -inf, are accepted")
-    return array
-
-
 def vector(argument: str, value: ArrayLike, d: int | None = None) -> Float[Array, " d"]:
     """One finite state (d,), of `d` units if that is given."""
     array = real_array(argument, value)
