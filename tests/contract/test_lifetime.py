@@ -59,14 +59,14 @@ def test_memories_that_are_dropped_are_freed():
 
 
 def test_patterns_of_a_scanned_memory_are_freed_with_it():
-    from dispersed.engines import scanned
+    from dispersed.engines import handles
 
     gc.collect()
-    before = len(scanned._placed)
+    before = len(handles._placed)
     memories = [CASES["scanned float16"].make() for _ in range(3)]
     for memory in memories:
         evaluated(memory, states(0), 0.5)
-    assert len(scanned._placed) == before + 3
+    assert len(handles._placed) == before + 3
     del memories, memory
     gc.collect()
-    assert len(scanned._placed) == before
+    assert len(handles._placed) == before

@@ -1,11 +1,13 @@
 """What linear measurements say of any number of patterns, by NumPy alone: block after block, in double precision."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dispersed.conditioning import Observation
+from dispersed.engines.collectives import all_gather
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.machine import cores, on_cores
 
@@ -13,7 +15,17 @@ ROWS = 1 << 14
 """Patterns that are converted to double precision at once."""
 
 
-def logits(placed: PlacedPatterns, observation: Observation) -> np.ndarray:
+def after_measurement(placed: PlacedPatterns, observation: Observation) -> tuple[np.ndarray, float]:
+    """The log weights of this host's patterns after a measurement, and log E exp(−½‖(v − A y)/τ‖²)."""
+    found = _logits(placed, observation)
+    if placed.uniform:
+        found -= math.log(placed.total)
+    top = all_gather(found.max()).max()
+    total = top + np.log(all_gather(np.exp(found - top).sum()).sum())
+    return found - total, float(total)
+
+
+def _logits(placed: PlacedPatterns, observation: Observation) -> np.ndarray:
     """Log w_j − ½‖(v − A y_j)/τ‖² of this host's patterns for one measurement, (n,); log w_j = 0 if all weigh alike."""
     one = [np.asarray(part)[None] if part is not None else None for part in _parts(observation)]
     n = len(placed.storage)
@@ -60,4 +72,4 @@ def _fit(y: np.ndarray, value: Any, mask: Any, operator: Any, sigma: Any) -> np.
     return found
 
 
-__all__ = ["batch_fits", "logits"]
+__all__ = ["after_measurement", "batch_fits"]
