@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed.engines import dense_posterior as dense
+from dispersed.engines import dense_logits as dense
 
 
 def of(y, log_w=None):

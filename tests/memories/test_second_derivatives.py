@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed.engines import dense_posterior
+from dispersed.engines import dense_logits
 
 MASK = np.array([True, False, True, False])
 SOURCES = {
@@ -25,7 +25,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_they_are_those_of_the_formula(rng, monkeypatch, source):
-    monkeypatch.setattr(dense_posterior, "SMALL", 0)
+    monkeypatch.setattr(dense_logits, "SMALL", 0)
     jax.clear_caches()
     arrays = rng.standard_normal((6, 4)), rng.standard_normal(4)
     along = rng.standard_normal((6, 4)), rng.standard_normal(4)

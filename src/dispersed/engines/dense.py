@@ -13,14 +13,8 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
-from dispersed.engines.dense_posterior import (
-    Products,
-    log_odds,
-    mean_and_leader,
-    mean_and_probability,
-    products,
-    relative_logits,
-)
+from dispersed.engines.dense_logits import Products, log_odds, products
+from dispersed.engines.dense_posterior import mean_and_leader, mean_and_probability, relative_logits
 from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
 from dispersed.precision import full_precision
