@@ -19,7 +19,7 @@ from dispersed import InputError, PatternMemory, Scanned
 from dispersed.storage import ENCODINGS, Float32, Int8, PatternStore, encoding_named, open_patterns, save_patterns
 from dispersed.storage.growing import GrowingArray
 from dispersed.storage.journal import journal_line
-from dispersed.storage.store import VERSION
+from dispersed.storage.settings import VERSION
 
 D = 12
 

@@ -14,64 +14,25 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dispersed.atomic import flush_folder, lock, write_atomically
-from dispersed.storage.columns import (
-    KINDS,
-    TEXTS,
-    Kinds,
-    column_data,
-    column_files,
-    column_values,
-    is_utf8,
-    read_column,
-)
-from dispersed.storage.encoding import ENCODINGS, Codes, Encoding, Float32, Scale
+from dispersed.storage.batches import Batch, Origin, columns_of, recorded_batch, row_count, rows_of_files
+from dispersed.storage.columns import TEXTS, Kinds, column_data, column_files, column_values, read_column
+from dispersed.storage.encoding import Codes, Encoding, Float32, Scale
 from dispersed.storage.folder import open_inside
 from dispersed.storage.growing import GrowingArray, write_at
-from dispersed.storage.journal import Record, journal_line, parse_journal, parse_line
+from dispersed.storage.journal import Record, journal_line, parse_journal
 from dispersed.storage.mapped import Mapped
+from dispersed.storage.settings import LARGEST, SETTINGS, read_settings, settings_line
 from dispersed.storage.storage import index_array
 from dispersed.validation import InputError, at_least
 
-VERSION = 1
-"""Of the format; a higher one is refused."""
-
-PATTERNS, SCALE, JOURNAL, SETTINGS = "patterns.npy", "scale.npy", "batches.jsonl", "store.json"
-
-LARGEST = 2**31 - 1
-"""Units of a pattern, at most."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Which part of which file a batch was read from: its patterns from `start` on, of `patterns` that it holds."""
-
-    name: str
-    patterns: int
-    start: int
-    sha256: str
-    """Of all its patterns, as the store encodes them."""
-    labels: str
-    """SHA-256 of all columns that came with them, empty without columns."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Patterns `start` to `stop` − 1 of a store, added in one call."""
-
-    start: int
-    stop: int
-    columns: Kinds
-    arrays: dict[str, list[int]]
-    """By file: first row, last row + 1 and the CRC-32 of their bytes."""
-    origin: Origin | None = None
-    """Where the patterns came from, if that was said."""
+PATTERNS, SCALE, JOURNAL = "patterns.npy", "scale.npy", "batches.jsonl"
 
 
 @dataclass(frozen=True)
@@ -94,9 +55,6 @@ class Prepared(NamedTuple):
     codes: Codes
     scale: Scale
     columns: dict[str, tuple[str, Any]]
-
-
-FIELDS = {field.name for field in fields(Batch)}
 
 
 class Known(NamedTuple):
@@ -137,14 +95,12 @@ class PatternStore:
             raise InputError("dimension", f"got {dimension}", f"whole numbers from 1 to {LARGEST} are accepted")
         if os.path.lexists(path):
             raise InputError("store", f"{str(path)!r} is there already", "a name that is free is accepted")
-        settings = {"format": "dispersed pattern store", "version": VERSION}
-        settings |= {"dimension": dimension, "encoding": encoding.name}
 
         def fill(folder: Path) -> None:
             for array in cls(folder, dimension, encoding)._arrays({}).values():
                 array.write(0, np.empty(array.shape(0)))
                 array.flush()
-            for name, content in ((JOURNAL, b""), (SETTINGS, journal_line(settings))):
+            for name, content in ((JOURNAL, b""), (SETTINGS, settings_line(dimension, encoding))):
                 with io.FileIO(open_inside(folder, name, os.O_RDWR | os.O_CREAT), "r+") as file:
                     write_at(file.fileno(), content, 0)
                     os.fsync(file.fileno())
@@ -167,7 +123,7 @@ class PatternStore:
         """
         path = Path(path)
         try:
-            store = cls(path, *_settings(path))
+            store = cls(path, *read_settings(path))
             store._read_journal()
         except OSError as error:
             given = f"{str(error.filename or path)!r} cannot be read ({error.strerror})"
@@ -178,12 +134,12 @@ class PatternStore:
         return store
 
     def __len__(self) -> int:
-        return _rows(self._known.batches)
+        return row_count(self._known.batches)
 
     @property
     def columns(self) -> Kinds:
         """The columns of metadata and their kinds; the first batch decides them."""
-        return _columns(self._known.batches)
+        return columns_of(self._known.batches)
 
     @property
     def batches(self) -> Sequence[Batch]:
@@ -204,11 +160,11 @@ class PatternStore:
     def metadata(self, indices: Any) -> list[dict[str, Any]]:
         """What is known about the patterns at `indices` (k,): one mapping of column names to values each."""
         batches = self._known.batches
-        chosen = index_array(indices, _rows(batches))
+        chosen = index_array(indices, row_count(batches))
         if not chosen.size:
             return []
-        held = _held(batches)
-        values = {name: self._column(name, kind, held, chosen) for name, kind in _columns(batches).items()}
+        held = rows_of_files(batches)
+        values = {name: self._column(name, kind, held, chosen) for name, kind in columns_of(batches).items()}
         return [{name: column[k] for name, column in values.items()} for k in range(len(chosen))]
 
     def refresh(self) -> None:
@@ -267,7 +223,7 @@ class PatternStore:
         with self._mutex:
             journal = self._writable()
             kinds = self._kinds(columns)
-            held, first = _held(self._known.batches), len(self)
+            held, first = rows_of_files(self._known.batches), len(self)
             data = {PATTERNS: codes} if scale is None else {PATTERNS: codes, SCALE: scale}
             for name, kind in kinds.items():
                 data |= column_data(name, kind, columns[name][1], held)
@@ -307,7 +263,7 @@ class PatternStore:
         `track` may wrap the batches, for example in a progress bar.
         """
         found, batches = list(PatternStore.open(self.path, salvage=True).damage), self._known.batches
-        arrays = self._arrays(_columns(batches))
+        arrays = self._arrays(columns_of(batches))
         for batch in track(batches):
             for file, (start, stop, checksum) in batch.arrays.items():
                 path, rows = arrays[file].path, (batch.start, batch.stop)
@@ -315,7 +271,7 @@ class PatternStore:
                     found.append(Damage(path, *rows, "is truncated or missing"))
                 elif checksum >= 0 and arrays[file].checksum(start, stop) != checksum:
                     found.append(Damage(path, *rows, "differs from its checksum"))
-        for file in {} if found else _held(batches):
+        for file in {} if found else rows_of_files(batches):
             told = arrays[file].told()  # lags behind if appends were killed, leads if the store has grown since
             if told is None or not arrays[file].holds(told):
                 found.append(Damage(arrays[file].path, 0, 0, "has a damaged header"))
@@ -328,7 +284,7 @@ class PatternStore:
             if journal is None:
                 return
             with contextlib.suppress(OSError):  # what headers count is a second witness, not the first
-                for file in _held(self._known.batches):
+                for file in rows_of_files(self._known.batches):
                     self._arrays(self.columns)[file].flush()
             journal.close()
 
@@ -400,7 +356,7 @@ class PatternStore:
         what = f"has fewer records than the {told} patterns that {PATTERNS} counts"
         self._found(self.path / JOURNAL, len(self), told, what)
         # By the headers, the data of the missing ones are there, without known checksums.
-        held, arrays = _held(self._known.batches), self._arrays(self.columns)
+        held, arrays = rows_of_files(self._known.batches), self._arrays(self.columns)
         counts = {file: array.told() or 0 for file, array in arrays.items()}
         if all(rows == told or (file.endswith(TEXTS) and rows >= held[file]) for file, rows in counts.items()):
             rest = {file: [held.get(file, 0), rows, -1] for file, rows in counts.items()}
@@ -409,41 +365,18 @@ class PatternStore:
 
     def _add(self, batches: list[Batch], line: int, record: Record | None) -> None:
         """Count a batch in by its record, which is line number `line` of the journal."""
-        before, n = batches[-1] if batches else None, _rows(batches)
-        batch = None if record is None else self._batch(record, before)
+        before, n = batches[-1] if batches else None, row_count(batches)
+        batch = None if record is None else recorded_batch(record, before, self._arrays)
         if batch is None:
             self._found(self.path / JOURNAL, n, n, f"record {line} is damaged")
             return
         if batch.start > n:
             # The data between lie where this batch's begin, without a known checksum.
             self._found(self.path / JOURNAL, n, batch.start, f"has lost the records before record {line}")
-            held = _held(batches)
+            held = rows_of_files(batches)
             between = {file: [held.get(file, 0), start, -1] for file, (start, _, _) in batch.arrays.items()}
             batches.append(Batch(n, batch.start, batch.columns, between))
         batches.append(batch)
-
-    def _batch(self, record: Record, before: Batch | None) -> Batch | None:
-        """The batch of a record, None if there can be none such in this store behind the batch `before`."""
-        if record.keys() != FIELDS:
-            return None
-        start, stop, columns, arrays, origin = record.values()
-        if not (_whole(start, stop) and isinstance(arrays, dict) and _origin(origin, start, stop)):
-            return None
-        if before is None:
-            if not _kinds_of_columns(columns):
-                return None
-            before = Batch(0, 0, columns, {file: [0, 0, 0] for file in self._arrays(columns)})
-        if columns != before.columns or arrays.keys() != before.arrays.keys() or not before.stop <= start < stop:
-            return None
-        for file, rows in arrays.items():
-            if not isinstance(rows, list) or [*map(type, rows)] != [int, int, int]:
-                return None
-            (first, last, checksum), held = rows, before.arrays[file][1]
-            follows = first == held if start == before.stop else first >= held
-            fits = first <= last if file.endswith(TEXTS) else (first, last) == (start, stop)
-            if not (follows and fits and 0 <= checksum < 2**32):
-                return None
-        return Batch(start, stop, columns, arrays, None if origin is None else Origin(**origin))
 
     def _take(self, batch: Batch, line: bytes) -> None:
         """Count in a batch that was just written."""
@@ -465,7 +398,7 @@ class PatternStore:
         arrays = self._arrays(self.columns)
         cut: list[Path] = []
         while True:
-            held = _held(batches) or dict.fromkeys(self._arrays({}), 0)
+            held = rows_of_files(batches) or dict.fromkeys(self._arrays({}), 0)
             short = [arrays[file].path for file, rows in held.items() if not arrays[file].holds(rows)]
             cut += [path for path in short if path not in cut]
             if not short or not batches:
@@ -538,61 +471,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def _rows(batches: Sequence[Batch]) -> int:
-    return batches[-1].stop if batches else 0
-
-
-def _columns(batches: Sequence[Batch]) -> Kinds:
-    return batches[-1].columns if batches else {}
-
-
-def _held(batches: Sequence[Batch]) -> dict[str, int]:
-    """The rows of each file."""
-    return {file: stop for file, (_, stop, _) in batches[-1].arrays.items()} if batches else {}
-
-
-def _whole(*values: Any) -> bool:
-    return {*map(type, values)} == {int}
-
-
-def _kinds_of_columns(columns: Any) -> bool:
-    """Whether this maps names of columns to their kinds."""
-    if not isinstance(columns, dict) or "" in columns:
-        return False
-    return all(is_utf8(name) and isinstance(kind, str) and kind in KINDS for name, kind in columns.items())
-
-
-def _origin(origin: Any, start: int, stop: int) -> bool:
-    """Whether this is the origin of patterns `start` to `stop` − 1, or None."""
-    if origin is None:
-        return True
-    if not isinstance(origin, dict) or origin.keys() != {field.name for field in fields(Origin)}:
-        return False
-    name, patterns, first, *hashes = origin.values()
-    texts = all(isinstance(text, str) for text in (name, *hashes))
-    return texts and _whole(patterns, first) and first >= 0 and first + stop - start <= patterns
-
-
-def _settings(path: Path) -> tuple[int, Encoding]:
-    """Dimension and encoding, from the file that says what the store holds."""
-    file = path / SETTINGS
-    if not os.path.lexists(file):
-        accepted = "a folder made by dispersed store create; dispersed.reading.read_states reads folders of images"
-        raise InputError("store", f"{str(path)!r} holds no store", accepted)
-    with io.FileIO(open_inside(path, SETTINGS)) as opened:
-        settings = parse_line(opened.read(1 << 16))
-    if settings is None or settings.get("format") != "dispersed pattern store" or len(settings) != 4:
-        raise InputError("store", f"{str(file)!r} is damaged", "the settings of a store are needed")
-    version, dimension, name = (settings.get(key) for key in ("version", "dimension", "encoding"))
-    if type(version) is not int or version != VERSION:
-        given = f"{str(file)!r} says format {version!r:.40}"
-        raise InputError("store", given, f"this version of dispersed reads format {VERSION}; a newer one may be needed")
-    if type(dimension) is int and 1 <= dimension <= LARGEST and isinstance(name, str) and name in ENCODINGS:
-        return dimension, ENCODINGS[name]
-    given = f"{str(file)!r} says {dimension!r:.40} units, encoding {name!r:.40}"
-    raise InputError("store", given, f"units from 1 to {LARGEST}, and {', '.join(ENCODINGS)}, are accepted")
 
 
 def _shown(kinds: Kinds) -> str:
