@@ -1,7 +1,9 @@
 """Optional packages, and which extra of ours brings them."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 EXTRAS = {
     "rich": "cli",
@@ -38,3 +40,9 @@ def optional_packages() -> Iterator[None]:
             raise
         line = f"{package} is not installed; pip install 'dispersed[{EXTRAS[package]}]' brings it"
         raise MissingExtraError(line, name=package) from None
+
+
+def pytorch() -> Any:
+    """PyTorch, imported when it is first needed; raises `MissingExtraError` where it is not installed."""
+    with optional_packages():
+        return importlib.import_module("torch")

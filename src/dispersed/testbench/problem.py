@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.conditioning import Observation, condition
-from dispersed.interop import as_torch, denoised, pytorch
+from dispersed.extras import pytorch
+from dispersed.interop import as_torch
+from dispersed.interop.torch_denoiser import denoised
 from dispersed.memories import Memory, PatternMemory
 from dispersed.types import Array, ArrayLike, Float, Key
 from dispersed.validation import (

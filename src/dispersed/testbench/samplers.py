@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.dynamics import Dynamics, recall
-from dispersed.interop import pytorch
+from dispersed.extras import pytorch
 from dispersed.memories import LearnedMemory
 from dispersed.testbench.problem import Sampler
 from dispersed.validation import InputError, at_least, positive_number
