@@ -2,11 +2,14 @@
 
 import contextlib
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dispersed.paper.experiment import Findings
 
 MOST_UNITS, MOST_SETS, MOST_PATTERNS, MOST_DEGREE = 1000, 100_000, 1 << 20, 64
 """The largest numbers that are accepted: closed forms of more units or of higher degrees overflow."""
@@ -90,18 +93,14 @@ def capacity_command(
 
     import numpy as np
 
-    from dispersed.capacities import CellFile, Flip, Sparse
+    from dispersed.capacities import CellFile, Sparse
     from dispersed.capacities.capacity import check_target
     from dispersed.capacities.methods import methods
     from dispersed.cli.numbers import numbers, whole_numbers
     from dispersed.cli.terminal import command_line, say, show
-    from dispersed.paper.capacity.claims import mapped, measured
-    from dispersed.paper.capacity.measure import capacities, capacity_maps, theories
-    from dispersed.paper.capacity.plot import plot_capacity, plot_capacity_map
-    from dispersed.paper.experiment import Findings
     from dispersed.paper.findings import write
     from dispersed.paper.results import output_folder
-    from dispersed.validation import InputError, probability, random_seed, signal_level, whole_number
+    from dispersed.validation import InputError, random_seed, signal_level, whole_number
 
     alphas, thresholds = numbers("alpha", alpha), numbers("threshold", threshold)
     whole_number("sets", sets, 2, MOST_SETS)
@@ -115,13 +114,12 @@ def capacity_command(
         raise InputError("mask-rate, flip-rate", "got both", "at most one of them is accepted")
     if flip_rate is not None and len(alphas) > 1:
         raise InputError("alpha", f"got {alpha!r} with --flip-rate", "recall from flips is told the level that fits")
-    middle = 0.5 if isinstance(patterns, Sparse) else 0.0
-    corruption = None if flip_rate is None else Flip(probability("flip-rate", flip_rate), middle=middle)
-    known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in methods(beta, degree)}
+    corruption, cue = _damage(alphas, mask_rate, flip_rate, 0.5 if isinstance(patterns, Sparse) else 0.0)
     for limit in thresholds:
         check_target(measure.value, limit, statistic.value, precision)
     for level in alphas:
         signal_level(level)
+    known = {name.replace("_", "-").removesuffix(f"-{degree}"): name for name in methods(beta, degree)}
     for name in method:
         if name not in known:
             raise InputError("method", f"got {name!r}", f"{', '.join(known)} are accepted")
@@ -145,33 +143,64 @@ def capacity_command(
         "precision": precision,
         "cells": CellFile(output_folder(folder / "cells") / "capacity.jsonl"),
     }
-    labels = {name: kind.label for name, kind in chosen(alphas[0]).items()}
-    cue = f"α = {', '.join(f'{level:g}' for level in alphas)}"
-    if mask_rate is not None:
-        cue = f"entries masked at rate {mask_rate:g}"
-    if corruption is not None:
-        cue = f"units flipped at rate {flip_rate:g}"
-    if len(alphas) == len(thresholds) == 1:
-        (level,), (limit,) = alphas, thresholds
-        with _said_of_ensemble(ensemble):
-            rows, errors = capacities(chosen(level), wanted, alpha=level, threshold=limit, **settings)
-        noisy = mask_rate is None and corruption is None and patterns is None
-        comparable = noisy and measure is Measure.hamming and statistic is Statistic.mean
-        curves = theories(chosen(level), level if comparable else 1.0, limit)
-        axes = plot_capacity(rows, errors, labels, curves, f"{measure}_{statistic}", limit)
-        claims = [measured(*named) for named in labels.items()]
-        title = f"Capacity at {limit:.3g} {statistic} {measure} error, {cue}"
-    else:
-        with _said_of_ensemble(ensemble):
-            rows, errors = capacity_maps(chosen, wanted, alphas, thresholds, **settings)
-        axes = plot_capacity_map(rows, labels)
-        claims = [mapped(*named) for named in labels.items()]
-        title = f"Capacity over {statistic} {measure} error and noise, {cue}"
-    findings = Findings(rows, axes, claims, {"capacity_errors": errors})
+    with _said_of_ensemble(ensemble):
+        if len(alphas) == len(thresholds) == 1:
+            findings = _curves(chosen(alphas[0]), wanted, alphas[0], thresholds[0], settings)
+            title = f"Capacity at {thresholds[0]:.3g} {statistic} {measure} error, {cue}"
+        else:
+            findings = _maps(chosen, wanted, alphas, thresholds, settings)
+            title = f"Capacity over {statistic} {measure} error and noise, {cue}"
     seconds = time.perf_counter() - start
     about = write(folder, "capacity", title, findings, command_line(), {"seed": seed}, seconds)
-    show(title, rows, [verdict.marked for verdict in about.verdicts])
+    show(title, findings.rows, [verdict.marked for verdict in about.verdicts])
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
+
+
+def _damage(alphas: list[float], mask_rate: float | None, flip_rate: float | None, middle: float) -> tuple[Any, str]:
+    """What is done to the units of cues other than noise and masks, None if nothing is, and how cues are described."""
+    from dispersed.capacities import Flip
+    from dispersed.validation import probability
+
+    if flip_rate is not None:
+        return Flip(probability("flip-rate", flip_rate), middle=middle), f"units flipped at rate {flip_rate:g}"
+    if mask_rate is not None:
+        return None, f"entries masked at rate {mask_rate:g}"
+    return None, f"α = {', '.join(f'{level:g}' for level in alphas)}"
+
+
+def _curves(kinds: dict[str, Any], dimensions: list[int], alpha: float, threshold: float, settings: Any) -> "Findings":
+    """Capacity over dimensions, at one noise level and threshold, beside theory where there is one."""
+    from dispersed.paper.capacity.claims import measured
+    from dispersed.paper.capacity.measure import capacities, theories
+    from dispersed.paper.capacity.plot import plot_capacity
+    from dispersed.paper.experiment import Findings
+
+    rows, errors = capacities(kinds, dimensions, alpha=alpha, threshold=threshold, **settings)
+    noisy = all(settings[other] is None for other in ("mask_rate", "corruption", "ensemble"))
+    comparable = noisy and (settings["measure"], settings["statistic"]) == (Measure.hamming, Statistic.mean)
+    curves = theories(kinds, alpha if comparable else 1.0, threshold)
+    labels = {name: kind.label for name, kind in kinds.items()}
+    axes = plot_capacity(rows, errors, labels, curves, f"{settings['measure']}_{settings['statistic']}", threshold)
+    return Findings(rows, axes, [measured(*named) for named in labels.items()], {"capacity_errors": errors})
+
+
+def _maps(
+    chosen: Callable[[float], dict[str, Any]],
+    dimensions: list[int],
+    alphas: list[float],
+    thresholds: list[float],
+    settings: Any,
+) -> "Findings":
+    """Capacity over noise levels and thresholds, of the methods `chosen` for each level."""
+    from dispersed.paper.capacity.claims import mapped
+    from dispersed.paper.capacity.measure import capacity_maps
+    from dispersed.paper.capacity.plot import plot_capacity_map
+    from dispersed.paper.experiment import Findings
+
+    rows, errors = capacity_maps(chosen, dimensions, alphas, thresholds, **settings)
+    labels = {name: kind.label for name, kind in chosen(alphas[0]).items()}
+    axes = plot_capacity_map(rows, labels)
+    return Findings(rows, axes, [mapped(*named) for named in labels.items()], {"capacity_errors": errors})
 
 
 @contextlib.contextmanager
