@@ -149,35 +149,25 @@ def regimes(
     log_w = np.asarray(memory.log_weights, float)
     log_w = log_w - logsumexp(log_w)
     weights = np.exp(log_w)
-    chosen = rng.choice(n, count, replace=count > n, p=weights)
-    behind = memory.held.rows(chosen)
+    behind = memory.held.rows(rng.choice(n, count, replace=count > n, p=weights))
     noise = np.asarray(jax.random.normal(for_noise, (count, d)))
     centre, wide, total = _widest(memory, weights)
     if wide.value == 0:
         raise InputError("patterns", "got equal ones", "at least two different patterns are accepted")
     levels = _levels(memory, behind, wide.value, total) if sigmas is None else _checked(sigmas)
-    fresh = None
-    if held_out is not None:
-        fresh = np.asarray(state_array("held_out", held_out, d), float).reshape(-1, d)
-        if not len(fresh):
-            raise InputError("held_out", "got no states", f"at least one state of {d} units is accepted")
-        fresh = fresh[rng.choice(len(fresh), count, replace=count > len(fresh))]
-        fresh_noise = np.asarray(jax.random.normal(for_held_out, (count, d)))
+    fresh = None if held_out is None else _some_of(held_out, d, count, rng)
+    fresh_noise = np.asarray(jax.random.normal(for_held_out, (count, d)))
     classes = None if labels is None else _classes(memory, log_w, labels)
     multiplicity = _multiplicities(memory, weights, behind)
 
     found: dict[str, list[Any]] = {}
     for sigma in track(levels, "Noise levels"):
         x = (behind + sigma * noise).astype(behind.dtype)
-        at = _posterior_of_cues(memory, x, float(sigma), chosen, behind, multiplicity)
+        at = _at_level(memory, x, float(sigma), behind, multiplicity)
         if classes is not None:
             at["cloning_of_classes"] = _same_class(classes, x, float(sigma))
         if fresh is not None:
             at["covered"] = _in_shell(memory, (fresh + sigma * fresh_noise).astype(behind.dtype), float(sigma))
-        few = x[: max(4, min(16, 1024 // d))]
-        spectrum = np.asarray(jacobian_spectrum(memory, few, float(sigma)))
-        at["local_dimension"] = np.clip(spectrum, 0, 1).sum(axis=1)
-        at["attractors"] = np.array([_attractors(memory, x[:32], float(sigma))])
         for name, values in at.items():
             found.setdefault(name, []).append(values)
 
@@ -205,8 +195,27 @@ def regimes(
     )
 
 
+def _some_of(held_out: Any, d: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """So many of the held-out states, each more than once only if they are too few."""
+    states = np.asarray(state_array("held_out", held_out, d), float).reshape(-1, d)
+    if not len(states):
+        raise InputError("held_out", "got no states", f"at least one state of {d} units is accepted")
+    return states[rng.choice(len(states), count, replace=count > len(states))]
+
+
+def _at_level(
+    memory: PatternMemory, x: np.ndarray, sigma: float, behind: np.ndarray, multiplicity: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What is measured of the cues at one noise level, beside the patterns behind them."""
+    spectrum = np.asarray(jacobian_spectrum(memory, x[: max(4, min(16, 1024 // x.shape[1]))], sigma))
+    return _posterior_of_cues(memory, x, sigma, behind, multiplicity) | {
+        "local_dimension": np.clip(spectrum, 0, 1).sum(axis=1),
+        "attractors": np.array([_attractors(memory, x[:32], sigma)]),
+    }
+
+
 def _posterior_of_cues(
-    memory: PatternMemory, x: np.ndarray, sigma: float, chosen: np.ndarray, behind: np.ndarray, multiplicity: np.ndarray
+    memory: PatternMemory, x: np.ndarray, sigma: float, behind: np.ndarray, multiplicity: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What the posterior of each cue says, and of the pattern behind it."""
     n, d = memory.held.shape

@@ -1,7 +1,6 @@
 """Audits of samples of which it is known whether they are copies."""
 
 import base64
-import importlib
 import io
 import json
 import re
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 import dispersed
-from dispersed.auditing import audit
+from dispersed.auditing import audit, distinct_neighbours
 from dispersed.auditing.page import as_json, write_page
 from dispersed.memories import LearnedMemory, PatternMemory
 from dispersed.validation import InputError
@@ -78,7 +77,7 @@ def test_the_trefoil_misleads_the_third_but_not_the_null(sets):
 def test_neighbours_and_ratios_are_those_of_all_distances(rng, monkeypatch, many):
     """Near-duplicates of the nearest pattern are no second one, however many there are."""
     train = np.concatenate([rng.standard_normal((60, 5)), np.repeat(rng.standard_normal((1, 5)), 30, axis=0)])
-    monkeypatch.setattr(importlib.import_module("dispersed.auditing.audit"), "MANY", many)
+    monkeypatch.setattr(distinct_neighbours, "MANY", many)
     train[60:] += 1e-3 * rng.standard_normal((30, 5))
     samples = np.concatenate([train[60:62] + 2e-3, rng.standard_normal((40, 5))])
     found = audit(train, samples)

@@ -7,8 +7,7 @@ Patterns that nearly duplicate the nearest one do not count as second.
 
 **Sources**: Yoon, Choi, Kwon & Ryu (2023), Diffusion probabilistic models generalize when they fail to memorize; Gu,
 Du, Pang, Li, Lin & Wang (2023), On memorization in diffusion models; Pham, Raya, Negri, Zaki, Ambrogioni & Krotov
-(2025), arXiv 2505.21777, for memorised, spurious and generalised samples; Levina & Bickel (2004), Maximum likelihood
-estimation of intrinsic dimension.
+(2025), arXiv 2505.21777, for memorised, spurious and generalised samples.
 """
 
 from collections import Counter
@@ -19,24 +18,15 @@ import equinox as eqx
 import numpy as np
 
 from dispersed.auditing.conformal import Rate, false_alarm_count, p_values, rate
+from dispersed.auditing.distinct_neighbours import THIRD, Neighbours, neighbours, within, without_self
 from dispersed.auditing.neighbours import Points, points
 from dispersed.auditing.network import NetworkAudit, audit_network
 from dispersed.memories import Denoiser
-from dispersed.types import Array, ArrayLike, Float, Int, Key
+from dispersed.types import Array, ArrayLike, Float, Key
 from dispersed.validation import InputError, check_finite, plain_array, probability
 
-THIRD = 1 / 3
-"""The ratio d₁/d₂ below which a sample is called a copy where nothing is held out."""
-CHOSEN = 2000
-"""Training patterns, drawn at random, whose own neighbours are the baseline."""
 COMPARED = 500
 """Samples, and as many held-out states, that are compared with each other."""
-NEIGHBOURS = 4
-"""Patterns near a sample among which the second is sought first."""
-MANY = 4096
-"""If all of the one in so many patterns that is nearest are near-duplicates, it is sought among all patterns."""
-TENTH = 10
-"""The neighbour of a training pattern at a third of whose median distance lie near-duplicates."""
 LEAKED = 1e-3
 """A held-out state within this part of the distance of near-duplicates is a training pattern."""
 BATCH = 1024
@@ -51,21 +41,6 @@ class Copy(NamedTuple):
     sample: int
     pattern: int
     distance: float
-
-
-class Neighbours(NamedTuple):
-    """The nearest training pattern of each of some states, and how far away it and the second one are."""
-
-    pattern: Int[np.ndarray, " n"]
-    distance: Float[np.ndarray, " n"]
-    second: Float[np.ndarray, " n"]
-    """The distance d₂ to the nearest pattern that is no near-duplicate of the first; infinite where there is none."""
-
-    @property
-    def ratio(self) -> Float[np.ndarray, " n"]:
-        """d₁/d₂; where there is no second pattern 0 of a state that equals the first, and otherwise 1."""
-        told = np.isfinite(self.second)
-        return np.where(told, self.distance / np.where(told, self.second, 1), self.distance > 0)
 
 
 class Audit(eqx.Module):
@@ -224,34 +199,20 @@ def audit(
         _same_units(stored, samples=states, held_out=fresh)
 
     rng = np.random.default_rng(0)
-    radius, train_near, dimension = _within(stored, rng)
-    near = _neighbours(stored, states, radius)
-    fresh_near = None if fresh is None else _neighbours(stored, fresh, radius)
-    p = by_distance = by_ratio = None
-    if fresh_near is None:
-        called = near.ratio < THIRD
-        found: Rate = rate(int(called.sum()), len(called), 0, 0)
-    else:
-        null, own = [fresh_near.distance, fresh_near.ratio], [near.distance, near.ratio]
-        p = p_values(null, own)
-        by_distance, by_ratio = (p_values([one], [other]) for one, other in zip(null, own, strict=True))
-        called = p <= false_alarms + 1e-12
-        alarms = false_alarm_count(null, false_alarms)
-        found = rate(int(called.sum()), len(called), alarms, len(fresh_near.distance))
-    order = np.flatnonzero(called)
-    order = order[
-        np.lexsort((near.distance[order], near.ratio[order], np.zeros(len(order)) if p is None else p[order]))
-    ]
-    memorised = float(called.mean())
-    repeated = _repeated(states, fresh, radius, false_alarms, called, rng)
+    radius, train_near, dimension = within(stored, rng)
+    near = neighbours(stored, states, radius)
+    fresh_near = None if fresh is None else neighbours(stored, fresh, radius)
+    found = _by_ratio(near) if fresh_near is None else _against(fresh_near, near, false_alarms)
+    memorised = float(found.called.mean())
+    repeated = _repeated(states, fresh, radius, false_alarms, found.called, rng)
     return Audit(
-        copied=found.copied,
-        low=found.low,
-        high=found.high,
-        copies=tuple(Copy(int(i), int(near.pattern[i]), float(near.distance[i])) for i in order),
-        p=p,
-        by_distance=by_distance,
-        by_ratio=by_ratio,
+        copied=found.rate.copied,
+        low=found.rate.low,
+        high=found.rate.high,
+        copies=_copies(near, found),
+        p=found.p,
+        by_distance=found.by_distance,
+        by_ratio=found.by_ratio,
         samples=near,
         held_out=fresh_near,
         train=train_near,
@@ -266,81 +227,39 @@ def audit(
     )
 
 
-def _within(stored: Points, rng: np.random.Generator) -> tuple[float, Neighbours, float]:
-    """The distance of near-duplicates, the neighbours of some patterns among the others, the intrinsic dimension."""
-    n = stored.shape[0]
-    chosen = np.sort(rng.choice(n, min(n, CHOSEN), replace=False))
-    if n == 1:
-        nobody = np.full(1, np.inf)
-        return 0.0, Neighbours(np.array([-1]), nobody, nobody), float("nan")
-    x = stored.rows(chosen)
-    index, distance = _without_self(*stored.nearest(x, min(n, TENTH + 1)), chosen)
-    radius = float(np.median(distance[:, -1])) * THIRD
-    near = _of_first(stored, x, index, distance, radius, chosen)
-    # The estimate of Levina and Bickel; distinct neighbours alone have logarithms, and one distance alone says nothing.
-    logs = np.log(np.where(distance > 0, distance, np.nan))
-    slopes = (logs[:, -1:] - logs)[:, :-1]
-    told = np.isfinite(slopes) & (slopes > 0)
-    total = float(slopes[told].sum())
-    return radius, near, float(told.sum() - told.any(axis=1).sum()) / total if total > 0 else float("nan")
+class _Called(NamedTuple):
+    """Which samples are called copies, and how sure that is."""
+
+    called: np.ndarray
+    rate: Rate
+    p: np.ndarray | None = None
+    by_distance: np.ndarray | None = None
+    by_ratio: np.ndarray | None = None
 
 
-def _without_self(index: np.ndarray, distance: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours but for the pattern itself, which may stand behind its duplicates, or behind all that were sought."""
-    other = index != own[:, None]
-    other[other.all(axis=1), -1] = False
-    shape = (len(index), index.shape[1] - 1)
-    return index[other].reshape(shape), distance[other].reshape(shape)
+def _by_ratio(near: Neighbours) -> _Called:
+    """The samples whose ratio is below a third."""
+    called = near.ratio < THIRD
+    return _Called(called, rate(int(called.sum()), len(called), 0, 0))
 
 
-def _neighbours(stored: Points, states: Points, radius: float) -> Neighbours:
-    """The neighbours of each state."""
-    n = stored.shape[0]
-    parts = []
-    for _, rows in states.blocks():
-        index, distance = stored.nearest(rows, min(n, NEIGHBOURS))
-        parts.append(_of_first(stored, rows.astype(float), index, distance, radius, None))
-    return Neighbours(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+def _against(fresh: Neighbours, near: Neighbours, false_alarms: float) -> _Called:
+    """The samples that are nearer to the training patterns than held-out states are, by distance or by ratio."""
+    null, own = [fresh.distance, fresh.ratio], [near.distance, near.ratio]
+    p = p_values(null, own)
+    by_distance, by_ratio = (p_values([one], [other]) for one, other in zip(null, own, strict=True))
+    called = p <= false_alarms + 1e-12
+    alarms = false_alarm_count(null, false_alarms)
+    found = rate(int(called.sum()), len(called), alarms, len(fresh.distance))
+    return _Called(called, found, p, by_distance, by_ratio)
 
 
-def _of_first(
-    stored: Points, x: np.ndarray, index: np.ndarray, distance: np.ndarray, radius: float, own: np.ndarray | None
-) -> Neighbours:
-    """The first neighbour, and the second that is none of its near-duplicates, sought among more until it is found."""
-    n = stored.shape[0] - (own is not None)
-    second = np.full(len(x), np.inf)
-    left = np.arange(len(x))
-    first, nearest = index[:, 0], distance[:, 0]
-    while len(left):
-        apart = _apart(stored, index) > radius
-        found = apart.any(axis=1)
-        second[left[found]] = distance[found, apart[found].argmax(axis=1)]
-        left, k = left[~found], index.shape[1]
-        if k == n or k * MANY >= n:
-            break
-        if len(left):
-            k = min(n, 8 * k)
-            if own is None:
-                index, distance = stored.nearest(x[left], k)
-            else:
-                index, distance = _without_self(*stored.nearest(x[left], k + 1), own[left])
-    if index.shape[1] < n:
-        for one in np.unique(first[left]):
-            alike = left[first[left] == one]
-            second[alike] = stored.nearest_apart(x[alike], int(one), radius, None if own is None else own[alike])
-    return Neighbours(first, nearest, second)
-
-
-def _apart(stored: Points, index: np.ndarray) -> np.ndarray:
-    """The distance of each neighbour from the first one."""
-    b, k = index.shape
-    apart = np.empty((b, k))
-    step = max(1, (1 << 22) // (k * stored.shape[1]))
-    for start in range(0, b, step):
-        y = stored.rows(index[start : start + step].reshape(-1)).reshape(-1, k, stored.shape[1])
-        gap = (y - y[:, :1]) * stored.scale
-        apart[start : start + step] = np.sqrt(np.einsum("bkd,bkd->bk", gap, gap)) / stored.scale
-    return apart
+def _copies(near: Neighbours, found: _Called) -> tuple[Copy, ...]:
+    """The samples that were called copies, most certain first."""
+    which = np.flatnonzero(found.called)
+    p = np.zeros(len(which)) if found.p is None else found.p[which]
+    order = which[np.lexsort((near.distance[which], near.ratio[which], p))]
+    return tuple(Copy(int(i), int(near.pattern[i]), float(near.distance[i])) for i in order)
 
 
 def _repeated(
@@ -362,7 +281,7 @@ def _between(states: Points, size: int, rng: np.random.Generator) -> tuple[np.nd
     """Some of the states, and the distance of each from the nearest other one of these."""
     chosen = np.sort(rng.choice(states.shape[0], size, replace=False))
     x = states.rows(chosen)
-    _, distance = _without_self(*Points(x, "states").nearest(x, 2), np.arange(size))
+    _, distance = without_self(*Points(x, "states").nearest(x, 2), np.arange(size))
     return chosen, distance[:, 0]
 
 
@@ -392,4 +311,4 @@ def _at(values: np.ndarray | None, i: int) -> float | None:
     return None if values is None else float(values[i])
 
 
-__all__ = ["Audit", "Copy", "Features", "Neighbours", "audit"]
+__all__ = ["Audit", "Copy", "Features", "audit"]
