@@ -16,20 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import references
-from benchmarks.default_path import (
-    CHECKED,
-    LEVELS,
-    QUICK,
-    SIZES,
-    WIDE,
-    binary_network,
-    binary_patterns,
-    binary_signs,
-    modern_update,
-    normal,
-    same_basins,
-    torch_or_none,
-)
+from benchmarks.default_networks import binary_network, binary_patterns, binary_signs, modern_update
+from benchmarks.default_path import QUICK, SIZES
+from benchmarks.default_patterns import CHECKED, LEVELS, WIDE, normal, same_basins
+from benchmarks.rivals import torch_or_none
 from benchmarks.timing import side_by_side
 
 
