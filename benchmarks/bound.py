@@ -16,8 +16,8 @@ from dispersed.dynamics import CertifiedFlow
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.certified_posterior import posterior
 from dispersed.engines.full_scan import full_scan
-from dispersed.engines.ladder import enclosing_ball, grouped_shortlists, pad_batch
 from dispersed.engines.shortlist import shortlist_posterior
+from dispersed.engines.stacked_shortlists import enclosing_ball, grouped_shortlists, pad_batch
 from dispersed.storage import Bits, Float16, Float32, InMemory, Int8
 
 CUES = 128

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from benchmarks import references
 
-from dispersed.engines import ladder
+from dispersed.engines import stacked_shortlists
 from dispersed.engines.bitmask import chunk_starts, selected_tiles
 from dispersed.engines.candidate_screening import States, sample_logits, screen_states
 from dispersed.engines.certified_posterior import posterior
@@ -383,4 +383,4 @@ def test_states_far_beyond_single_precision_are_served(rng):
 
 
 def test_round_up_gives_few_sizes():
-    assert ladder.round_up(np.array([1, 16, 17, 64, 65]), 4, 16).tolist() == [16, 16, 64, 64, 256]
+    assert stacked_shortlists.round_up(np.array([1, 16, 17, 64, 65]), 4, 16).tolist() == [16, 16, 64, 64, 256]

@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from dispersed.engines import ladder
+from dispersed.engines import ladder, stacked_shortlists
 from dispersed.engines.candidate_screening import FAR, Candidates, LogitSample, States
 from dispersed.engines.full_scan import ScanResult
-from dispersed.engines.ladder import DIFFERENCES, DOUBLE, SCREENING, SINGLE, Answers, climb, leading_patterns
+from dispersed.engines.ladder import DIFFERENCES, DOUBLE, SCREENING, SINGLE, Answers, climb
+from dispersed.engines.leading_patterns import leading_patterns
 from dispersed.engines.roundoff import gamma
 from tests.engines.oracle import described
 
@@ -179,7 +180,7 @@ def test_shortlists_are_stacked_with_what_has_no_weight():
     held = described(np.arange(5.0)[:, None], np.arange(5.0) - 9)
     held.first = 100
     found = candidates(([4, 2], -3.0, 0.0), ([], -1.0, 0.0))
-    stack = ladder._stack(held, at(0.5, 0.7), [found[0]._replace(excluded_distance=2.0), found[1]], 4)
+    stack = stacked_shortlists._stack(held, at(0.5, 0.7), [found[0]._replace(excluded_distance=2.0), found[1]], 4)
     assert stack.index.tolist() == [[104, 102, 104, 104], [100] * 4]
     assert stack.y[..., 0].tolist() == [[4, 2, 4, 4], [0] * 4]
     assert stack.log_weights.tolist() == [[-5, -7, -np.inf, -np.inf], [-np.inf] * 4]
@@ -194,7 +195,7 @@ def test_states_are_stacked_beside_those_of_their_size():
     held = described(np.zeros((70, 1)), small_stack=1, stacked_states=2)
 
     def groups(held):
-        every = ladder.grouped_shortlists(held, at(*range(7)), found)
+        every = stacked_shortlists.grouped_shortlists(held, at(*range(7)), found)
         return [(some.tolist(), stack.x[:, 0].tolist(), stack.index.shape[1]) for some, stack in every]
 
     sizes = [([0, 2], 16), ([4, 5], 16), ([1], 64), ([3], 256)]
@@ -202,7 +203,7 @@ def test_states_are_stacked_beside_those_of_their_size():
     held = described(np.zeros((70, 1)), small_stack=1536)
     assert groups(held) == [([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], 256)]
     assert len(groups(described(np.zeros((70, 1)), small_stack=1535, stacked_units=31))) == 6
-    padded = ladder.pad_batch((np.arange(5), np.arange(10).reshape(5, 2)))
+    padded = stacked_shortlists.pad_batch((np.arange(5), np.arange(10).reshape(5, 2)))
     assert padded[0].tolist() == [0, 1, 2, 3, 4] + [0] * 11
     assert jax.tree.map(np.shape, padded) == ((16,), (16, 2))
 

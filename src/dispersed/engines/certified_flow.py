@@ -26,7 +26,7 @@ import numpy as np
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.engine import LAST_LEVEL
-from dispersed.engines.ladder import SINGLE, climb, enclosing_ball, grouped_shortlists, pad_batch, round_up
+from dispersed.engines.ladder import SINGLE, climb
 from dispersed.engines.placed_patterns import DistinctPatterns, PlacedPatterns
 from dispersed.engines.shortlist import (
     EnclosingBall,
@@ -38,6 +38,7 @@ from dispersed.engines.shortlist import (
     shortlist_posterior,
     transported_tail,
 )
+from dispersed.engines.stacked_shortlists import enclosing_ball, grouped_shortlists, pad_batch, round_up
 from dispersed.machine import jitted_soon
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 

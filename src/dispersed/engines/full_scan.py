@@ -96,19 +96,23 @@ def full_scan(
     candidates = _candidates(placed, states, whose, which, logit, floor, depth, dtype, log_tail, split)
     rest, weighed = all_reduce((split.rest, weighed), lambda one, other: tuple(map(_merge, one, other)))
     total = _merge(rest, weighed)
-    # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
+    mean, log_sum, entropy = _statistics(total)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_sum = total.max_logit + np.log(total.mass)
         fraction = np.exp(rest.max_logit + np.log(rest.mass) - log_sum)
-        mean, entropy = (
-            total.weighted_sum / total.mass[:, None],
-            np.log(total.mass) - total.weighted_logits / total.mass,
-        )
     # Weights that may be off by any factor may also have been taken for nothing.
     bound = _mean_error(placed, mean, ((fraction, off, terms, dtype), (np.ones(b), fine, most, np.float64)))
     mean[np.isinf(bound)] = 0
     candidates[~(fraction <= 0.5)] = None
     return ScanResult(mean + known.centre, bound, log_sum, entropy, candidates, split.tiles, split.other_tiles + off)
+
+
+def _statistics(total: SoftmaxSums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean, the log of the sum and the entropy that sums amount to."""
+    # Where round-off exceeds all differences between patterns nothing may be left; the bound is infinite then.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_mass = np.log(total.mass)
+        entropy = log_mass - total.weighted_logits / total.mass
+        return total.weighted_sum / total.mass[:, None], total.max_logit + log_mass, entropy
 
 
 Part = tuple[np.ndarray, np.ndarray, int, type]
@@ -199,12 +203,7 @@ def weigh_candidates(placed: PlacedPatterns, states: States, found: np.ndarray) 
     logit, weighed, most = _weigh(placed, states, whose, which)
     total = all_reduce(weighed, _merge)
     off = states.logit_error(placed, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean, entropy = (
-            total.weighted_sum / total.mass[:, None],
-            np.log(total.mass) - total.weighted_logits / total.mass,
-        )
-        log_sum = total.max_logit + np.log(total.mass)
+    mean, log_sum, entropy = _statistics(total)
     half, error = states.half_square, states.half_square_error()
     log_tail = np.logaddexp.reduce(all_gather(np.array([one.log_tail_mass for one in found])), axis=0)
     with np.errstate(invalid="ignore"):

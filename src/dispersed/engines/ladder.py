@@ -11,14 +11,13 @@ first is the likeliest.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from dispersed.engines.candidate_screening import (
-    Candidates,
     LogitSample,
     States,
     allowed_tail,
@@ -27,16 +26,16 @@ from dispersed.engines.candidate_screening import (
 )
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.differences import sum_by_differences
-from dispersed.engines.full_scan import ScanResult, full_scan, products, weigh_candidates
-from dispersed.engines.options import TILE
+from dispersed.engines.full_scan import ScanResult, full_scan, weigh_candidates
+from dispersed.engines.leading_patterns import leading_patterns
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.engines.roundoff import gamma, mean_error
 from dispersed.engines.shortlist import EnclosingBall, Shortlist, ShortlistPosterior, shortlist_posterior
+from dispersed.engines.stacked_shortlists import enclosing_ball, grouped_shortlists, pad_batch
 from dispersed.machine import jitted_soon
 
 SCREENING, SINGLE, DOUBLE, DIFFERENCES = range(4)
 """The rungs of the ladder, in order."""
-
 
 Guess = Callable[[], LogitSample]
 """The sample of logits for the states of a rung."""
@@ -230,134 +229,6 @@ def _from_scan(
         np.full(b, rung),
         weighed,
     )
-
-
-def leading_patterns(
-    placed: PlacedPatterns, states: States, total: ScanResult, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k likeliest patterns of every state and their responsibilities, (b, k) each, −1 and 0 where fewer are known,
-    and whether the first one is the likeliest for certain, (b,).
-
-    They are among the candidates, or else in the tiles with the largest maxima, and ordered in double precision.
-    """
-    b, d = states.x.shape
-    index, share, certain = np.full((b, k), -1), np.zeros((b, k)), np.zeros(b, bool)
-    if not k:
-        return index, share, certain
-    n, spare = len(placed.storage), placed.options.spare_tiles
-    off = states.logit_error(placed, np.float64)
-    half, beta = states.half_square, states.beta
-    members: list[np.ndarray] = []
-    ceiling = total.other_tiles.copy()
-    """The largest logit that a pattern that is no member can have."""
-    for i in range(b):
-        if total.candidates[i] is not None:
-            one = total.candidates[i]
-            members.append(one.indices[: k + spare])
-            ceiling[i] = one.log_tail_max + half[i]
-            if len(one.indices) > k + spare:
-                # Candidates are in the order of their logits.
-                last = products(placed, states, np.array([i]), one.indices[k + spare - 1 : k + spare])[0]
-                ceiling[i] = max(ceiling[i], last + 2 * off[i])
-        else:
-            tiles = total.tiles[i][total.tiles[i] >= 0]
-            some = (tiles[:, None] + np.arange(TILE)).ravel()
-            members.append(some[some < n])
-    counts = [len(some) for some in members]
-    whose, which = np.repeat(np.arange(b), counts), np.concatenate(members).astype(int)
-    away, logits = np.empty(len(whose)), np.empty(len(whose))
-    size = max(1, placed.options.product_units // d)
-    for start in range(0, len(whose), size):
-        some = slice(start, start + size)
-        state, those = whose[some], which[some]
-        away[some] = beta[state] * np.sum((states.x[state] - placed.internal_patterns(those)) ** 2, axis=1) / 2
-        logits[some] = products(placed, states, state, those)
-    ends = np.cumsum(counts)
-    every, error = np.full((b, k), -np.inf), np.zeros(b)
-    for i in range(b):
-        mine = slice(ends[i] - counts[i], ends[i])
-        # By differences, unless these lose more than products: for states far beyond all patterns.
-        lost = gamma(d + 8, float) * (away[mine].min(initial=np.inf) + placed.statistics.max_log_weight)
-        # In order before the square of the state joins, which may exceed what patterns differ by.
-        exact, common = (placed.log_weights(which[mine]) - away[mine], half[i]) if lost < off[i] else (logits[mine], 0)
-        error[i] = 2 * min(lost, off[i])
-        order = np.lexsort((which[mine], -exact))[:k]
-        order = order[logits[mine][order] > -np.inf]
-        index[i, : len(order)] = which[mine][order] + placed.first
-        every[i, : len(order)], share[i, : len(order)] = exact[order] + common, logits[mine][order]
-    index, every, share = (np.concatenate(list(all_gather(part)), axis=1) for part in (index, every, share))
-    order = np.argsort(-every, axis=1, kind="stable")[:, :k]
-    index, every, share = (np.take_along_axis(part, order, 1) for part in (index, every, share))
-    with np.errstate(over="ignore", invalid="ignore"):
-        share = np.where(index >= 0, np.minimum(np.exp(share - total.log_sum[:, None]), 1), 0)
-        share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
-        # Ties within round-off may go either way.
-        certain = (index[:, 0] >= 0) & (every[:, 0] + all_gather(error).max(axis=0) >= all_gather(ceiling).max(axis=0))
-    return index, share, certain
-
-
-def enclosing_ball(placed: PlacedPatterns) -> EnclosingBall:
-    """The ball around the centre that contains all patterns."""
-    known = placed.statistics
-    return EnclosingBall(*(np.asarray(part, float) for part in (known.centre, known.radius, known.flush)))
-
-
-def grouped_shortlists(
-    placed: PlacedPatterns, states: States, found: np.ndarray
-) -> Iterator[tuple[np.ndarray, Shortlist]]:
-    """States with about equally many candidates, and their shortlists, stacked; states without any are left out."""
-    options = placed.options
-    counts = all_gather(np.array([0 if one is None else max(1, len(one.indices)) for one in found])).max(
-        axis=0, initial=0
-    )
-    sizes = np.where(counts > 0, round_up(counts, 4, 16), 0)
-    if np.sum(sizes > 0) * sizes.max(initial=0) * placed.shape[1] <= options.small_stack:
-        # One program for all of them.
-        sizes[sizes > 0] = sizes.max(initial=0)
-    for size in np.unique(sizes[sizes > 0]):
-        those = np.flatnonzero(sizes == size)
-        at_once = min(options.stacked_states, max(1, options.stacked_units // (int(size) * placed.shape[1])))
-        for start in range(0, len(those), at_once):
-            some = those[start : start + at_once]
-            yield some, _stack(placed, states.only(some), list(found[some]), int(size))
-
-
-def _stack(placed: PlacedPatterns, states: States, found: list[Candidates], size: int) -> Shortlist:
-    index = np.zeros((len(found), size), np.int64)
-    log_w = np.full((len(found), size), -np.inf)
-    for i, one in enumerate(found):
-        k = len(one.indices)
-        index[i, :k], index[i, k:] = one.indices, one.indices[0] if k else 0
-        log_w[i, :k] = placed.log_weights(one.indices)
-    tail = np.array([one.log_tail_mass for one in found])
-    distance = np.array([one.excluded_distance for one in found])
-    own = Shortlist(
-        index + placed.first, placed.internal_patterns(index), log_w, states.x, states.sigma, tail, distance
-    )
-    hosts = all_gather(own)
-
-    def beside(array: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(array), axis=1)
-
-    index, y, log_w = map(beside, (hosts.index, hosts.y, hosts.log_weights))
-    tail, distance = np.logaddexp.reduce(hosts.log_tail_mass, axis=0), hosts.excluded_distance.min(axis=0)
-    return Shortlist(index, y, log_w, own.x, own.sigma, tail, distance)
-
-
-def round_up(count: Any, factor: int, least: int = 1) -> Any:
-    """The next of least, least·factor, least·factor², …: few sizes, so that few programs serve all."""
-    steps = np.ceil(np.round(np.log(np.maximum(count, least) / least) / np.log(factor), 9))
-    return (least * factor**steps).astype(int)
-
-
-def pad_batch(tree: Any) -> Any:
-    """The first axis filled up to a power of four with copies of the first entry, by NumPy."""
-
-    def fill(array: np.ndarray) -> np.ndarray:
-        size = int(round_up(len(array), 4))
-        return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
-
-    return jax.tree.map(fill, tree)
 
 
 @jitted_soon()
