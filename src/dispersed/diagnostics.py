@@ -8,8 +8,8 @@ stays open, and recall ends between what was stored.
 import jax.numpy as jnp
 from jax.scipy.special import entr
 
+from dispersed.memories import Denoiser, Memory
 from dispersed.memories.associative_memory import AssociativeMemory, of_states
-from dispersed.memories.memory import Denoiser, Memory
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError
 

@@ -70,7 +70,7 @@ equations: dict[int | str, Equation] = {
         (11, "energy of any memory", "memories.memory:Memory.energy"),
         (12, "energy of stored patterns", "memories.patterns:PatternMemory"),
         (13, "the square in it expanded", "memories.hopfield_modern:ModernHopfield.memory"),
-        (14, "equivalence with the modern Hopfield network", "memories.memory:Held"),
+        (14, "equivalence with the modern Hopfield network", "memories.held:Held"),
         (15, "conservative noise", "processes.conservative:PotentialProcess"),
         (16, "its reverse-time SDE", "processes.conservative:PotentialProcess.reverse_drift"),
         (17, "its marginal density", "processes.fokker_planck:FokkerPlanck.density"),

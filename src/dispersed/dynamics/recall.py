@@ -22,7 +22,7 @@ from dispersed.dynamics.result import Outcome, Recall
 from dispersed.engines import Scanned
 from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, LearnedMemory, Memory, Network, PatternMemory
-from dispersed.memories.memory import components_posterior
+from dispersed.memories.components import components_posterior
 from dispersed.noise import sigma_of
 from dispersed.posterior import Posterior
 from dispersed.processes import VE, VP, Process

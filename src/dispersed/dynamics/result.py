@@ -8,7 +8,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.display import MOST, gallery, one_line, place
 from dispersed.dynamics.noise_level import NoiseLevel
-from dispersed.memories.memory import Standing
+from dispersed.memories.denoiser import Standing
 from dispersed.posterior import Posterior
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 from dispersed.validation import InputError, at_least, is_known

@@ -15,7 +15,7 @@ import numpy as np
 
 from dispersed.batching import any_of_batch, mapped_like
 from dispersed.dynamics.result import ENDINGS
-from dispersed.memories.memory import Standing
+from dispersed.memories.denoiser import Standing
 from dispersed.types import Array, Bool, Scalar, State
 
 MARGIN = 1e-3

@@ -1,10 +1,12 @@
 """Memories: what is stored, and the energy or denoiser that belongs to it."""
 
 from dispersed.memories.associative_memory import AssociativeMemory
+from dispersed.memories.denoiser import Denoiser
 from dispersed.memories.energy import EnergyNetwork, RandomFeatureHopfield
 from dispersed.memories.extended import Extended
 from dispersed.memories.flat import Box, Segment, Subspace
 from dispersed.memories.gaussian import GaussianMemory
+from dispersed.memories.held import Held
 from dispersed.memories.hopfield_binary import BinaryNetwork
 from dispersed.memories.hopfield_classical import ClassicalHopfield
 from dispersed.memories.hopfield_dense import DenseHopfield
@@ -17,7 +19,7 @@ from dispersed.memories.interaction import Exponential, Interaction, Polynomial
 from dispersed.memories.learned import LearnedMemory
 from dispersed.memories.local import LocalMemory
 from dispersed.memories.manifold import manifold
-from dispersed.memories.memory import Denoiser, Held, Memory
+from dispersed.memories.memory import Memory
 from dispersed.memories.mixture import Mixture
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory

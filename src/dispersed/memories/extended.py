@@ -18,15 +18,12 @@ memories can compare by small differences, and the excess stays of the order of 
 """
 
 import abc
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.precision import full_precision
-from dispersed.types import Array, Float, Int, Scalar, State
+from dispersed.types import Scalar, State
 
 
 class Extended(Memory):
@@ -46,42 +43,6 @@ class Extended(Memory):
         anchor, excess = self.anchored(x, sigma)
         residual = (x - anchor) / sigma
         return excess - residual @ residual / 2 - gaussian_normaliser(self.dimension, sigma)
-
-
-def compare(
-    x: State, sigma: Scalar, anchors: Float[Array, "n d"], excess: Float[Array, " n"]
-) -> tuple[Int[Array, ""], Float[Array, " n"]]:
-    """A leading component c and log p(k | x) − log p(c | x) for all, from anchors and weighted excesses.
-
-    As in `PatternMemory` by differences that are small where it matters:
-    ‖x − p_c‖² − ‖x − p_k‖² = (p_k − p_c)·(2(x − p_c) − (p_k − p_c)).
-    """
-    largest = np.finfo(x.dtype).max
-    # Cues so far away that products would overflow count as merely very far in that direction.
-    reach = np.sqrt(largest / x.size) / 4
-    x, anchors = jnp.clip(x, -reach, reach), jnp.clip(anchors, -reach, reach)
-    excess = jnp.maximum(excess, -largest / 8)
-    # Led by whom is asked at the scale of squared distances, which do not overflow for small σ.
-    c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
-    step = anchors - anchors[c]
-    gap = jnp.sum(step * (2 * (x - anchors[c]) - step), axis=1) / 2
-    logits = jnp.clip(_in_levels(gap, sigma), -largest / 4, largest / 4) + excess - excess[c]
-    negligible = np.log(np.finfo(x.dtype).tiny) + 10
-    return c, jnp.where(logits < negligible, -largest / 4, logits)
-
-
-@jax.custom_jvp
-def _in_levels(gap: Float[Array, " n"], sigma: Scalar) -> Float[Array, " n"]:
-    """Differences of squared distances over σ²."""
-    return gap / sigma / sigma
-
-
-@_in_levels.defjvp
-def _in_levels_jvp(primals: Any, tangents: Any) -> Any:
-    # By the relative change of σ: σ⁻³ is beyond single precision where σ is 1e-13.
-    (gap, sigma), (dgap, dsigma) = primals, tangents
-    found = _in_levels(gap, sigma)
-    return found, dgap / sigma / sigma - 2 * found * (dsigma / sigma)
 
 
 def spread_of_uniform(low: State, high: State) -> tuple[State, State]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from dispersed.display import place, value
 from dispersed.engines import DensePatterns
+from dispersed.memories.components import likeliest
 from dispersed.memories.interaction import Interaction, UserInteraction
-from dispersed.memories.memory import likeliest
 from dispersed.memories.network import Network
 from dispersed.memories.separation import Entmax, Normmax, Separation, as_separation
 from dispersed.precision import full_precision

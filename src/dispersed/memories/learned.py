@@ -20,7 +20,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.memories.memory import Denoiser
+from dispersed.memories.denoiser import Denoiser
 from dispersed.types import Scalar, State
 from dispersed.validation import InputError, at_least, is_known
 

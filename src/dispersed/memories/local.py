@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.engines.online_softmax import SoftmaxSums, empty_sums, merge
-from dispersed.memories.memory import Denoiser
+from dispersed.memories.denoiser import Denoiser
 from dispersed.precision import full_precision
 from dispersed.primitives import primitive
 from dispersed.types import Array, ArrayLike, Float, Scalar, State

@@ -17,15 +17,14 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
-from dispersed.memories.extended import Extended, compare
-from dispersed.memories.memory import Memory, components_posterior, likeliest
-from dispersed.posterior import Posterior
+from dispersed.memories.components import Components, compare
+from dispersed.memories.memory import Memory
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, as_array, is_known, log_prior
 
 
-class Mixture(Extended):
+class Mixture(Components):
     """Several memories in one, each a normalised density with an explicit weight.
 
     **Arguments**
@@ -97,11 +96,6 @@ class Mixture(Extended):
         anchors, excess = self.each(lambda component: component.anchored(x, sigma))
         return anchors, excess + self.log_weights
 
-    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        anchors, excess = self._parts(x, sigma)
-        c, logits = compare(x, sigma, anchors, excess)
-        return anchors[c], excess[c] + jax.nn.logsumexp(logits)
-
     def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         """p(k | x) of every component, (..., n)."""
         return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1])
@@ -116,22 +110,8 @@ class Mixture(Extended):
         points = self.each(lambda component: component._project(x))
         return points[jnp.argmin(jnp.sum((points - x) ** 2, axis=1))]
 
-    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """Index of the component most responsible for x at σ, and its responsibility p(k | x).
-
-        Not the one whose closest point is nearest: a Gaussian of full rank reaches every state.
-        """
-        return likeliest(self._responsibilities(x, sigma))
-
-    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar:
-        return self._responsibilities(x, sigma)[index]
-
     def _weight(self, index: Int[Array, ""]) -> Scalar:
         return jnp.exp(self.log_weights[index])
-
-    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
-        p = self._responsibilities(x, sigma)
-        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
 
     @property
     def _proper(self) -> bool:

@@ -23,13 +23,9 @@ from dispersed.display import MOST, gallery
 from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
 from dispersed.engines.engine import LAST_LEVEL
 from dispersed.memories.associative_memory import without_derivatives
-from dispersed.memories.memory import (
-    Denoiser,
-    Memory,
-    Standing,
-    components_posterior,
-    gaussian_normaliser,
-)
+from dispersed.memories.components import components_posterior
+from dispersed.memories.denoiser import Denoiser, Standing
+from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State

@@ -30,17 +30,16 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
-from dispersed.memories.extended import Extended, compare
+from dispersed.memories.components import Components, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation
-from dispersed.memories.memory import Memory, components_posterior, gaussian_normaliser, likeliest
+from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.memories.mixture import Mixture
-from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, log_prior, non_negative_number, real_array
 
 
-class ReconstructiveMemory(Extended):
+class ReconstructiveMemory(Components):
     r"""A reconstructive memory (Eq. 25): only a core ξ_n = f(y_n) of each event is stored, the rest is semantic memory.
 
     With φ = Σ_k π_k N(m_k, Σ_k) and f(y) = Ay, each φ(y | Ay + τε = ξ_n) is again a Gaussian mixture, whose
@@ -157,11 +156,6 @@ class ReconstructiveMemory(Extended):
         anchors, excess = jax.vmap(of_part, axes, 1)(self.means, self.directions, self.variances)
         return anchors.reshape(-1, x.size), (excess + self.log_weights).ravel()
 
-    def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        anchors, excess = self._parts(x, sigma)
-        c, logits = compare(x, sigma, anchors, excess)
-        return anchors[c], excess[c] + jax.nn.logsumexp(logits)
-
     @full_precision
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_nk p(n, k | x) D_σ^nk(x)."""
@@ -173,19 +167,8 @@ class ReconstructiveMemory(Extended):
         n, k, _ = self.means.shape
         return jax.nn.softmax(compare(x, sigma, *self._parts(x, sigma))[1]).reshape(n, k).sum(1)
 
-    def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """Index of the core most responsible for x at σ, and its responsibility."""
-        return likeliest(self._responsibilities(x, sigma))
-
-    def _probability(self, x: State, sigma: Scalar, index: Int[Array, ""]) -> Scalar:
-        return self._responsibilities(x, sigma)[index]
-
     def _weight(self, index: Int[Array, ""]) -> Scalar:
         return jnp.exp(self.log_weights[index]).sum()
-
-    def _posterior(self, x: State, sigma: Scalar, leading: int) -> Posterior:
-        p = self._responsibilities(x, sigma)
-        return components_posterior(self._denoise(x, sigma), self._log_density(x, sigma), p, leading)
 
     @full_precision
     def _sample(self, key: Key[Array, ""]) -> State:
