@@ -27,6 +27,7 @@ from dispersed.validation import (
     InputError,
     as_array,
     check_finite,
+    check_map,
     host_array,
     is_known,
     mask_array,
@@ -217,15 +218,8 @@ def _levels(sigma: Any, mask: Any, value: Array) -> Float[Array, "*m"]:
 @full_precision
 def _of_function(function: Callable[..., Any], m: int, d: int, dtype: Any) -> Float[Array, "m d"]:
     """The matrix of a linear function: its values at the unit vectors."""
-    try:
-        shape = getattr(jax.eval_shape(function, jax.ShapeDtypeStruct((d,), dtype)), "shape", None)
-    except Exception as error:  # whatever the user's function raises
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        given = f"cannot be evaluated at a state of {d} units ({first})"
-        raise InputError("operator", given, "a linear function of the state is accepted") from None
-    if shape != (m,):
-        given = f"maps {d} units to {shape} for a value of {m} entries"
-        raise InputError("operator", given, f"a function to ({m},) is accepted")
+    about, accepted = f"a value of {m} entries", "a linear function of the state is accepted"
+    check_map("operator", function, d, m, dtype, about, accepted)
     matrix = jax.vmap(function)(jnp.eye(d, dtype=dtype)).T
     check_finite("operator", matrix)
     if is_known(matrix):

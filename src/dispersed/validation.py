@@ -131,12 +131,17 @@ def _masked_entries(value: Any) -> int:
     return 0
 
 
-def double_array(argument: str, value: Any) -> np.ndarray:
-    """`value` as an array of real numbers in double precision, of NumPy, whatever JAX computes in."""
+def number_array(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers of any type, of NumPy."""
     array = plain_array(argument, value)
     if array.dtype.kind not in "biuf":
         raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
-    return array.astype(float)
+    return array
+
+
+def double_array(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers in double precision, of NumPy, whatever JAX computes in."""
+    return number_array(argument, value).astype(float)
 
 
 def real_array(argument: str, value: Any) -> Float[Array, "..."]:
@@ -229,6 +234,22 @@ def vector(argument: str, value: ArrayLike, d: int | None = None) -> Float[Array
         raise InputError(argument, f"got shape {array.shape}", f"one state, shape ({d or 'd'},), is accepted")
     check_finite(argument, array)
     return array
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of other code says, in one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def check_map(argument: str, function: Any, d: int, m: int, dtype: Any, about: str, accepted: str) -> None:
+    """Raise `InputError` unless `function` maps one state (d,) to (m,): as many numbers as there are `about` it."""
+    try:
+        shape = getattr(jax.eval_shape(function, jax.ShapeDtypeStruct((d,), dtype)), "shape", None)
+    except Exception as error:  # whatever the user's function raises
+        given = f"cannot be evaluated at a state of {d} units ({first_line(error)})"
+        raise InputError(argument, given, accepted) from None
+    if shape != (m,):
+        raise InputError(argument, f"maps {d} units to {shape} for {about}", f"a function to ({m},) is accepted")
 
 
 def orthonormal_rows(argument: str, value: ArrayLike, d: int) -> Float[Array, "k d"]:

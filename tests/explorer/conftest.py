@@ -3,35 +3,17 @@
 import contextlib
 import http.client
 import json
-import os
-import shutil
 import socket
 import threading
 import time
 
 import pytest
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.browser import chromium
 
 
 def pytest_addoption(parser):
     parser.addoption("--screenshots", default=None, metavar="FOLDER", help="write the explorer's pictures for the docs")
-
-
-def missing(reason):
-    """Skip where there is no browser; fail where one is required."""
-    if os.environ.get("DISPERSED_BROWSER") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)
@@ -98,18 +80,8 @@ def everywhere():
 @pytest.fixture(scope="module")
 def browser():
     """Of one module: as long as Playwright is there, no other event loop of this thread can run."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        missing("no Chromium on the path")
-    with sync_playwright() as playwright:
-        # Playwright gives every launch a new profile of its own.
-        launched = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture

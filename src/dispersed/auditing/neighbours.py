@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 from dispersed.engines import pattern_source
 from dispersed.storage import PatternStore, Storage
 from dispersed.types import Float, Int
-from dispersed.validation import InputError, check_finite, plain_array
+from dispersed.validation import InputError, check_finite, number_array
 
 TILE = 16
 """Points whose least value stays, where there are many points."""
@@ -221,9 +221,7 @@ def _merge(index: np.ndarray, distance: np.ndarray, whose: np.ndarray, found: np
 
 def _checked(value: Any, argument: str) -> np.ndarray:
     """A finite array (n, d), in single precision where that holds its numbers, else in double."""
-    array = plain_array(argument, value)
-    if array.dtype.kind not in "biuf":
-        raise InputError(argument, f"got dtype {array.dtype}", "real numbers are accepted")
+    array = number_array(argument, value)
     small = array.dtype.itemsize <= 2 or array.dtype == bool or (array.dtype.kind == "f" and array.dtype.itemsize == 4)
     array = array.astype(np.float32 if small else float, copy=False)
     if array.ndim > 2 and 0 not in array.shape:

@@ -257,7 +257,7 @@ def _differences(y: Patterns, log_w: Float[Array, " n"], x: State, sigma: Scalar
     # Without the barrier XLA fuses one evaluation into the next and takes twice the time.
     y, log_w, x = jax.lax.optimization_barrier((y, log_w, x))
     largest, slack = np.finfo(y.dtype).max, 8 * float(np.finfo(y.dtype).eps)
-    x = _not_too_far(x)
+    x = not_too_far(x)
 
     def elsewhere(now: Any) -> Bool[Array, ""]:
         leader, c, _, step = now
@@ -285,7 +285,7 @@ def _gap(y: Float[Array, "*n d"], c: State, x: State, norms: bool) -> Float[Arra
 def _odds(norms: bool, y: State, c: State, log_w: Scalar, log_w_c: Scalar, x: State, sigma: Scalar) -> Scalar:
     """Log p(y | x) − log p(c | x) of two patterns."""
     precision = jnp.minimum(1 / sigma / sigma, np.finfo(x.dtype).max)
-    return _gap(y, c, _not_too_far(x), norms) * precision + log_w - log_w_c
+    return _gap(y, c, not_too_far(x), norms) * precision + log_w - log_w_c
 
 
 def log_odds(norms: bool, *pair: Array) -> Scalar:
@@ -297,7 +297,7 @@ def log_odds(norms: bool, *pair: Array) -> Scalar:
     return odds + jax.lax.stop_gradient(exact - odds)
 
 
-def _not_too_far(x: State) -> State:
+def not_too_far(x: State) -> State:
     """Cues so far away that products would overflow count as merely very far in that direction."""
     farthest = np.sqrt(np.finfo(x.dtype).max / x.size) / 4
     return jnp.clip(x, -farthest, farthest)

@@ -16,7 +16,7 @@ from dispersed.extras import pytorch
 from dispersed.interop.parametrisation import network_memory, parametrised, state_shape
 from dispersed.memories import LearnedMemory
 from dispersed.types import ArrayLike, Scalar, State
-from dispersed.validation import InputError
+from dispersed.validation import InputError, first_line
 
 
 def from_torch(
@@ -204,9 +204,8 @@ def _check(module: Any, shape: tuple[int, ...]) -> None:
         with torch.no_grad():
             found = module(x, torch.ones(2, device=device, dtype=dtype))
     except Exception as error:  # whatever the network raises
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            "module", f"cannot be called with {(2, *shape)} and (2,) ({first})", "see from_torch"
+            "module", f"cannot be called with {(2, *shape)} and (2,) ({first_line(error)})", "see from_torch"
         ) from None
     if tuple(getattr(found, "shape", ())) != (2, *shape):
         given = f"returns shape {tuple(getattr(found, 'shape', ()))} for {(2, *shape)}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from dispersed.display import value
 from dispersed.engines import Dense, DensePatterns
+from dispersed.engines.dense_logits import not_too_far
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
@@ -77,9 +78,8 @@ class ModernHopfield(Network):
     @full_precision
     def _energy(self, x: State) -> Scalar:
         """E(x) = −β⁻¹ log Σ_j exp(β xᵀy_j) + ‖x‖²/2 (Eq. 5)."""
-        # States so far away that their squared norm would overflow count as merely very far in that direction.
         largest = float(np.finfo(x.dtype).max)
-        x = jnp.clip(x, -((largest / x.size) ** 0.5) / 4, (largest / x.size) ** 0.5 / 4)
+        x = not_too_far(x)
         leading, log_sum = self.held.anchored(x, self._sigma())
         return jnp.clip(x @ x / 2 - x @ leading - log_sum / self.beta, -largest, largest)
 

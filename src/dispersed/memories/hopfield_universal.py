@@ -11,6 +11,7 @@ import numpy as np
 
 from dispersed.display import place, value
 from dispersed.engines import DensePatterns
+from dispersed.engines.dense_logits import not_too_far
 from dispersed.memories.components import likeliest
 from dispersed.memories.interaction import Interaction, UserInteraction
 from dispersed.memories.network import Network
@@ -62,15 +63,15 @@ class SimilarityNetwork(Network):
         if callable(function):
             return jax.vmap(lambda pattern: jnp.asarray(function(x, pattern), x.dtype))(y)
         if self.similarity == "euclidean":
-            return -jnp.sum((_within(x) - y) ** 2, axis=1) / 2
+            return -jnp.sum((not_too_far(x) - y) ** 2, axis=1) / 2
         if self.similarity == "manhattan":
-            return -jnp.sum(jnp.abs(_within(x) - y), axis=1)
+            return -jnp.sum(jnp.abs(not_too_far(x) - y), axis=1)
         stored = self.held.patterns if self.held is not None else y
         return stored @ self._probe(x)
 
     def _probe(self, x: State) -> State:
         """The state as it enters products: for cosines its direction."""
-        return _direction(x) if self.similarity == "cosine" else _within(x)
+        return _direction(x) if self.similarity == "cosine" else not_too_far(x)
 
     def _logits(self, x: State, beta: Scalar) -> Float[Array, " n"]:
         """β (s_j − max s)."""
@@ -118,7 +119,7 @@ class SimilarityNetwork(Network):
             accepted = '"dot" and "euclidean" with Exponential, Entmax, Normmax or Max have one'
             raise InputError("energy", given, accepted)
         largest = float(np.finfo(x.dtype).max)
-        x = _within(x)
+        x = not_too_far(x)
         beta = self.separation.beta.astype(x.dtype)
         logits = self._logits(x, beta)
         leading = self.patterns[jnp.argmax(logits)]
@@ -235,12 +236,6 @@ class FenchelYoungHopfield(SimilarityNetwork):
     def __repr__(self) -> str:
         n, d = self.held.shape
         return f"FenchelYoungHopfield({n} patterns of {d} units, {self.separation}, {self.held.where})"
-
-
-def _within(x: State) -> State:
-    """States so far away that their squared norm would overflow count as merely very far in that direction."""
-    farthest = (float(np.finfo(x.dtype).max) / x.size) ** 0.5 / 4
-    return jnp.clip(x, -farthest, farthest)
 
 
 def _direction(x: State) -> State:

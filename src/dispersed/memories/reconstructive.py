@@ -36,7 +36,7 @@ from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.memories.mixture import Mixture
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, log_prior, non_negative_number, real_array
+from dispersed.validation import InputError, check_finite, check_map, log_prior, non_negative_number, real_array
 
 
 class ReconstructiveMemory(Components):
@@ -357,16 +357,8 @@ def _core_array(cores: ArrayLike) -> Float[Array, "n w"]:
 
 
 def _check_encoder(encoder: Callable[[State], Float[Array, " w"]], d: int, w: int) -> None:
-    """Raise `InputError` unless the encoder is a function of one state (d,) to (w,)."""
-    try:
-        shape = jax.eval_shape(encoder, jax.ShapeDtypeStruct((d,), jnp.result_type(float)))
-    except Exception as error:  # whatever the user's function raises
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        given = f"cannot be evaluated at a state of {d} units ({first})"
-        raise InputError("encoder", given, "a function of the state is accepted") from None
-    if getattr(shape, "shape", None) != (w,):
-        given = f"maps {d} units to {getattr(shape, 'shape', shape)} for cores of {w} numbers"
-        raise InputError("encoder", given, f"a function to ({w},) is accepted")
+    accepted = "a function of the state is accepted"
+    check_map("encoder", encoder, d, w, jnp.result_type(float), f"cores of {w} numbers", accepted)
 
 
 def _matrix(encoder: ArrayLike, stored: Float[Array, "n w"], d: int) -> Float[Array, "w d"]:

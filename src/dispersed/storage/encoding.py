@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
-from dispersed.validation import InputError, check_finite, plain_array
+from dispersed.validation import InputError, check_finite, number_array
 
 Codes = np.ndarray
 """Encoded patterns, (n, width)."""
@@ -141,9 +141,7 @@ def encoding_named(name: str) -> Encoding:
 
 
 def _table(patterns: Any) -> np.ndarray:
-    array = plain_array("patterns", patterns)
-    if array.dtype.kind not in "biuf":
-        raise InputError("patterns", f"got dtype {array.dtype}", "real numbers are accepted")
+    array = number_array("patterns", patterns)
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError("patterns", f"got shape {array.shape}", "patterns of at least one unit, shape (n, d)")
     return array

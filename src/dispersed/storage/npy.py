@@ -7,7 +7,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from dispersed.validation import InputError
+from dispersed.validation import InputError, first_line
 
 LONGEST = 10_000
 """Bytes of a header that are read, as many as NumPy reads."""
@@ -63,7 +63,6 @@ def parse_npy_header(file: IO[bytes] | io.BufferedIOBase, argument: str, name: s
     except Exception as error:  # a damaged header raises errors of many kinds
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         accepted = "a file saved by numpy.save is accepted"
-        raise InputError(argument, f"{name} is not a .npy file ({reason})", accepted) from None
+        raise InputError(argument, f"{name} is not a .npy file ({first_line(error)})", accepted) from None
     return NpyHeader(dtype, shape, fortran, file.tell())

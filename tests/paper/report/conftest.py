@@ -1,6 +1,3 @@
-import os
-import shutil
-
 import matplotlib.pyplot as plt
 import pytest
 
@@ -9,6 +6,7 @@ from dispersed.paper.experiment import Findings
 from dispersed.paper.findings import write
 from dispersed.paper.table1.claims import CLAIMS
 from dispersed.paper.table1.measure import METHODS, PUBLISHED
+from tests.browser import chromium
 
 
 @pytest.fixture(scope="session")
@@ -49,23 +47,5 @@ def results(tmp_path, table1_rows):
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium; skips where there is none, fails if DISPERSED_BROWSER=required."""
-
-    def missing(reason):
-        if os.environ.get("DISPERSED_BROWSER") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        missing("no Chromium on the path")
-    quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
-    quiet += ["disable-background-networking", "disable-component-update"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=[f"--{name}" for name in quiet])
+    with chromium() as launched:
         yield launched
-        launched.close()
