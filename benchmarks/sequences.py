@@ -15,13 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
 
+from benchmarks.rules import patterns_of
 from benchmarks.timing import show
 from dispersed import Polynomial, SequenceMemory
 from dispersed.theory import finite_sequence_error, sequence_error, transition_capacity
-
-
-def patterns_of(seed, n, d):
-    return jax.random.rademacher(jax.random.key(seed), (n, d), jnp.float32)
 
 
 def flipped(seed, n, d, degree, cues):

@@ -19,8 +19,9 @@ from dispersed.engines.dataset_statistics import (
     with_extents,
     without_extents,
 )
+from dispersed.engines.distinct_rows import distinct_rows
 from dispersed.engines.online_softmax import FEW_PATTERNS, EncodedRows
-from dispersed.engines.options import TILE, ScanOptions
+from dispersed.engines.options import ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
@@ -229,31 +230,14 @@ class PlacedPatterns:
         if n <= self.options.by_differences or self._resident is None or jax.process_count() > 1:
             return None
         [(codes, scale)] = self.storage.parts()
-        keys = np.array([hash(row.tobytes()) for row in codes])
-        if scale is not None:
-            keys ^= np.array([hash((float(one), "scale")) for one in scale])
-        _, some, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        if counts.max() <= TILE:
-            return None
-        for start in range(0, n, self.height):
-            here, there = slice(start, start + self.height), some[group[start : start + self.height]]
-            same = (codes[here] == codes[there]).all() and (scale is None or (scale[here] == scale[there]).all())
-            if not same:  # two patterns with one hash
-                return None
         log_w = np.full(n, -np.log(n)) if self._log_weights is None else self._log_weights
-        # In the order of their groups, in these of their weights, and in that of the patterns.
-        order = np.lexsort((-log_w, group))
-        first = order[np.cumsum(counts) - counts]
-        heaviest = np.maximum(log_w[first], -1e300)
-        weight = np.exp(log_w - heaviest[group])
-        mass = np.bincount(group, weight)
-        with np.errstate(divide="ignore"):
-            log_mass = np.where(mass > 0, heaviest + np.log(mass), -np.inf)
-        index = np.argsort(first)
-        first, log_mass, mass = first[index], log_mass[index], mass[index]
+        found = distinct_rows(codes, scale, log_w, self.height)
+        if found is None:
+            return None
+        first, log_mass, fraction = found
         held = InMemory.of_codes(codes[first], None if scale is None else scale[first], self.encoding, d)
         placed = PlacedPatterns(held, log_mass, self.devices, self.options)
-        return DistinctPatterns(placed, first, 1 / np.maximum(mass, 1))
+        return DistinctPatterns(placed, first, fraction)
 
     def map_blocks(self, evaluate: Callable[[Any], T], items: Iterable[Any] | None = None) -> Iterator[T]:
         """`evaluate` of every block, or of every item, in their order; a CPU works on as many at once as it has cores,
