@@ -144,6 +144,14 @@ class PatternSet(Deriving):
         return None
 
 
+def with_prepared(holder: Any) -> Any:
+    """A memory or network whose `held` patterns are prepared, which is itself where nothing was to be done."""
+    held = holder.held.prepared()
+    if held is holder.held:
+        return holder
+    return holder._once("prepared", lambda: eqx.tree_at(lambda one: one.held, holder, held))
+
+
 class Engine(eqx.Module):
     """How the sums of a `PatternMemory` are done: `Dense()`, `Scanned()` or `Sharded()`."""
 

@@ -1,6 +1,5 @@
 """The continuous modern Hopfield network (Eq. 5)."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from dispersed.display import value
 from dispersed.engines import Dense, DensePatterns
 from dispersed.engines.dense_logits import not_too_far
+from dispersed.engines.engine import with_prepared
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
@@ -67,10 +67,7 @@ class ModernHopfield(Network):
         return PatternMemory(self.patterns, log_weights=prior, engine=Dense())
 
     def _prepared(self) -> "ModernHopfield":
-        held = self.held.prepared()
-        if held is self.held:
-            return self
-        return self._once("prepared", lambda: eqx.tree_at(lambda network: network.held, self, held))
+        return with_prepared(self)
 
     def _sigma(self) -> Scalar:
         return jax.lax.rsqrt(self.beta)

@@ -12,6 +12,7 @@ import numpy as np
 from dispersed.display import place, value
 from dispersed.engines import DensePatterns
 from dispersed.engines.dense_logits import not_too_far
+from dispersed.engines.engine import with_prepared
 from dispersed.memories.components import likeliest
 from dispersed.memories.interaction import Interaction, UserInteraction
 from dispersed.memories.network import Network
@@ -51,10 +52,7 @@ class SimilarityNetwork(Network):
         return self.held.patterns
 
     def _prepared(self) -> Any:
-        held = None if self.held is None else self.held.prepared()
-        if held is self.held:
-            return self
-        return self._once("prepared", lambda: eqx.tree_at(lambda network: network.held, self, held))
+        return self if self.held is None else with_prepared(self)
 
     @full_precision
     def _scores(self, x: State) -> Float[Array, " n"]:

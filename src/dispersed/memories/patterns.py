@@ -21,7 +21,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import MOST, gallery
 from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
-from dispersed.engines.engine import LAST_LEVEL
+from dispersed.engines.engine import LAST_LEVEL, with_prepared
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.components import components_posterior
 from dispersed.memories.denoiser import Denoiser, Standing
@@ -112,10 +112,7 @@ class PatternMemory(Memory):
         return jnp.exp(self.log_weights)
 
     def _prepared(self) -> "PatternMemory":
-        held = self.held.prepared()
-        if held is self.held:
-            return self
-        return self._once("prepared", lambda: eqx.tree_at(lambda memory: memory.held, self, held))
+        return with_prepared(self)
 
     def _evaluated(self, hook: Any, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> Any:
         if levels and isinstance(hook, str) and is_known(x, *levels):
