@@ -1,6 +1,6 @@
 """Where a figure is drawn: on axes of the caller's, or on those of a new figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -36,6 +36,13 @@ def legend_below(axes: Panels, ax: object, entries: tuple[Sequence[Any], Sequenc
         axes.flat[0].figure.legend(*entries, loc="outside lower center", ncols=columns)
     else:
         axes.flat[0].legend(*entries, fontsize="small")
+
+
+def draw_intervals(axis: Axes, x: Any, rows: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
+    """The values `name` of rows, over x, with their intervals."""
+    y = np.array([row[name] for row in rows])
+    spread = [y - [row["ci_low"] for row in rows], [row["ci_high"] for row in rows] - y]
+    axis.errorbar(x, y, np.clip(spread, 0, None), **{"capsize": 2} | style)
 
 
 def noise_axis(axis: Axes) -> None:

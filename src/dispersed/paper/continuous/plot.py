@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from dispersed.paper.panels import Panels, legend_below, panels
+from dispersed.paper.panels import Panels, draw_intervals, legend_below, panels
 from dispersed.paper.style import house_style
 
 COLOURS = {"gaussian": "#1f6fb4", "spherical": "#2a9d5c", "correlated": "#c8422f"}
@@ -58,18 +58,8 @@ def plot_continuous(
             for memory, mark in MEMORIES.items():
                 mine = [row for row in recalls if (row["ensemble"], row["memory"]) == (ensemble, memory)]
                 n = [row["n_patterns"] for row in mine]
-                error = np.array([row["error"] for row in mine])
-                ends = [error - [row["ci_low"] for row in mine], [row["ci_high"] for row in mine] - error]
-                right.errorbar(
-                    n,
-                    error,
-                    ends,
-                    fmt=mark + "-",
-                    ms=5,
-                    capsize=3,
-                    color=COLOURS[ensemble],
-                    label=f"{ensemble}: {memory}",
-                )
+                style = {"fmt": mark + "-", "ms": 5, "capsize": 3, "color": COLOURS[ensemble]}
+                draw_intervals(right, n, mine, "error", label=f"{ensemble}: {memory}", **style)
                 right.plot(n, [row["decoder_error"] for row in mine], mark, ms=9, mfc="none", color=COLOURS[ensemble])
         right.set_xscale("log", base=2)
         right.set_xticks(n, [str(number) for number in n])

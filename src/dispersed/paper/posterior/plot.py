@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from dispersed.paper.panels import Panels, legend_below, panels
+from dispersed.paper.panels import Panels, draw_intervals, legend_below, panels
 from dispersed.paper.posterior.measure import ALPHA, DECLARED, METHODS
 from dispersed.paper.style import house_style
 
@@ -35,9 +35,8 @@ def _draw_cue(axis: Axes, rows: list[dict[str, Any]]) -> None:
             )
             axis.set_xticks(range(len(ranked)), [_name(r) for r in ranked])
         x = np.arange(len(ranked)) + 0.17 * (position - 1.5)
-        y = np.array([r["frequency"] for r in ranked])
-        spread = [y - [r["ci_low"] for r in ranked], [r["ci_high"] for r in ranked] - y]
-        axis.errorbar(x, y, spread, fmt="o", markersize=3, capsize=2, color=COLOURS[method], label=METHODS[method])
+        style = {"fmt": "o", "markersize": 3, "color": COLOURS[method], "label": METHODS[method]}
+        draw_intervals(axis, x, ranked, "frequency", **style)
     axis.set_title(f"one cue (α = {ALPHA}), {rows[0]['samples']} recalls of {rows[0]['steps']} steps")
     axis.set_xlabel("stored pattern j")
     axis.set_ylabel("fraction of recalls, with 95 % intervals")
@@ -72,9 +71,7 @@ def _draw_calibration(axis: Axes, rows: list[dict[str, Any]]) -> None:
     for method, colour, label in (("exact", "#555555", "exact p(j | x)"), ("recalled", "#1f6fb4", "400 recalls a cue")):
         cells = [row for row in rows if row["method"] == method]
         x = [row["stated"] for row in cells]
-        y = np.array([row["observed"] for row in cells])
-        spread = [y - [row["ci_low"] for row in cells], [row["ci_high"] for row in cells] - y]
-        axis.errorbar(x, y, spread, fmt="o", markersize=4, capsize=2, color=colour, label=label)
+        draw_intervals(axis, x, cells, "observed", fmt="o", markersize=4, color=colour, label=label)
     axis.set_title(f"calibration over {rows[0]['cues']} cues")
     axis.set_xlabel("stated probability of a memory")
     axis.set_ylabel("fraction of which it is the truth")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from dispersed.paper.panels import Panels, draw_strips, panels
+from dispersed.paper.panels import Panels, draw_intervals, draw_strips, panels
 from dispersed.paper.replay.measure import EVENTS, KINDS, NETWORKS
 from dispersed.paper.style import house_style
 
@@ -32,9 +32,7 @@ def plot_replay(rows: Sequence[dict[str, Any]], pictures: Mapping[str, np.ndarra
 
 def _curve(axis: Axes, cells: list[dict[str, Any]], colour: str, label: str) -> None:
     x = [row["generation"] for row in cells]
-    y = np.array([row["value"] for row in cells])
-    spread = np.clip([y - [row["ci_low"] for row in cells], [row["ci_high"] for row in cells] - y], 0, None)
-    axis.errorbar(x, y, spread, fmt="o", markersize=4, capsize=2, color=colour, label=label)
+    draw_intervals(axis, x, cells, "value", fmt="o", markersize=4, color=colour, label=label)
     known = [(row["generation"], row["expected"]) for row in cells if row["expected"] is not None]
     if known:
         axis.plot(*zip(*known, strict=True), "--", linewidth=1, color=colour)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dispersed.paper.panels import Panels, legend_below, panels
+from dispersed.paper.panels import Panels, draw_intervals, legend_below, panels
 from dispersed.paper.style import COLOURS, house_style
 from dispersed.paper.table1.measure import ALPHA, BETA, METHODS, N_PATTERNS, TASKS
 
@@ -17,19 +17,8 @@ def plot_table1(rows: Sequence[dict[str, Any]], ax: Panels | None = None) -> Pan
             for position, method in enumerate(methods):
                 cells = [row for row in rows if (row["task"], row["method"]) == (task, method)]
                 x = [N_PATTERNS.index(row["n_patterns"]) + 0.12 * (position - (len(methods) - 1) / 2) for row in cells]
-                y = [row["correlation"] for row in cells]
-                below = [row["correlation"] - row["ci_low"] for row in cells]
-                above = [row["ci_high"] - row["correlation"] for row in cells]
-                panel.errorbar(
-                    x,
-                    y,
-                    [below, above],
-                    fmt="o",
-                    markersize=4,
-                    capsize=2,
-                    color=COLOURS[method],
-                    label=METHODS[method],
-                )
+                style = {"fmt": "o", "markersize": 4, "color": COLOURS[method], "label": METHODS[method]}
+                draw_intervals(panel, x, cells, "correlation", **style)
                 published = [(at, row["published"]) for at, row in zip(x, cells, strict=True) if row["published"]]
                 if published:
                     panel.scatter(*zip(*published, strict=True), marker="_", s=160, color="black", zorder=1)

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dispersed import theory
-from dispersed.paper.panels import Panels, panels
+from dispersed.paper.panels import Panels, draw_intervals, panels
 from dispersed.paper.style import house_style
 
 Rows = Sequence[dict[str, Any]]
@@ -33,9 +33,8 @@ def plot_theta(rows: Rows, slopes: Rows, recalls: Rows, ax: Panels | None = None
 def _growth(axis: Any, rows: Rows, shades: dict[float, Any], threshold: float) -> None:
     for alpha, shade in shades.items():
         mine = [row for row in rows if (row["alpha"], row["threshold"]) == (alpha, threshold)]
-        d, held = [row["dimension"] for row in mine], np.array([row["capacity"] for row in mine])
-        spread = [held - [row["ci_low"] for row in mine], [row["ci_high"] for row in mine] - held]
-        axis.errorbar(d, held, spread, fmt="o-", ms=4, capsize=2, color=shade, label=f"θ = {alpha:g}")
+        d = [row["dimension"] for row in mine]
+        draw_intervals(axis, d, mine, "capacity", fmt="o-", ms=4, color=shade, label=f"θ = {alpha:g}")
         axis.plot(d, [row["union_bound"] for row in mine], ":", color=shade, lw=1.2)
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
@@ -53,10 +52,8 @@ def _slopes(axis: Any, slopes: Rows, thresholds: Sequence[float]) -> None:
     axis.plot(fine, [theory.channel_rate(float(alpha)) for alpha in fine], "k--", lw=1.2, label="channel capacity C(θ)")
     for threshold, colour in zip(thresholds, ("#083d7f", "#3f8fc6", "#a8cbe4"), strict=True):
         mine = [row for row in slopes if row["threshold"] == threshold]
-        slope = np.array([row["slope"] for row in mine])
-        spread = [slope - [row["ci_low"] for row in mine], [row["ci_high"] for row in mine] - slope]
-        label = f"{100 * threshold:g} % tolerated"
-        axis.errorbar([r["alpha"] for r in mine], slope, spread, fmt="o-", ms=4, capsize=2, color=colour, label=label)
+        alphas, label = [row["alpha"] for row in mine], f"{100 * threshold:g} % tolerated"
+        draw_intervals(axis, alphas, mine, "slope", fmt="o-", ms=4, color=colour, label=label)
     axis.set_xlabel("signal level θ of the cues")
     axis.set_ylabel("growth of log capacity with d")
     axis.set_title("b) slopes, and the bound of every memory", loc="left")
