@@ -59,15 +59,5 @@ def against(case, name, times, ours, goal, error="", torch_error=""):
     """A line in units of PyTorch's time, or in plain JAX's without a verdict."""
     unit = times.get("torch")
     figure = times[ours] / (unit or times["jax"])
-    return Line(
-        case,
-        name,
-        figure,
-        "×" if unit else "× JAX",
-        goal if unit else None,
-        times[ours],
-        unit,
-        times.get("jax"),
-        error,
-        torch_error,
-    )
+    plain, goal = times.get("jax"), goal if unit else None
+    return Line(case, name, figure, "×" if unit else "× JAX", goal, times[ours], unit, plain, error, torch_error)
