@@ -18,7 +18,7 @@ import equinox as eqx
 import numpy as np
 
 from dispersed.auditing.conformal import Rate, false_alarm_count, p_values, rate
-from dispersed.auditing.distinct_neighbours import THIRD, Neighbours, neighbours, within, without_self
+from dispersed.auditing.distinct_neighbours import THIRD, Neighbours, baseline, neighbours, without_self
 from dispersed.auditing.neighbours import Points, points
 from dispersed.auditing.network import NetworkAudit, audit_network
 from dispersed.memories import Denoiser
@@ -199,7 +199,7 @@ def audit(
         _same_units(stored, samples=states, held_out=fresh)
 
     rng = np.random.default_rng(0)
-    radius, train_near, dimension = within(stored, rng)
+    radius, train_near, dimension = baseline(stored, rng)
     near = neighbours(stored, states, radius)
     fresh_near = None if fresh is None else neighbours(stored, fresh, radius)
     found = _by_ratio(near) if fresh_near is None else _against(fresh_near, near, false_alarms)

@@ -37,7 +37,7 @@ class Neighbours(NamedTuple):
         return np.where(told, self.distance / np.where(told, self.second, 1), self.distance > 0)
 
 
-def within(stored: Points, rng: np.random.Generator) -> tuple[float, Neighbours, float]:
+def baseline(stored: Points, rng: np.random.Generator) -> tuple[float, Neighbours, float]:
     """The distance of near-duplicates, the neighbours of some patterns among the others, the intrinsic dimension."""
     n = stored.shape[0]
     chosen = np.sort(rng.choice(n, min(n, CHOSEN), replace=False))
