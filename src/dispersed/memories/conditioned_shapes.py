@@ -24,12 +24,14 @@ from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval
 from dispersed.precision import full_precision
-from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, is_known
 
 WIDEST = 12.0
 """The standard deviations from the mode of a truncated Gaussian within which it is drawn."""
 HALVINGS = 48
+ROUNDOFF = 30
+"""Units of round-off below which a sum is none beside its terms."""
 
 
 class ConditionedShape(Extended):
@@ -111,15 +113,15 @@ class ConditionedShape(Extended):
                 weighted = weighted + residual * images
                 continue
             units = jnp.eye(self.dimension, dtype=x.dtype) if self.directions is None else self.directions
-            images = unit * observation.whitened(units)
+            images = unit * _beyond_roundoff(observation, units)
             precision = precision + jnp.sum(images**2, axis=0)
             weighted = weighted + residual @ images
         return precision, weighted
 
     def _finest(self) -> Scalar:
-        """The largest 1/τ of the observations."""
-        finest = [jnp.max(observation.sharpness) for observation in self.observations]
-        return jnp.max(jnp.stack(finest)) if finest else jnp.ones((), self._origin.dtype)
+        """The largest 1/τ of the observations; where nothing was observed, the least one whose square is a number."""
+        none = jnp.sqrt(jnp.finfo(self._origin.dtype).tiny)
+        return jnp.max(jnp.stack([none, *(jnp.max(observation.sharpness) for observation in self.observations)]))
 
 
 class ConditionedFlat(ConditionedShape):
@@ -185,18 +187,21 @@ class ConditionedFlat(ConditionedShape):
         """Centre and standard deviation of the coordinates, were there no limits."""
         unit = 1 / jax.lax.stop_gradient(jnp.maximum(sharpness, self._finest()))
         precision, weighted = self._normal(x, sharpness, unit)
-        # A direction that nothing is observed of keeps all its width.
-        precision = jnp.maximum(precision, (unit * self._least()) ** 2)
+        # A direction that nothing is known of keeps all its width.
+        precision = jnp.maximum(precision, jnp.finfo(precision.dtype).tiny)
         return unit * (weighted / precision), unit / jnp.sqrt(precision)
 
-    def _least(self) -> Scalar:
-        """A root of a precision that is none beside those of the observations."""
-        return jnp.finfo(self.origin.dtype).eps * self._finest()
+    def _uninformed(self, spread: Float[Array, " k"]) -> Bool[Array, " k"]:
+        """Whether the observations say no more than round-off of coordinates that are as wide after them."""
+        return ROUNDOFF * jnp.finfo(self.origin.dtype).eps * self._finest() * spread >= 1
 
     def _weighed(self, x: State, sharpness: Scalar) -> tuple[State, Scalar, State]:
         centre, spread = self._coordinates(x, sharpness)
         nearest, excess, mean = jax.vmap(interval)(centre, self.low, self.high, spread)
-        return self._state(nearest), excess.sum(), self._state(mean)
+        # A density of one a unit of length, which is not normalised, stays where nothing at all is known.
+        unbounded = ~(jnp.isfinite(self.low) & jnp.isfinite(self.high))
+        unknown = unbounded & (sharpness == 0) & self._uninformed(spread)
+        return self._state(nearest), jnp.where(unknown, 0, excess).sum(), self._state(mean)
 
     def _drawn(self, key: Key[Array, ""], x: State, sharpness: Scalar) -> State:
         """One state from the posterior, each coordinate by the inverse of its distribution function."""
@@ -219,7 +224,7 @@ class ConditionedFlat(ConditionedShape):
         """The mean, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         centre, spread = self._coordinates(self.origin, jnp.zeros((), self.origin.dtype))
         middle, uniform = spread_of_uniform(self.low, self.high)
-        informed = 30 * self._least() * spread < 1
+        informed = ~self._uninformed(spread)
         mean = jnp.where(informed, jax.vmap(interval)(centre, self.low, self.high, spread)[2], middle)
         # A truncated Gaussian is no wider than the Gaussian, nor than its interval.
         bounded = jnp.isfinite(self.low) & jnp.isfinite(self.high)
@@ -259,6 +264,17 @@ class ConditionedSphere(ConditionedShape):
         return self.centre, 10 * self.radius
 
 
+def _beyond_roundoff(observation: Observation, directions: Float[Array, "k d"]) -> Float[Array, "m k"]:
+    """A v_k/τ of directions v_k, 0 where its terms cancel: sharp noise would make a measurement of the round-off."""
+    images = observation.whitened(directions)
+    if observation.matrix is None:
+        return images
+    terms = eqx.tree_at(lambda seen: seen.operator, observation, jnp.abs(observation.matrix)).whitened(
+        jnp.abs(directions)
+    )
+    return jnp.where(jnp.abs(images) > ROUNDOFF * jnp.finfo(images.dtype).eps * terms, images, 0)
+
+
 @full_precision
 def simultaneously_diagonalised(
     directions: Float[Array, "k d"], observations: tuple[Observation, ...]
@@ -270,7 +286,9 @@ def simultaneously_diagonalised(
         alone = len(observations) == 1 and observation.sigma.ndim == 0
         images = (observation.at(jnp.ones_like(observation.sigma)) if alone else observation).whitened(directions)
         gram = gram + images.T @ images
-    return jnp.linalg.eigh(gram)[1].T @ directions
+    rotated = jnp.linalg.eigh(gram)[1].T @ directions
+    # What is round-off of a direction would be measured where the noise is sharp.
+    return jnp.where(jnp.abs(rotated) > 4 * len(rotated) * jnp.finfo(rotated.dtype).eps, rotated, 0)
 
 
 def truncated_normal(uniform: Scalar, centre: Scalar, spread: Scalar, low: Scalar, high: Scalar) -> Scalar:
