@@ -187,3 +187,33 @@ def test_a_capacity_needs_units(capacity, dimension):
     """Where ln d is negative the formula would be, too."""
     with pytest.raises(InputError, match=r"^dimension: got "):
         capacity(dimension)
+
+
+def test_numbers_too_large_for_a_formula_are_no_obstacle_to_it():
+    """Binomials and factorials of many units and high degrees are beyond all numbers, and their ratios are not."""
+    few, many = theory.nearest_pattern([1000, 2000], 0.1, 0.03)
+    assert 1 < few < many < math.inf
+    assert theory.polynomial_capacity(100, 2**31 - 1) == 0
+    assert theory.gardner_load(1e300) == 0
+    with pytest.raises(InputError, match=r"^dimension: got"):
+        theory.nearest_pattern(10**9, 0.1, 0.03)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        theory.ags_overlap,
+        theory.gardner_load,
+        theory.channel_rate,
+        lambda value: theory.random_energy_rate(value, "gaussian"),
+        lambda value: theory.krotov_hopfield_error(10, value, 2),
+        lambda value: theory.transition_capacity(value, 2),
+        lambda value: theory.nearest_pattern(10, 0.5, value),
+        lambda value: theory.retrieval_error_bound(3, 1.0, value, 1.0, 0.1),
+        lambda value: theory.collapse_sigma([value], 10),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_what_is_no_finite_number_gets_one_line(call, value):
+    with pytest.raises(InputError):
+        call(value)

@@ -15,11 +15,22 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import comb, erf, ndtr
+from scipy.special import erf, gammaln, ndtr
 from scipy.stats import binom
 
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, at_least, check_finite, double_array, positive_number, probability
+from dispersed.validation import (
+    InputError,
+    at_least,
+    check_finite,
+    double_array,
+    double_number,
+    positive_number,
+    probability,
+)
+
+MOST_UNITS = 100_000
+"""The most units of which all numbers of wrong ones are summed."""
 
 # --- Hopfield networks: how many patterns are fixed points ------------------------------------------------------------
 
@@ -42,8 +53,7 @@ def ags_overlap(load: float) -> float:
     >>> round(ags_overlap(0.1), 4)
     0.998
     """
-    best = _ags_root()
-    most = ags_capacity()
+    load, best, most = double_number("load", load), _ags_root(), ags_capacity()
     if not 0 < load <= most:
         raise InputError("load", f"got {load!r}", f"loads in (0, {most:.6f}] have a retrieval state")
     # Above z = 1/√α + 1 the left side, at most 1/z, is smaller than √α.
@@ -83,14 +93,12 @@ def gardner_load(margin: float = 0.0) -> float:
     >>> gardner_load()
     2.0
     """
-    kappa = float(margin)
-    if not math.isfinite(kappa):
-        raise InputError("margin", f"got {margin!r}", "a finite number is accepted")
+    kappa = double_number("margin", margin)
     # For κ → −∞ the terms cancel; the integral is then far below the round-off of either.
     if kappa < -5:
         integral = quad(lambda z: (z + kappa) ** 2 * _normal(z), -kappa, math.inf, epsabs=0, epsrel=1e-12)[0]
     else:
-        integral = (1 + kappa**2) * float(ndtr(kappa)) + kappa * _normal(kappa)
+        integral = (1 + kappa * kappa) * float(ndtr(kappa)) + kappa * _normal(kappa)
     return 1 / integral
 
 
@@ -102,15 +110,16 @@ def krotov_hopfield_error(units: int | float, patterns: int | float, degree: int
     **Source**: Krotov & Hopfield (2016), Dense associative memory for pattern recognition.
     """
     degree = at_least("degree", degree, 2)
-    units, patterns = positive_number("units", float(units)), positive_number("patterns", float(patterns))
-    log_ratio = (degree - 1) * math.log(units) - math.log(patterns) - math.log(double_factorial(2 * degree - 3))
-    return float(ndtr(-math.exp(log_ratio / 2)))
+    units, patterns = _positive("units", units), _positive("patterns", patterns)
+    log_ratio = (degree - 1) * math.log(units) - math.log(patterns) - _log_double_factorial(degree)
+    return float(ndtr(-math.exp(min(log_ratio / 2, 700))))
 
 
 def polynomial_capacity(dimension: ArrayLike, degree: int) -> Float[np.ndarray, "..."]:
     """d^{n−1}/(2 (2n−3)!! ln d) for F(a) = aⁿ: a typical pattern is a fixed point (Krotov & Hopfield 2016)."""
     d = _units(dimension)
-    log_numerator = (at_least("degree", degree, 2) - 1) * np.log(d) - math.log(2 * double_factorial(2 * degree - 3))
+    degree = at_least("degree", degree, 2)
+    log_numerator = (degree - 1) * np.log(d) - math.log(2) - _log_double_factorial(degree)
     with np.errstate(over="ignore", divide="ignore"):  # at d = 1 and beyond the largest number it is infinite
         return np.asarray(np.exp(log_numerator) / np.log(d))
 
@@ -130,7 +139,8 @@ def exponential_capacity(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
 
     **Source**: Demircigil et al. (2017), On a model of associative memory with huge storage capacity.
     """
-    return np.asarray(2 ** (_units(dimension) / 2))
+    with np.errstate(over="ignore"):
+        return np.asarray(2 ** (_units(dimension) / 2))
 
 
 def _units(dimension: ArrayLike) -> Float[np.ndarray, "..."]:
@@ -150,8 +160,11 @@ def retrieval_error_bound(patterns: int, largest_norm: float, beta: float, separ
 
     **Source**: Ramsauer et al. (2021), Hopfield networks is all you need, Theorem 5.
     """
+    others = at_least("patterns", patterns, 1) - 1
+    given = {"largest_norm": largest_norm, "beta": beta, "separation": separation, "distance": distance}
+    largest_norm, beta, separation, distance = (double_number(name, value) for name, value in given.items())
     exponent = -beta * (separation - 2 * largest_norm * distance)
-    return 2 * (at_least("patterns", patterns, 1) - 1) * largest_norm * math.exp(min(exponent, 700))
+    return 2 * others * largest_norm * math.exp(min(exponent, 700))
 
 
 # --- Recall from noisy cues -------------------------------------------------------------------------------------------
@@ -238,14 +251,14 @@ def _largest(rate: Callable[[float], float], beta: float, best: float) -> float:
 
 
 def _signal_to_noise(alpha: float) -> float:
-    value = float(alpha)
+    value = double_number("alpha", alpha)
     if not 0 < value <= 1:
         raise InputError("alpha", f"got {alpha!r}", "signal levels in (0, 1] are accepted")
     return math.inf if value == 1 else value / math.sqrt((1 - value) * (1 + value))
 
 
 def _normal(z: float) -> float:
-    return math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def _binary_free_energy(rho: float, s: float) -> float:
@@ -277,11 +290,12 @@ def nearest_pattern(dimension: ArrayLike, alpha: float, threshold: float) -> Flo
 
     Exact diffusion and modern Hopfield recall are nearly that. `alpha` in (0, 1), σ = √(1−α²)/α.
     """
-    d = np.asarray(dimension)[..., None]
-    k = np.arange(1, np.max(dimension) + 1)
-    probability_of_k = comb(d, k) / 2.0**d  # zero for k > d
+    d, rho, threshold = _units(dimension)[..., None], _signal_to_noise(alpha), double_number("threshold", threshold)
+    if (d % 1 != 0).any() or d.max(initial=1) > MOST_UNITS:
+        raise InputError("dimension", f"got {d.max():g}", f"whole numbers of units up to {MOST_UNITS} are accepted")
+    k = np.arange(1, d.max(initial=1) + 1)
     with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
-        p = np.sum(probability_of_k * ndtr(-np.sqrt(k) * _signal_to_noise(alpha)) * k / d, axis=-1)
+        p = np.sum(binom.pmf(k, d, 0.5) * ndtr(-np.sqrt(k) * rho) * k / d, axis=-1)  # zero for k > d
         return np.asarray(1 + threshold / p)
 
 
@@ -305,7 +319,7 @@ def finite_sequence_error(units: int, patterns: int | float, degree: int) -> flo
     `sequence_error`.
     """
     units, degree = at_least("units", units, 1), at_least("degree", degree, 1)
-    others = positive_number("patterns", float(patterns)) - 1
+    others = _positive("patterns", patterns) - 1
     if others <= 0:
         return 0.0
     flipped = np.arange(units + 1)
@@ -320,7 +334,7 @@ def transition_capacity(units: int | float, degree: int) -> float:
 
     **Source**: Chaudhry, Zavatone-Veth, Krotov & Pehlevan (2023), Long sequence Hopfield memory.
     """
-    return float(polynomial_capacity(positive_number("units", float(units)), at_least("degree", degree, 1) + 1))
+    return float(polynomial_capacity(_positive("units", units), at_least("degree", degree, 1) + 1))
 
 
 def sequence_capacity(units: int | float, degree: int) -> float:
@@ -345,7 +359,7 @@ def collapse_sigma(eigenvalues: ArrayLike, n: int) -> float:
     >>> round(collapse_sigma([1.0] * 10, 100), 4)
     0.8133
     """
-    variances = np.asarray(eigenvalues, float)
+    variances = double_array("eigenvalues", eigenvalues)
     if variances.ndim != 1 or not np.isfinite(variances).all() or (variances < 0).any() or not variances.any():
         raise InputError("eigenvalues", f"got {variances!r}", "finite variances that are not all zero are accepted")
     target = math.log(at_least("n", n, 2))
@@ -387,3 +401,12 @@ def symmetry_breaking_alpha(variance: float = 1.0) -> float:
 def double_factorial(n: int) -> int:
     """The product n(n−2)(n−4)…1 for odd n ≥ 1."""
     return math.prod(range(n, 0, -2))
+
+
+def _log_double_factorial(degree: int) -> float:
+    """Log (2n − 3)!! of a degree n, whose digits may be too many."""
+    return float((degree - 1) * math.log(2) + gammaln(degree - 0.5) - gammaln(0.5))
+
+
+def _positive(argument: str, value: ArrayLike) -> float:
+    return positive_number(argument, double_number(argument, value))

@@ -66,7 +66,8 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     """
     if not isinstance(value, np.ndarray) or is_tracing():
         return jnp.asarray(value, dtype)
-    return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
+    with np.errstate(over="ignore"):  # what is beyond a precision is infinite in it
+        return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
 
 
 def host_array(argument: str, value: Any) -> np.ndarray | Array:
@@ -144,9 +145,27 @@ def double_array(argument: str, value: Any) -> np.ndarray:
     return number_array(argument, value).astype(float)
 
 
+def double_number(argument: str, value: Any) -> float:
+    """One finite real number in double precision, also of arrays that hold one."""
+    array = double_array(argument, value)
+    check_finite(argument, array)
+    if array.ndim:
+        raise InputError(argument, f"got shape {array.shape}", "one number is accepted")
+    return float(array)
+
+
 def real_array(argument: str, value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array of JAX, in its own precision or a wider one; see `host_array`."""
     return as_array(host_array(argument, value))
+
+
+def returned(argument: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """What a function that was given as `argument` returned: floating-point numbers of that shape, or `InputError`."""
+    dtype = getattr(value, "dtype", None)
+    if np.shape(value) != shape or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        found = type(value).__name__ if dtype is None else f"{dtype} of shape {value.shape}"
+        raise InputError(argument, f"returned {found}", f"floating-point numbers of shape {shape} are accepted")
+    return value
 
 
 def check_finite(argument: str, array: Array | np.ndarray) -> None:
@@ -210,9 +229,9 @@ def log_prior(weights: Any, log_weights: Any, n: int, each: str = "pattern") -> 
     if known:
         _check_prior(argument, array)
     numpy: Any = np if known else jnp
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         logs = numpy.log(array) if argument == "weights" else array
-    logs = logs - logs.max()
+        logs = logs - logs.max()
     return logs - numpy.log(numpy.exp(logs).sum())
 
 
