@@ -61,3 +61,11 @@ def test_diagnostics_of_the_wrong_memory_get_one_line():
         effective_patterns(Segment([0.0], [1.0]), [0.0], 1.0)
     with pytest.raises(InputError, match="x: got shape"):
         local_dimension(Segment([0.0], [1.0]), [0.0, 0.0], 1.0)
+
+
+def test_diagnostics_are_the_same_in_all_units():
+    """Squares of what is 1e-25 or 1e25 are no numbers in single precision."""
+    pair = PatternMemory([[-1.0, 0], [1, 0]])
+    np.testing.assert_allclose(participation(pair, [0.0, 0], 1e-10), 1, rtol=1e-6)
+    for far in (1e-25, 1e25):
+        np.testing.assert_allclose(distance_to_memory(pair, [1.0, far]), far, rtol=1e-5)

@@ -30,6 +30,7 @@ def jacobian_spectrum(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float
     1 along directions in which the memory is open at the scale of σ, 0 across them, and above 1 between
     memories that σ is about to separate.
     """
+    _check_denoiser(memory)
     return of_states(_jacobian_spectrum, memory, x, sigma)
 
 
@@ -39,6 +40,7 @@ def local_dimension(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[A
     0 at an isolated point, k on a flat memory of k dimensions that is wide against σ. Eigenvalues above 1,
     which mark a decision between memories, count as one direction each.
     """
+    _check_denoiser(memory)
     return of_states(_local_dimension, memory, x, sigma)
 
 
@@ -47,6 +49,7 @@ def participation(memory: Denoiser, x: ArrayLike, sigma: ArrayLike) -> Float[Arr
 
     Blind to the size of the eigenvalues: it is 1 for a single direction, however little open.
     """
+    _check_denoiser(memory)
     return of_states(_participation, memory, x, sigma)
 
 
@@ -58,6 +61,11 @@ def distance_to_memory(memory: AssociativeMemory, x: ArrayLike) -> Float[Array, 
     if not isinstance(memory, Memory):
         raise InputError("memory", f"a {type(memory).__name__} has no nearest state", "extended memories have one")
     return of_states(_distance_to_memory, memory, x)
+
+
+def _check_denoiser(memory: Denoiser) -> None:
+    if not isinstance(memory, Denoiser):
+        raise InputError("memory", f"a {type(memory).__name__} has no denoiser", "memories and trained networks do")
 
 
 def _effective_patterns(memory: Memory, x: State, sigma: Scalar) -> Scalar:
@@ -75,9 +83,13 @@ def _local_dimension(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
 
 def _participation(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
     spectrum = jnp.clip(_jacobian_spectrum(memory, x, sigma), 0, None)
+    # Between memories that are far apart beside σ squares of eigenvalues overflow.
+    spectrum = spectrum / jnp.where(spectrum[0] > 0, spectrum[0], 1)
     square = jnp.sum(spectrum**2)
     return jnp.where(square > 0, spectrum.sum() ** 2 / jnp.where(square > 0, square, 1), 0)
 
 
 def _distance_to_memory(memory: Memory, x: State) -> Scalar:
-    return jnp.linalg.norm(x - memory._project(x))
+    off = x - memory._project(x)
+    unit = jnp.max(jnp.abs(off))  # in which squares are numbers
+    return unit * jnp.linalg.norm(off / jnp.where(unit > 0, unit, 1))
