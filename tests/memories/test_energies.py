@@ -152,3 +152,14 @@ def test_random_features_recall_what_is_stored(rng):
     assert result.converged.all()
     beyond = recall(network, y[0] + 100)
     assert not beyond.converged or network.energy(beyond.x) < 1e30
+
+
+@pytest.mark.parametrize(
+    "energy",
+    [lambda x: jnp.sum(x**4), lambda x: jnp.sum(jnp.exp(x)), lambda x: jnp.sum(jnp.log(-x)), lambda x: -jnp.sum(x**2)],
+    ids=["overflows", "infinite", "not a number", "unbounded"],
+)
+def test_where_an_energy_is_no_number_states_stay_and_are_no_attractors(energy):
+    found = recall(EnergyNetwork(energy, 2), [1e19, 1.0])
+    assert np.isfinite(found.x).all()
+    assert not found.converged

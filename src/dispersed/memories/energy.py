@@ -31,11 +31,13 @@ class DescentNetwork(Network):
     """A network whose update is x − η∇E(x), with a step η > 0 that does not raise its energy."""
 
     def _update(self, x: State) -> State:
-        return x - self._step(x) * jax.grad(self._energy)(x)
+        step = self._step(x)
+        # A slope that is no number leads nowhere.
+        return x - step * jnp.where(step > 0, jax.grad(self._energy)(x), 0)
 
     def _pushed(self, v: State, x: State) -> State:
-        # A plateau of infinite energy holds no attractor.
-        outside = self._energy(x) >= jnp.finfo(x.dtype).max
+        # A plateau of infinite energy, or below all numbers, holds no attractor.
+        outside = jnp.abs(self._energy(x)) >= jnp.finfo(x.dtype).max
         return jnp.where(outside, 2 * v, v - self._step(x) * self._curved(v, x))
 
     def _curved(self, v: State, x: State) -> State:
