@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,16 +18,22 @@ from dispersed import (
     ClassicalHopfield,
     DenseHopfield,
     GaussianMemory,
+    Heun,
     InputError,
+    LearnedMemory,
     Mixture,
     ModernHopfield,
     PatternMemory,
     ReconstructiveMemory,
     Segment,
+    SequenceMemory,
     Smoothed,
+    Solver,
     Sphere,
     Subspace,
     SumOfCores,
+    UniversalHopfield,
+    recall,
 )
 from dispersed.engines import Scanned
 from dispersed.memories import Network
@@ -241,10 +248,48 @@ def test_a_posterior_names_no_more_than_there_are(name):
             memory.posterior(ONE_STATE, 0.5, leading=wrong)
 
 
+class Stepping(Solver):
+    """A solver whose step is a function."""
+
+    function: Any = eqx.field(static=True)
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def step(self, memory, z, sigma, following, carry, key):
+        return self.function(z)
+
+
+FUNCTIONS = {
+    "model": lambda f: LearnedMemory(lambda x, level: f(x), D, "pattern", "VE").denoise(ONE_STATE, 0.5),
+    "interaction": lambda f: DenseHopfield(SIGNS, f).update(ONE_STATE),
+    "interaction of a sequence": lambda f: SequenceMemory(SIGNS, f).update(ONE_STATE),
+    "interaction as a separation": lambda f: UniversalHopfield(Y, "dot", f).update(ONE_STATE),
+    "similarity": lambda f: UniversalHopfield(Y, lambda x, y: f(x)).update(ONE_STATE),
+    "step of Stepping": lambda f: recall(PatternMemory(Y), ONE_STATE, Stepping(lambda z: (f(z), None)), sigma=0.5),
+    "grid": lambda f: recall(PatternMemory(Y), ONE_STATE, Heun(grid=lambda first, *_: f(first[None])), sigma=0.5),
+}
+
+
+@pytest.mark.parametrize("returned", [lambda a: None, lambda a: 1.0, lambda a: a[:1, None], lambda a: a > 0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_that_return_something_else_get_one_line(name, returned):
+    with pytest.raises(InputError, match=rf"^{name.split(' of a ')[0].split(' as ')[0]}: returned") as error:
+        FUNCTIONS[name](returned)
+    assert "\n" not in str(error.value)
+
+
+def test_a_step_returns_a_pair():
+    with pytest.raises(InputError, match=r"^step of Stepping: returned no pair"):
+        recall(PatternMemory(Y), ONE_STATE, Stepping(lambda z: z), sigma=0.5)
+
+
 def test_wrong_types_get_one_line_without_a_type_checker():
     """In a process of its own: while testing, the run-time type checker would answer first."""
     code = """
 import jax, numpy as np, dispersed as d
+from dispersed import theory as t
 m, key = d.PatternMemory(np.eye(3)), jax.random.key(0)
 calls = [
     lambda: m.sample(7), lambda: m.sample(jax.random.split(key), 2), lambda: m.sample(key, 2.5),
@@ -259,6 +304,12 @@ calls = [
     lambda: d.Observation([1.0], sigma="1"),
     lambda: d.Observation([1.0], operator="A", sigma=1), lambda: d.Observation([1.0], mask="m", sigma=1),
     lambda: d.ModernHopfield(np.eye(3), [1.0, 2.0]), lambda: d.ModernHopfield(np.eye(3), 0.0),
+    lambda: t.ags_overlap("a"), lambda: t.gardner_load(None), lambda: t.channel_rate(1j),
+    lambda: t.krotov_hopfield_error(10**400, 3, 2), lambda: t.transition_capacity([1, 2], 2),
+    lambda: t.nearest_pattern(10, 0.5, "a"), lambda: t.collapse_sigma("a", 3),
+    lambda: t.retrieval_error_bound(3, 1.0, None, 1.0, 1.0),
+    lambda: d.recall(m, np.zeros(3), sigma=0.5, callback=3),
+    lambda: d.diagnostics.participation(d.ModernHopfield(np.eye(3), 1.0), np.zeros(3), 1.0),
 ]
 for number, call in enumerate(calls):
     try:

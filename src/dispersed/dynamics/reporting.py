@@ -32,6 +32,9 @@ class Reporting(Solver):
         if not isinstance(solver, Solver) or not solver.has_grid:
             given = f"got one for {solver!r}"
             raise InputError("callback", given, "solvers whose steps are those of a grid are accepted")
+        if not callable(callback):
+            given = f"got {type(callback).__name__}"
+            raise InputError("callback", given, "a function of a step, its levels and its states is accepted")
         super().__init__(solver.steps, solver.sigma_min, solver.grid)
         self.solver, self.callback = solver, callback
 

@@ -23,7 +23,7 @@ from dispersed.dynamics.stability import ending_at
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, non_negative_number
+from dispersed.validation import InputError, at_least, non_negative_number, returned
 
 
 class Solver(Dynamics):
@@ -150,7 +150,7 @@ class Solver(Dynamics):
         else:
             even = process.sigma(process.time(sigma) / self.steps)
             last = jnp.where(self.sigma_min > 0, jnp.minimum(self.sigma_min, sigma / 2), even)
-        return self.grid(sigma, last, self.steps, process)
+        return returned("grid", self.grid(sigma, last, self.steps, process), (self.steps,))
 
 
 class End(eqx.Module):
@@ -168,6 +168,17 @@ class End(eqx.Module):
     """The number of evaluations in each of them."""
 
 
+def _stepped(
+    solver: Solver, memory: Any, z: State, sigma: Scalar, following: Scalar, carry: Any, key: Key[Array, ""]
+) -> tuple[State, Any]:
+    """One step, by a solver that may be anyone's."""
+    found: Any = solver.step(memory, z, sigma, following, carry, key)
+    step = f"step of {type(solver).__name__}"
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise InputError(step, "returned no pair", "the state and what is carried on are accepted")
+    return returned(step, found[0], z.shape), found[1]
+
+
 def _all_steps(
     solver: Solver, memory: Denoiser, z: State, sigmas: Float[Array, " steps"], carry: Any, key: Key[Array, ""]
 ) -> tuple[End, Float[Array, "intervals d"]]:
@@ -177,7 +188,7 @@ def _all_steps(
     def advance(carry: tuple[State, Any], now: Any) -> tuple[tuple[State, Any], State]:
         watched.evaluations = 0
         i, sigma, following = now
-        return solver.step(watched, carry[0], sigma, following, carry[1], solver.key_of(key, i)), carry[0]
+        return _stepped(solver, watched, carry[0], sigma, following, carry[1], solver.key_of(key, i)), carry[0]
 
     grid = (jnp.arange(solver.steps - 1), sigmas[:-1], sigmas[1:])
     (end, carry), states = jax.lax.scan(jax.checkpoint(advance, prevent_cse=False), (z, carry), grid)
@@ -255,7 +266,7 @@ def _watched_step(
         watched.evaluations, watched.seen = 0, []
         watched.level = get_opaque_trace_state()
         i = now.i
-        z, carry = solver.step(watched, now.z, sigmas[i], sigmas[i + 1], now.carry, solver.key_of(key, i))
+        z, carry = _stepped(solver, watched, now.z, sigmas[i], sigmas[i + 1], now.carry, solver.key_of(key, i))
         mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(now.p))
         for _, other in watched.seen[:-1]:
             p = jnp.minimum(p, other)

@@ -19,7 +19,7 @@ from dispersed.memories.network import Network
 from dispersed.memories.separation import Entmax, Normmax, Separation, as_separation
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, pattern_array
+from dispersed.validation import InputError, pattern_array, returned
 
 SIMILARITIES = ("dot", "cosine", "euclidean", "manhattan")
 """Similarities that have a name."""
@@ -59,7 +59,7 @@ class SimilarityNetwork(Network):
         """s_j: x·y_j, the cosine, −‖x − y_j‖²/2, −Σ|x − y_j|, or what the function says."""
         y, function = self.patterns, self.similarity
         if callable(function):
-            return jax.vmap(lambda pattern: jnp.asarray(function(x, pattern), x.dtype))(y)
+            return jax.vmap(lambda pattern: returned("similarity", function(x, pattern), ()).astype(x.dtype))(y)
         if self.similarity == "euclidean":
             return -jnp.sum((not_too_far(x) - y) ** 2, axis=1) / 2
         if self.similarity == "manhattan":

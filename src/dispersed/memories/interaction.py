@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dispersed.display import value
 from dispersed.types import Array, ArrayLike, Float
-from dispersed.validation import InputError, at_least, positive
+from dispersed.validation import InputError, at_least, positive, returned
 
 
 class Interaction(eqx.Module):
@@ -88,10 +88,10 @@ class UserInteraction(Interaction):
     function: Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
     def scaled(self, overlaps: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.function(overlaps)
+        return returned("interaction", self.function(overlaps), overlaps.shape)
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
-        return -_finite_sum(self.function(overlaps))
+        return -_finite_sum(self.scaled(overlaps))
 
 
 def _finite_sum(terms: Float[Array, " n"]) -> Float[Array, ""]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from dispersed.memories.denoiser import Denoiser
 from dispersed.types import Scalar, State
-from dispersed.validation import InputError, at_least, is_known
+from dispersed.validation import InputError, at_least, is_known, returned
 
 PREDICTS = ("noise", "pattern")
 COORDINATES = ("VP", "VE")
@@ -118,8 +118,8 @@ class LearnedMemory(Denoiser):
         """What the model says of one VE state z: ε̂ or ŷ."""
         if self.coordinates == "VP":
             alpha = 1 / jnp.hypot(1.0, sigma)
-            return self.model(alpha * z, alpha)
-        return self.model(z, sigma)
+            return returned("model", self.model(alpha * z, alpha), z.shape)
+        return returned("model", self.model(z, sigma), z.shape)
 
     def error(self, y: State, noise: State, sigma: Scalar) -> State:
         """D_σ(z) − y at z = y + σ·noise, for one state, without the cancellation of z − σε̂ − y."""

@@ -1,6 +1,7 @@
 r"""Any parametrised manifold as a memory, by quadrature (Eq. 23, 24)."""
 
-import itertools
+import functools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -11,6 +12,9 @@ from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, vector
+
+MOST_NODES = 2**24
+"""The most nodes of a manifold, each a stored pattern."""
 
 
 def manifold(
@@ -47,9 +51,11 @@ def manifold(
     if bool((low >= high).any()):
         raise InputError("low, high", f"got {low} and {high}", "low < high is accepted")
     counts = [at_least("nodes", n, 2) for n in _per_parameter("nodes", nodes, k)]
+    if math.prod(counts) > MOST_NODES:
+        raise InputError("nodes", f"got {math.prod(counts)} in all", f"at most {MOST_NODES} nodes are accepted")
     rules = [_rule(n, bool(closed)) for n, closed in zip(counts, _per_parameter("periodic", periodic, k), strict=True)]
-    unit = np.array(list(itertools.product(*(at for at, _ in rules))))
-    weights = np.array([np.prod(w) for w in itertools.product(*(weight for _, weight in rules))])
+    unit = np.stack([at.ravel() for at in np.meshgrid(*(at for at, _ in rules), indexing="ij")], axis=1)
+    weights = functools.reduce(np.multiply.outer, [weight for _, weight in rules]).ravel()
     parameters = low + jnp.asarray(unit, low.dtype) * (high - low)
     try:
         shape = jax.eval_shape(embedding, parameters[0])
