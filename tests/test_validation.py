@@ -282,3 +282,10 @@ def test_whole_numbers_of_any_size_get_one_line(name):
         HUGE[name](10**30)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 2000
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("log_weights", [[-1e300, 0], [-1e308, 1e308]])
+def test_priors_are_in_double_precision_in_silence(log_weights):
+    """Also where their ratios are beyond it."""
+    np.testing.assert_array_equal(d.PatternMemory(np.eye(2), log_weights=log_weights).weights, [0, 1])

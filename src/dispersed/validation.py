@@ -21,7 +21,6 @@ from dispersed.types import ArrayLike
 _OUTSIDE = get_opaque_trace_state()
 MOST = 2**31 - 1
 """The largest whole number that counts something: steps, samples, units."""
-LARGEST = float(np.finfo(float).max)
 LONGEST = 600
 """Characters of each part of an error's message."""
 
@@ -402,16 +401,24 @@ def random_key(key: Any) -> None:
         raise InputError("key", f"got keys of shape {key.shape}", "one key is accepted; jax.vmap takes several")
 
 
+def _finite(value: numbers.Real) -> bool:
+    """Whether a number is one of double precision; a comparison would narrow the limit to the precision of NumPy."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of whole numbers
+        return False
+
+
 def positive_number(argument: str, value: float) -> float:
     """One positive finite number, known when the program is compiled."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (value > 0 and _finite(value)):
         raise InputError(argument, f"got {value!r}", "finite numbers above 0 are accepted")
     return float(value)
 
 
 def non_negative_number(argument: str, value: float) -> float:
     """One finite number from 0, known when the program is compiled."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (value >= 0 and _finite(value)):
         raise InputError(argument, f"got {value!r}", "finite numbers from 0 are accepted")
     return float(value)
 

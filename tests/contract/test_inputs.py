@@ -288,7 +288,7 @@ def test_a_step_returns_a_pair():
 def test_wrong_types_get_one_line_without_a_type_checker():
     """In a process of its own: while testing, the run-time type checker would answer first."""
     code = """
-import jax, numpy as np, dispersed as d
+import warnings, jax, numpy as np, dispersed as d
 from dispersed import theory as t
 m, key = d.PatternMemory(np.eye(3)), jax.random.key(0)
 calls = [
@@ -311,6 +311,8 @@ calls = [
     lambda: d.recall(m, np.zeros(3), sigma=0.5, callback=3),
     lambda: d.diagnostics.participation(d.ModernHopfield(np.eye(3), 1.0), np.zeros(3), 1.0),
 ]
+warnings.simplefilter("error")
+assert m.posterior(np.zeros(3), 0.5, tol=np.float32(1e-3)).bound < 1e-3
 for number, call in enumerate(calls):
     try:
         call()
