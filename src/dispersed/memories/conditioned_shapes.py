@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
@@ -72,7 +73,16 @@ class ConditionedShape(Extended):
         missed = [observation.residual(y) for observation in self.observations]
         return y, excess - sum(off @ off for off in missed) / 2
 
+    def _check(self, observation: Observation) -> None:
+        """Raise `InputError` unless the shape has a closed form after this observation."""
+        return
+
     def _conditioned(self, observation: Observation) -> tuple["ConditionedShape", Scalar]:
+        self._check(observation)
+        return self._measured(observation)
+
+    @one_program
+    def _measured(self, observation: Observation) -> tuple["ConditionedShape", Scalar]:
         after = self._rotated((*self.observations, observation))
         nothing = jnp.zeros_like(self._origin)
         fit = after._explained(nothing, jnp.zeros((), nothing.dtype))[1]
@@ -161,27 +171,32 @@ class ConditionedFlat(ConditionedShape):
         directions = self.directions
         if directions is not None and len(directions) > 1 and not self.limited:
             directions = simultaneously_diagonalised(directions, observations)
-        elif self.limited and (directions is None or len(directions) > 1):
-            self._check(observations[-1])
         return dataclasses.replace(self, directions=directions, observations=observations)
 
-    @full_precision
     def _check(self, observation: Observation) -> None:
-        """Raise `InputError` unless the images of the directions are known to be orthogonal."""
+        """Raise `InputError` unless the images of limited directions are known to be orthogonal."""
+        if not self.limited or (self.directions is not None and len(self.directions) < 2):
+            return
         if self.directions is None and observation.matrix is None:
             return
         name = type(self.shape).__name__
         free = "a Box with a mask, a Segment, a Sphere, a subspace without limits or a manifold has a closed form"
         if not is_known(observation.value, observation.mask, observation.matrix, observation.sigma, self.directions):
-            given = f"got one of a {name} with limits in several directions inside of a program"
+            given = f"got one of a {name} with limits in several directions, which is smoothed or in a program"
             raise InputError("observation", given, free)
-        units = jnp.eye(self.dimension, dtype=self.origin.dtype) if self.directions is None else self.directions
-        images = np.asarray(observation.whitened(units), float)
+        images = np.asarray(self._images(observation), float)
         gram = images.T @ images
         off = np.abs(gram - np.diag(np.diag(gram))).max(initial=0)
         if off > 1e-5 * np.diag(gram).max(initial=0):
             given = f"got one of a {name} with limits in several directions whose images are not orthogonal"
             raise InputError("observation", given, free)
+
+    @one_program
+    @full_precision
+    def _images(self, observation: Observation) -> Float[Array, "m k"]:
+        """The images of the directions, in units of the noise."""
+        units = jnp.eye(self.dimension, dtype=self.origin.dtype) if self.directions is None else self.directions
+        return observation.whitened(units)
 
     def _coordinates(self, x: State, sharpness: Scalar) -> tuple[Array, Array]:
         """Centre and standard deviation of the coordinates, were there no limits."""

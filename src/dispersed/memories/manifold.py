@@ -11,7 +11,7 @@ import numpy as np
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
-from dispersed.validation import InputError, at_least, check_finite, vector
+from dispersed.validation import InputError, as_array, at_least, check_finite, vector
 
 MOST_NODES = 2**24
 """The most nodes of a manifold, each a stored pattern."""
@@ -45,10 +45,10 @@ def manifold(
     **Raises** `InputError` for a function that does not map (k,) to (d,), NaN or inf on a node, a negative
     density, or a manifold without volume.
     """
-    low = vector("low", low)
+    low = np.asarray(vector("low", low))
     k = low.shape[0]
-    high = vector("high", high, k)
-    if bool((low >= high).any()):
+    high = np.asarray(vector("high", high, k))
+    if (low >= high).any():
         raise InputError("low, high", f"got {low} and {high}", "low < high is accepted")
     counts = [at_least("nodes", n, 2) for n in _per_parameter("nodes", nodes, k)]
     if math.prod(counts) > MOST_NODES:
@@ -56,9 +56,9 @@ def manifold(
     rules = [_rule(n, bool(closed)) for n, closed in zip(counts, _per_parameter("periodic", periodic, k), strict=True)]
     unit = np.stack([at.ravel() for at in np.meshgrid(*(at for at, _ in rules), indexing="ij")], axis=1)
     weights = functools.reduce(np.multiply.outer, [weight for _, weight in rules]).ravel()
-    parameters = low + jnp.asarray(unit, low.dtype) * (high - low)
+    parameters = as_array(low + unit.astype(low.dtype) * (high - low))
     try:
-        shape = jax.eval_shape(embedding, parameters[0])
+        shape = jax.eval_shape(embedding, jax.ShapeDtypeStruct((k,), low.dtype))
     except (TypeError, ValueError) as error:
         raise InputError("embedding", f"cannot be called on {k} parameters ({error})", "y(u) is accepted") from None
     if getattr(shape, "ndim", None) != 1:
@@ -69,15 +69,15 @@ def manifold(
         jacobian = jax.jacfwd(embedding)(u)
         return embedding(u), _volume(jacobian)
 
-    states, volumes = jax.jit(jax.vmap(node))(parameters)
+    states, volumes = map(np.asarray, jax.jit(jax.vmap(node))(parameters))
     check_finite("embedding", states)
     check_finite("embedding", volumes)
-    heights = jnp.ones(len(states), states.dtype) if density is None else jax.vmap(density)(parameters)
+    heights = np.ones(1, states.dtype) if density is None else np.asarray(jax.jit(jax.vmap(density))(parameters))
     check_finite("density", heights)
-    if bool((heights < 0).any()):
+    if (heights < 0).any():
         raise InputError("density", f"got {float(heights.min()):g}", "densities must not be negative")
-    mass = jnp.asarray(weights, states.dtype) * volumes * heights
-    if not bool((mass > 0).any()):
+    mass = weights.astype(states.dtype) * volumes * heights
+    if not (mass > 0).any():
         raise InputError("embedding, density", "got a manifold without volume", "some node must have weight")
     return PatternMemory(states, mass)
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation, joined
 from dispersed.display import value
 from dispersed.memories.memory import Memory, draw
@@ -95,6 +96,7 @@ class Smoothed(Memory):
         mean = (sigma / level) ** 2 * y + (h / level) ** 2 * x
         return mean + h * sigma / level * jax.random.normal(own, x.shape, x.dtype), index
 
+    @one_program
     def _conditioned(self, observation: Observation) -> tuple["ConditionedSmoothed", Scalar]:
         """The memory after a measurement, which is of the smoothed states."""
         blank = jnp.zeros((), observation.value.dtype)
@@ -235,6 +237,7 @@ class ConditionedSmoothed(Memory):
         h = self.bandwidth.astype(level.dtype)
         return self._after_blur(mean, h), jnp.hypot(level, 10 * h * jnp.sqrt(float(self.dimension)).astype(level.dtype))
 
+    @one_program
     def _conditioned(self, observation: Observation) -> tuple["ConditionedSmoothed", Scalar]:
         joint, rest = joined(self.observation, observation)
         after = ConditionedSmoothed(self.memory, self.bandwidth, joint, self.fit)
