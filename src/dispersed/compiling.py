@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 
-from dispersed.validation import is_known, is_tracing
+from dispersed.validation import in_program
 
 T = TypeVar("T")
 
@@ -30,7 +30,8 @@ def compiled(function: Callable[..., Any], size: float, *arguments: Any) -> Call
 
     Parts of a larger program, which is being traced or whose `arguments` are, are compiled as that is.
     """
-    return _compiled(function, size <= SMALL and not _of_a_program(arguments) and jax.default_backend() == "cpu")
+    easily = size <= SMALL and not in_program(*jax.tree.leaves(arguments)) and jax.default_backend() == "cpu"
+    return _compiled(function, easily)
 
 
 def one_program(function: Callable[..., T]) -> Callable[..., T]:
@@ -42,16 +43,12 @@ def one_program(function: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(function)
     def call(*arguments: Any, **settings: Any) -> T:
-        if _of_a_program((arguments, settings)):
+        if in_program(*jax.tree.leaves((arguments, settings))):
             return function(*arguments, **settings)
         size = sum(leaf.size for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array))
         return _compiled(function, size <= SMALL and jax.default_backend() == "cpu")(*arguments, **settings)
 
     return call
-
-
-def _of_a_program(arguments: Any) -> bool:
-    return is_tracing() or not is_known(*jax.tree.leaves(arguments))
 
 
 @functools.cache

@@ -13,6 +13,7 @@ measurement is diagonal in their coordinates; and for mixtures and smoothed memo
 another kind one that can be conditioned, write its hook `_conditioned`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -120,7 +121,7 @@ class Observation(eqx.Module):
     @property
     def normaliser(self) -> Scalar:
         """Σ log(τ√2π) over what was observed: minus the log density of the noise at its centre."""
-        terms = jnp.broadcast_to(jnp.log(self.sigma) + np.log(2 * np.pi) / 2, self.value.shape)
+        terms = jnp.broadcast_to(jnp.log(self.sigma) + math.log(2 * math.pi) / 2, self.value.shape)
         return jnp.sum(terms if self.mask is None else jnp.where(self.mask, terms, 0))
 
     def at(self, sigma: Scalar) -> "Observation":
@@ -212,7 +213,7 @@ def _levels(sigma: Any, mask: Any, value: Array) -> Float[Array, "*m"]:
     if levels.shape and mask is not None:
         numpy: Any = np if is_known(levels, mask) else jnp
         levels = numpy.where(numpy.asarray(mask), numpy.asarray(levels), 1)
-    return as_array(noise_levels(levels, value.shape, value.dtype))
+    return as_array(noise_levels(levels, value.shape, value.dtype), value.dtype)
 
 
 @full_precision

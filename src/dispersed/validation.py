@@ -58,6 +58,11 @@ def is_tracing() -> bool:
     return bool(get_opaque_trace_state() != _OUTSIDE)
 
 
+def in_program(*values: Any) -> bool:
+    """Whether what is done with these values is part of a program that is being traced, constants of it included."""
+    return is_tracing() or not is_known(*values)
+
+
 def as_array(value: Any, dtype: Any = None) -> Array:
     """`value` as an array of JAX of that precision, a copy.
 

@@ -15,6 +15,7 @@ import pytest
 
 from dispersed import (
     Box,
+    CertifiedFlow,
     ClassicalHopfield,
     DenseHopfield,
     GaussianMemory,
@@ -23,6 +24,7 @@ from dispersed import (
     LearnedMemory,
     Mixture,
     ModernHopfield,
+    Observation,
     PatternMemory,
     ReconstructiveMemory,
     Segment,
@@ -33,13 +35,18 @@ from dispersed import (
     Subspace,
     SumOfCores,
     UniversalHopfield,
+    condition,
+    estimate_sigma,
     recall,
 )
-from dispersed.engines import Scanned
+from dispersed.dynamics import named
+from dispersed.engines import Scanned, Sharded
 from dispersed.memories import Network
+from dispersed.names import registered_dynamics
+from dispersed.processes import VP
 
 from . import cases
-from .cases import CASES, CORE, CORES, FACTOR, MIDDLE, NETWORKS, PLANE, SIGNS, WEIGHTS, D, Y, first_unit
+from .cases import CASES, CORE, CORES, FACTOR, KNOWN, MIDDLE, NETWORKS, PLANE, SIGNS, WEIGHTS, D, Y, first_unit
 
 FORMS = {
     "float16": lambda a: np.asarray(a, np.float16),
@@ -169,6 +176,63 @@ def test_memory_and_cue_meet_in_the_wider_precision(name):
             for level in (0.5, np.float64(0.5), np.float32(0.5)):
                 for part in jax.tree.leaves(traced(memory, x, jnp.asarray(level))):
                     assert part.dtype in ((jnp.float32, jnp.float64) if expected is None else (expected,))
+
+
+def keeps_single_precision(call):
+    """`call()`, which is not computed, is of single precision, with double precision on; its values, part by part."""
+    with jax.enable_x64(True):
+        for part in jax.tree.leaves(jax.eval_shape(call)):
+            assert not jnp.issubdtype(part.dtype, jnp.inexact) or part.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", {**CASES, **NETWORKS})
+def test_recalls_in_single_precision_stay_there(name):
+    """With double precision on, in which numbers of Python are, as in any precision that they meet."""
+    memory, x = {**CASES, **NETWORKS}[name].make(), jnp.asarray(ONE_STATE)
+    if isinstance(memory, Network):
+        keeps_single_precision(lambda: recall(memory, x))
+        return
+    keeps_single_precision(lambda: recall(memory, x, alpha=0.7))
+    if CASES[name].completes:
+        keeps_single_precision(lambda: condition(memory, Observation(x, mask=KNOWN, sigma=0.3)))
+        if CASES[name].measures:
+            keeps_single_precision(lambda: recall(memory, x, sigma=0.3, known=KNOWN))
+
+
+@pytest.mark.parametrize("name", registered_dynamics())
+def test_dynamics_in_single_precision_stay_there(name):
+    dynamics, x, key = named(name), jnp.asarray(ONE_STATE), jax.random.key(0)
+    patterns = PatternMemory(Y, engine=Scanned() if isinstance(dynamics, CertifiedFlow) else None)
+    for memory in (patterns, Segment(MIDDLE, Y[1]), ModernHopfield(Y, 2.0), ClassicalHopfield(SIGNS)):
+        if isinstance(memory, dynamics.serves):
+            levels = {} if isinstance(memory, Network) else {"sigma": 0.5, "process": VP()}
+            for trajectory in (False, True):
+                keeps_single_precision(
+                    lambda memory=memory, levels=levels, trajectory=trajectory: recall(
+                        memory, x, dynamics, key=key, trajectory=trajectory, **levels
+                    )
+                )
+
+
+@pytest.mark.parametrize("engine", [None, Scanned(), Sharded()], ids=repr)
+def test_values_that_are_known_inside_of_a_program_are_constants_of_it(engine):
+    """Nothing else is known there: what is done with them is a part of the program."""
+    memory, x = PatternMemory(Y, engine=engine), jnp.asarray(ONE_STATE)
+    calls = {
+        "denoise": lambda: memory.denoise(x, 0.5),
+        "score": lambda: memory.score(x, 0.5),
+        "log_density": lambda: memory.log_density(x, 0.5),
+        "nearest": lambda: memory.nearest(x, 0.5),
+        "posterior": lambda: memory.posterior(x, 0.5).mean,
+        "condition": lambda: condition(memory, Observation(x, mask=KNOWN, sigma=0.3)).log_evidence,
+        "recall": lambda: recall(memory, x, sigma=0.5).x,
+    }
+    outside = {name: call() for name, call in calls.items()}
+    inside = jax.jit(lambda one: {name: jax.tree.map(lambda a: a * one, call()) for name, call in calls.items()})(1)
+    for found, expected in zip(jax.tree.leaves(inside), jax.tree.leaves(outside), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="inside of a program"):
+        jax.eval_shape(lambda: estimate_sigma(memory, x))
 
 
 @pytest.mark.parametrize("name", {**CASES, **NETWORKS})

@@ -10,6 +10,7 @@ import pytest
 
 from dispersed import ClassicalHopfield, DenseHopfield, Exponential, InputError, ModernHopfield, Polynomial
 from dispersed.memories import hopfield_dense
+from dispersed.memories.interaction import power_above
 
 
 def power(base):
@@ -163,3 +164,13 @@ def test_ties_of_exact_sums_are_decided_by_integers(rng):
     assert (found != hopfield_dense.UNDECIDED).all()
     classical = np.sign(x @ y.T @ y - len(y) * x)
     np.testing.assert_array_equal(found, classical)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_above_are_the_next_ones(x64, rng, dtype):
+    powers = np.ldexp(dtype(1), np.arange(-120, 120))
+    x = np.concatenate([10 ** rng.uniform(-36, 36, 1000), powers, 1.5 * powers, np.nextafter(powers, dtype(0))]).astype(
+        dtype
+    )
+    np.testing.assert_array_equal(jax.jit(power_above)(x), np.ldexp(dtype(1), np.frexp(x)[1]))
+    assert power_above(jnp.zeros((), dtype)) == 1

@@ -14,7 +14,7 @@ from dispersed.engines.certified_flow import FlowSolver
 from dispersed.memories import AssociativeMemory, Denoiser, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, as_array, at_least, is_known, positive_number
+from dispersed.validation import InputError, as_array, at_least, in_program, positive_number
 
 
 class CertifiedFlow(Dynamics):
@@ -70,7 +70,7 @@ class CertifiedFlow(Dynamics):
         keys: Key[Array, " states"] | None,
         trajectory: bool,
     ) -> Recall:
-        if trajectory or masks is not None or not is_known(cues, levels):
+        if trajectory or masks is not None or in_program(cues, levels):
             return super().run_all(memory, process, cues, levels, masks, keys, trajectory)
         scale = np.asarray(process.scale(process.time(levels)), float)
         z = np.asarray(cues, float) / scale[:, None]

@@ -63,7 +63,7 @@ class Dynamics(eqx.Module):
         `masks` say which entries were observed; `keys` are None for dynamics that draw nothing.
         """
         # Settings that are real numbers are arguments of the program, so that others do not compile it anew.
-        dynamics = jax.tree.map(lambda a: np.asarray(a, cues.dtype) if isinstance(a, float) else a, self)
+        dynamics = jax.tree.map(lambda a: _setting(a, cues.dtype), self)
         memory = memory._prepared()
         arguments = dynamics, memory, process, cues, levels, masks, keys, trajectory
         return compiled(_recalled, memory._size * len(cues), arguments)(*arguments)
@@ -78,10 +78,17 @@ class Dynamics(eqx.Module):
             )
 
 
+def _setting(value: Any, dtype: Any) -> Any:
+    """A real number as an array in the precision of the cues, all else as it is."""
+    if isinstance(value, float):
+        return np.asarray(value, dtype)
+    return value.astype(dtype) if eqx.is_inexact_array(value) else value
+
+
 def _recalled(
     dynamics: Any, memory: Any, process: Any, cues: Any, levels: Any, masks: Any, keys: Any, trajectory: Any
 ) -> Recall:
-    memory = in_precision(memory, cues.dtype)
+    memory, process = in_precision(memory, cues.dtype), process.in_precision(cues.dtype)
 
     def one(x: Any, sigma: Any, known: Any, key: Any) -> Recall:
         t = process.time(sigma)

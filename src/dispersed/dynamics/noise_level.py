@@ -31,7 +31,7 @@ from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Numbers, Scalar, State
-from dispersed.validation import InputError, as_array, is_known
+from dispersed.validation import InputError, as_array, in_program
 
 ALLOWED = 3.841458820694124 / 2
 """Half the 95 % quantile of χ² with one degree of freedom: how far below its maximum the likelihood may lie."""
@@ -90,8 +90,8 @@ def estimate_sigma(memory: AssociativeMemory, cue: ArrayLike, known: ArrayLike |
 
 def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "states d"] | None) -> NoiseLevel:
     """The same of checked cues and their masks, flattened."""
-    if not is_known(*jax.tree.leaves((memory, x, known))):
-        given = "got values that are being traced"
+    if in_program(*jax.tree.leaves((memory, x, known))):
+        given = "got neither inside of a program"
         raise InputError("alpha, sigma", given, "inside of programs the noise level is given as one of them")
     batch, cues = x.shape[:-1], x.reshape(-1, x.shape[-1])
     if not len(cues):

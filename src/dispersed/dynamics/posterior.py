@@ -31,7 +31,7 @@ from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, as_array, at_least, probability, random_key
+from dispersed.validation import InputError, as_array, at_least, is_known, probability, random_key
 
 
 class Alternatives(eqx.Module):
@@ -274,6 +274,7 @@ def _recall_cue(
     # Behind the barrier the compiler does not see that all samples start alike; it tries for long to exploit it.
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
     result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)
+    process = process.in_precision(x.dtype)
     z = x / process.scale(process.time(sigma))
     if known is None:
         exact = memory._responsibilities(z, sigma)
@@ -285,7 +286,11 @@ def _recall_cue(
 
 def _first_of_duplicates(memory: PatternMemory) -> Int[Array, " n"]:
     """For each pattern the index of the first one equal to it."""
-    _, first, inverse = np.unique(np.asarray(memory.patterns), axis=0, return_index=True, return_inverse=True)
+    patterns = memory.patterns
+    if not is_known(patterns):
+        given = "got patterns whose values a program does not know"
+        raise InputError("memory", given, "recall_many outside of programs, or recall of a batch of equal cues")
+    _, first, inverse = np.unique(np.asarray(patterns), axis=0, return_index=True, return_inverse=True)
     return as_array(first[inverse.reshape(-1)])
 
 

@@ -125,7 +125,7 @@ def _without_process(
     process: Process, x: Float[Array, "... d"], level: Float[Array, " states"]
 ) -> tuple[Float[Array, "... d"], Float[Array, "..."]]:
     """Cues in the coordinates of the memory, and the noise level of each."""
-    level = level.reshape(x.shape[:-1])
+    process, level = process.in_precision(x.dtype), level.reshape(x.shape[:-1])
     return x / process.scale(process.time(level))[..., None], level
 
 

@@ -21,7 +21,7 @@ from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.types import Array, Int, Scalar
-from dispersed.validation import InputError, as_array, is_known, log_prior, on_host, positive_number
+from dispersed.validation import InputError, as_array, in_program, is_known, log_prior, on_host, positive_number
 
 TOL = 1e-5
 """The default error of a mean, relative to the root-mean-square distance of the patterns from theirs."""
@@ -143,7 +143,7 @@ class ScannedPatterns(PatternSet):
         return self.name
 
     def conditioned_outside(self, observation: Observation) -> "tuple[ScannedPatterns, Scalar] | None":
-        if not (self.outside and is_known(*jax.tree.leaves(observation))):
+        if not self.outside or in_program(*jax.tree.leaves(observation)):
             return None
         engine, placed = placed_by(self.handle)
         log_weights, total = after_measurement(placed, observation)

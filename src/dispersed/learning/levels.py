@@ -68,7 +68,7 @@ class UniformTime(Levels):
         self.low, self.high = _ordered(low, high)
 
     def quantile(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.process.sigma(self.low + (self.high - self.low) * u)
+        return self.process.in_precision(u.dtype).sigma(self.low + (self.high - self.low) * u)
 
 
 def _ordered(low: float, high: float) -> tuple[float, float]:

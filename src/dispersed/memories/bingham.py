@@ -72,7 +72,7 @@ def sphere_integral(
     h = jnp.where(a[j] < 0, -1, 1) * left / (jnp.abs(a[j]) + jnp.sqrt(a[j] ** 2 + left))
     width = 1 / jnp.sqrt(jnp.sum((1 / (2 * w) + 2 * a**2) / w))
     path = jnp.asarray(1j * np.sinh(_V) + BEND * (1 - np.cosh(_V)), jnp.result_type(theta, jnp.complex64))
-    slope = jnp.asarray(np.cosh(_V) + 1j * BEND * np.sinh(_V), path.dtype) * np.where(_V > 0, 1, 0.5)
+    slope = jnp.asarray((np.cosh(_V) + 1j * BEND * np.sinh(_V)) * np.where(_V > 0, 1, 0.5), path.dtype)
     t = path[:, None] * (width / w)
     terms = (a**2 * w) * t**2 / (1 + t) - (jnp.log(1 + t) - t) / 2
     heights = jnp.exp(terms.sum(axis=1)) * slope

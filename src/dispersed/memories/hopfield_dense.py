@@ -34,7 +34,7 @@ from dispersed.memories.hopfield_binary import (
     double_product,
     in_blocks,
 )
-from dispersed.memories.interaction import Interaction, Polynomial, as_interaction
+from dispersed.memories.interaction import Interaction, Polynomial, as_interaction, power_above
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
 from dispersed.validation import check_binary, pattern_array
@@ -116,7 +116,7 @@ class DenseHopfield(BinaryNetwork):
         """By two products of integers, which single precision adds up without round-off."""
         bits = _bits(slopes.shape[1])
         # In units of a power of two, so that nothing over- or underflows or is rounded by it.
-        scale = _power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
+        scale = power_above(jnp.max(jnp.abs(slopes), axis=1, keepdims=True))
         high = slopes / scale * 2.0**bits
         low = (high - jnp.round(high)) * 2.0**bits
         left = jnp.sum(jnp.abs(low - jnp.round(low)), axis=1, keepdims=True)
@@ -280,12 +280,6 @@ def _gamma(terms: int, dtype: Any) -> float:
 def _bits(terms: int) -> int:
     """How large integers may be, 2^bits, so many of which single precision adds up without round-off."""
     return 24 - (terms - 1).bit_length()
-
-
-def _power_above(largest: Float[Array, "b 1"]) -> Float[Array, "b 1"]:
-    """A power of two that is larger than a number by at most a factor of two; 1 for 0."""
-    exponent = jnp.frexp(largest)[1]
-    return jnp.where(largest > 0, jnp.ldexp(jnp.ones_like(largest), exponent), 1.0)
 
 
 def _count_equal(

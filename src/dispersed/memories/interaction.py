@@ -48,8 +48,7 @@ class Polynomial(Interaction):
 
     def scaled(self, overlaps: Float[Array, "..."]) -> Float[Array, "..."]:
         # A power of two scales without rounding, so that fields which cancel still cancel exactly.
-        exponent = jnp.frexp(jnp.abs(overlaps).max())[1]
-        return self._function(overlaps * jnp.ldexp(jnp.ones((), overlaps.dtype), -exponent))
+        return self._function(overlaps / power_above(jnp.abs(overlaps).max()))
 
     def energy(self, overlaps: Float[Array, " n"], d: int) -> Float[Array, ""]:
         return -_finite_sum(self._function(overlaps / d))
@@ -98,6 +97,14 @@ def _finite_sum(terms: Float[Array, " n"]) -> Float[Array, ""]:
     """The sum of terms, of which those that overflow count as the largest numbers whose sum does not."""
     most = float(jnp.finfo(terms.dtype).max) / terms.size
     return jnp.sum(jnp.clip(terms, -most, most))
+
+
+def power_above(largest: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A power of two that is larger than a number by at most a factor of two; 1 for 0."""
+    # Of a number that keeps its exponent alone the nearest power is left. `frexp` of JAX 0.12 fails in double precision
+    # where that is on for a part of a program.
+    nearest = jax.lax.reduce_precision(largest, exponent_bits=jnp.finfo(largest.dtype).nexp, mantissa_bits=0)
+    return jnp.where(largest > 0, jnp.where(nearest > largest, nearest, 2 * nearest), 1)
 
 
 def as_interaction(interaction: Any) -> Interaction:

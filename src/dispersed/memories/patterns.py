@@ -29,7 +29,7 @@ from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, is_known, positive_number
+from dispersed.validation import InputError, at_least, in_program, is_known, positive_number
 
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""
@@ -115,7 +115,7 @@ class PatternMemory(Memory):
         return with_prepared(self)
 
     def _evaluated(self, hook: Any, x: Any, levels: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> Any:
-        if levels and isinstance(hook, str) and is_known(x, *levels):
+        if levels and isinstance(hook, str) and not in_program(x, *levels):
             found = self.held.evaluated(hook, x, levels[0], dict(settings))
             if found is not None:
                 return found

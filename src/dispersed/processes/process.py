@@ -12,6 +12,7 @@ a scale s and the noise σ under which a memory is observed in z = x/s. Running 
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -30,6 +31,10 @@ class Process(eqx.Module):
     """A Gaussian noise-injecting process. Subclasses write `scale`, `sigma` and `time`, elementwise."""
 
     __repr__ = one_line
+
+    def in_precision(self, dtype: Any) -> "Process":
+        """The same process with its settings in the precision of the states that it is to meet."""
+        return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, self)
 
     @abc.abstractmethod
     def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -121,6 +126,7 @@ def _corrupted(
     process: Process, y: Float[Array, "... d"], level: Float[Array, "..."], key: Key[Array, ""], timed: bool
 ) -> Float[Array, "... d"]:
     """Noisy patterns, at times or at noise levels σ."""
+    process = process.in_precision(y.dtype)
     time = level if timed else process.time(level)
     scale, spread = process.scale(time), process.spread(time)
     if not timed:
