@@ -15,10 +15,14 @@ import pandas
 import pytest
 
 from dispersed import (
+    AncestralSampling,
     Box,
     CertifiedFlow,
     ClassicalHopfield,
     DenseHopfield,
+    Entmax,
+    Exponential,
+    FenchelYoungHopfield,
     GaussianMemory,
     Heun,
     InputError,
@@ -40,6 +44,7 @@ from dispersed import (
     estimate_sigma,
     recall,
 )
+from dispersed.consolidation import replay
 from dispersed.dynamics import named
 from dispersed.engines import Scanned, Sharded
 from dispersed.memories import Network
@@ -213,6 +218,23 @@ def test_dynamics_in_single_precision_stay_there(name):
                 keeps_single_precision(
                     functools.partial(recall, memory, x, dynamics, key=key, trajectory=path, **levels)
                 )
+
+
+SINGLE = np.asarray(SIGNS, np.float32)
+WITH_NUMBERS = {
+    "bandwidth": lambda: Smoothed(PatternMemory(SINGLE), 0.2).denoise(SINGLE[0], 0.5),
+    "entmax": lambda: UniversalHopfield(SINGLE, separation=Entmax(1.5, 2.0)).update(SINGLE[0]),
+    "temperature": lambda: FenchelYoungHopfield(SINGLE, 1.0).update(SINGLE[0]),
+    "exponential": lambda: DenseHopfield(SINGLE, Exponential(2.0)).update(SINGLE[0]),
+    "replay": lambda: replay(
+        PatternMemory(SINGLE), generations=1, replays=4, key=jax.random.key(0), dynamics=AncestralSampling(4)
+    ),
+}
+
+
+@pytest.mark.parametrize("made", WITH_NUMBERS)
+def test_numbers_take_the_precision_of_the_arrays_they_meet(made):
+    keeps_single_precision(WITH_NUMBERS[made])
 
 
 @pytest.mark.parametrize("engine", [None, Scanned(), Sharded()], ids=repr)

@@ -77,7 +77,7 @@ def replay(
         raise InputError("experiences", "got None", f"with replayed = {replayed:g} the rest must be given")
     tables = []
     for name, table in (("bias", bias), ("experiences", experiences)):
-        array = jnp.zeros((generations, n)) if table is None else real_array(name, table)
+        array = real_array(name, 0.0 if table is None else table).astype(memory.weights.dtype)
         check_finite(name, array)
         try:
             tables.append(jnp.broadcast_to(array, (generations, n)))

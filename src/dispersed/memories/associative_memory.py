@@ -100,7 +100,9 @@ def _size(leaves: list[Any]) -> float:
 
 
 def _widest(leaves: list[Any]) -> Any:
-    kinds = {leaf.dtype for leaf in leaves if eqx.is_inexact_array(leaf)}
+    floating = [leaf for leaf in leaves if eqx.is_inexact_array(leaf)]
+    # A single number, such as a bandwidth, takes the precision of the arrays that it meets.
+    kinds = {leaf.dtype for leaf in [leaf for leaf in floating if leaf.ndim] or floating}
     return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
 
 
