@@ -1,6 +1,5 @@
 """What may be given to a memory: arrays of every kind and precision, no states, extreme levels; and real signatures."""
 
-import functools
 import inspect
 import subprocess
 import sys
@@ -49,7 +48,6 @@ from dispersed.dynamics import named
 from dispersed.engines import Scanned, Sharded
 from dispersed.memories import Network
 from dispersed.names import registered_dynamics
-from dispersed.processes import VP
 
 from . import cases
 from .cases import CASES, CORE, CORES, FACTOR, KNOWN, MIDDLE, NETWORKS, PLANE, SIGNS, WEIGHTS, D, Y, first_unit
@@ -205,6 +203,7 @@ def test_recalls_in_single_precision_stay_there(name):
 
 @pytest.mark.parametrize("name", registered_dynamics())
 def test_dynamics_in_single_precision_stay_there(name):
+    """Their settings too are numbers of Python."""
     dynamics, x, key = named(name), jnp.asarray(ONE_STATE), jax.random.key(0)
     patterns = PatternMemory(Y, engine=Scanned() if isinstance(dynamics, CertifiedFlow) else None)
     for memory, paths in (
@@ -213,11 +212,13 @@ def test_dynamics_in_single_precision_stay_there(name):
         (ClassicalHopfield(SIGNS), (True,)),
     ):
         if isinstance(memory, dynamics.serves):
-            levels = {} if isinstance(memory, Network) else {"sigma": 0.5, "process": VP()}
+            levels = {} if isinstance(memory, Network) else {"alpha": 0.7}
             for path in paths:
-                keeps_single_precision(
-                    functools.partial(recall, memory, x, dynamics, key=key, trajectory=path, **levels)
-                )
+
+                def recalled(memory=memory, path=path, levels=levels):
+                    return recall(memory, x, named(name), key=key, trajectory=path, **levels)
+
+                keeps_single_precision(recalled)
 
 
 SINGLE = np.asarray(SIGNS, np.float32)

@@ -88,7 +88,7 @@ def _setting(value: Any, dtype: Any) -> Any:
 def _recalled(
     dynamics: Any, memory: Any, process: Any, cues: Any, levels: Any, masks: Any, keys: Any, trajectory: Any
 ) -> Recall:
-    memory, process = in_precision(memory, cues.dtype), process.in_precision(cues.dtype)
+    memory = in_precision(memory, cues.dtype)
 
     def one(x: Any, sigma: Any, known: Any, key: Any) -> Recall:
         t = process.time(sigma)

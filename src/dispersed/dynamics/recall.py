@@ -125,7 +125,7 @@ def _without_process(
     process: Process, x: Float[Array, "... d"], level: Float[Array, " states"]
 ) -> tuple[Float[Array, "... d"], Float[Array, "..."]]:
     """Cues in the coordinates of the memory, and the noise level of each."""
-    process, level = process.in_precision(x.dtype), level.reshape(x.shape[:-1])
+    level = level.reshape(x.shape[:-1])
     return x / process.scale(process.time(level))[..., None], level
 
 
@@ -182,8 +182,8 @@ def noise_of_cues(
     x: Float[Array, "... d"],
     known: Bool[Array, "states d"] | None,
 ) -> tuple[Float[Array, " states"], Process, NoiseLevel | None]:
-    """The noise level of every cue, flattened, the process that made the cues, and the estimate of the level where it
-    was not given.
+    """The noise level of every cue, flattened, the process that made the cues, in their precision, and the estimate of
+    the level where it was not given.
     """
     batch = x.shape[:-1]
     if process is not None and not isinstance(process, Process):
@@ -193,7 +193,8 @@ def noise_of_cues(
             raise InputError(
                 "alpha, sigma", f"got one for a {type(memory).__name__}", "a network holds its own temperature"
             )
-        return as_array(np.ones(math.prod(batch), x.dtype)), VE() if process is None else process, None
+        process = VE() if process is None else process
+        return as_array(np.ones(math.prod(batch), x.dtype)), process.in_precision(x.dtype), None
     estimate = None
     if alpha is None and sigma is None and isinstance(memory, Memory):
         if not isinstance(process, VE | None):
@@ -212,7 +213,7 @@ def noise_of_cues(
             memory.warn_outside(level, 4)
     if process is None:
         process = VE() if alpha is None or known is not None else VP()
-    return as_array(level.reshape(-1)), process, estimate
+    return as_array(level.reshape(-1)), process.in_precision(x.dtype), estimate
 
 
 __all__ = ["Outcome", "Recall", "recall"]

@@ -70,7 +70,7 @@ def compare(
     reach = np.sqrt(largest / x.size) / 4
     x, anchors = jnp.clip(x, -reach, reach), jnp.clip(anchors, -reach, reach)
     excess = jnp.maximum(excess, -largest / 8)
-    # Led by whom is asked at the scale of squared distances, which do not overflow for small σ.
+    # The leading component is sought at the scale of squared distances, which do not overflow for small σ.
     c = jnp.argmax(sigma**2 * excess - jnp.sum((x - anchors) ** 2, axis=1) / 2)
     step = anchors - anchors[c]
     gap = jnp.sum(step * (2 * (x - anchors[c]) - step), axis=1) / 2

@@ -72,14 +72,14 @@ def manifold(
     states, volumes = map(np.asarray, jax.jit(jax.vmap(node))(parameters))
     check_finite("embedding", states)
     check_finite("embedding", volumes)
-    heights = np.ones(1, states.dtype) if density is None else np.asarray(jax.jit(jax.vmap(density))(parameters))
-    check_finite("density", heights)
-    if (heights < 0).any():
-        raise InputError("density", f"got {float(heights.min()):g}", "densities must not be negative")
-    mass = weights.astype(states.dtype) * volumes * heights
-    if not (mass > 0).any():
+    densities = np.ones(1, states.dtype) if density is None else np.asarray(jax.jit(jax.vmap(density))(parameters))
+    check_finite("density", densities)
+    if (densities < 0).any():
+        raise InputError("density", f"got {float(densities.min()):g}", "densities must not be negative")
+    prior = weights.astype(states.dtype) * volumes * densities
+    if not (prior > 0).any():
         raise InputError("embedding, density", "got a manifold without volume", "some node must have weight")
-    return PatternMemory(states, mass)
+    return PatternMemory(states, prior)
 
 
 def _volume(jacobian: Float[Array, "d k"]) -> Scalar:
