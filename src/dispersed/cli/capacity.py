@@ -114,7 +114,7 @@ def capacity_command(
         raise InputError("mask-rate, flip-rate", "got both", "at most one of them is accepted")
     if flip_rate is not None and len(alphas) > 1:
         raise InputError("alpha", f"got {alpha!r} with --flip-rate", "recall from flips is told the level that fits")
-    corruption, cue = _damage(alphas, mask_rate, flip_rate, 0.5 if isinstance(patterns, Sparse) else 0.0)
+    corruption, cue = _corruption(alphas, mask_rate, flip_rate, 0.5 if isinstance(patterns, Sparse) else 0.0)
     for limit in thresholds:
         check_target(measure.value, limit, statistic.value, precision)
     for level in alphas:
@@ -156,8 +156,10 @@ def capacity_command(
     say(f"Written: {folder / 'capacity'}.json, .csv, .md, .png\n")
 
 
-def _damage(alphas: list[float], mask_rate: float | None, flip_rate: float | None, middle: float) -> tuple[Any, str]:
-    """What is done to the units of cues other than noise and masks, None if nothing is, and how cues are described."""
+def _corruption(
+    alphas: list[float], mask_rate: float | None, flip_rate: float | None, middle: float
+) -> tuple[Any, str]:
+    """The corruption of cues where it is neither noise nor a mask, else None, and how cues are described."""
     from dispersed.capacities import Flip
     from dispersed.validation import probability
 
