@@ -8,7 +8,7 @@ from scipy.integrate import quad
 
 from dispersed.engines.certified_flow import FlowSolver, FlowState, moments
 from dispersed.validation import InputError
-from tests.engines.oracle import placed
+from tests.engines.oracle import exact, families, placed
 
 
 def flow(held, x, sigma, steps=20, tol=1e-4, sigma_min=0.05):
@@ -111,6 +111,27 @@ def test_many_equal_patterns_are_one(rng, kind, weighted):
             assert responsibility > 0.5 * weight.max() / weight.sum()
 
 
+@pytest.mark.parametrize("options", [{}, {"by_differences": 4}, {"by_differences": 4, "small_set": 1}])
+def test_the_probability_is_that_of_the_cue_at_its_own_level(rng, options):
+    """However it was first evaluated: over a shortlist, by a scan in single or double precision, or distinct patterns
+    alone.
+    """
+    sets = list(families(rng, 600, 6))
+    y = rng.normal(size=(4, 6)).astype(np.float32)
+    sets.append(("four", y[rng.integers(4, size=600)], rng.exponential(size=600)))
+    evaluated = np.zeros(2, int)
+    for name, y, weights in sets:
+        held = placed(y, None if (weights == 1).all() else weights, **options)
+        log_w = np.log(np.maximum(weights / weights.sum(), 1e-300))
+        sigma = held.spread * np.repeat([0.01, 0.1, 0.3, 1.0, 100.0], 2)
+        x = y[weights > 0][:10] + sigma[:, None] * rng.normal(size=(10, 6))
+        end = flow(held, x, sigma, tol=1e-5 * held.spread)
+        p = [float(exact(y, log_w, *cue)[2][k]) for *cue, k in zip(x, sigma, end.pattern, strict=True)]
+        np.testing.assert_allclose(end.probability, p, rtol=1e-5, atol=1e-12, err_msg=name)
+        evaluated += [(end.sums == 0).sum(), (end.sums > 0).sum()]
+    assert (evaluated > 20).all(), evaluated
+
+
 def test_unresolved_flows_end_with_the_posterior_mean(rng):
     """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
     y = 2 * rng.normal(size=(60, 5)).astype(np.float32)
@@ -143,7 +164,7 @@ def test_its_steps_are_of_order_two(x64, from_infinity):
         numbers = (jnp.asarray(number) for number in (first, h, spread, 0.3, from_infinity))
         none, zero = jnp.zeros(()), jnp.asarray(0)
         mean = jnp.zeros(1)
-        path = FlowState(mean + start, mean, mean, zero, *numbers, zero, none, zero, zero, none, zero)
+        path = FlowState(mean + start, mean, mean, zero, *numbers, zero, none, zero, zero, none, zero, none)
         for _ in range(steps - 1):
             path = path.after(path.x * s**2 / (s**2 + path.sigma**2), steps)
         np.testing.assert_allclose(path.sigma, last)

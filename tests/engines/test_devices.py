@@ -25,7 +25,7 @@ def answers(mine, prior):
     recalled = recall(memory, x, CertifiedFlow(), sigma=sigma)
     return {"mean": found.mean.tolist(), "bound": found.bound.tolist(), "index": found.index[:, 0].tolist(),
         "log_density": found.log_density.tolist(), "recalled": recalled.index.tolist(),
-        "certified": recalled.certificate.certified.tolist()}
+        "certified": recalled.certificate.certified.tolist(), "probability": recalled.probability.tolist()}
 """
 
 
@@ -75,6 +75,7 @@ def test_two_hosts_of_two_devices_give_what_one_gives(free_port):
     expected = alone["answers"](alone["patterns"], alone["weights"])
     np.testing.assert_allclose(first["mean"], expected["mean"], atol=2e-4)
     np.testing.assert_allclose(first["log_density"], expected["log_density"], atol=1e-5)
+    np.testing.assert_allclose(first["probability"], expected["probability"], rtol=1e-5)
     for name in ("index", "recalled", "certified"):
         assert first[name] == expected[name]
     assert max(first["bound"]) <= 1e-4

@@ -17,6 +17,7 @@ from dispersed import (
     Sharded,
     recall,
 )
+from dispersed.engines import candidate_screening, ladder
 from dispersed.storage import Bits, Float16, InMemory
 
 
@@ -144,6 +145,30 @@ def test_certified_recall_ends_where_the_flow_does(rng):
     alone = recall(scanned(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
     assert alone.index == certified.index[7]
     assert alone.certificate.certified == proof.certified[7]  # on which way depends on what else is asked at once
+
+
+def test_a_certified_recall_takes_no_pass_that_it_does_not_count(rng, monkeypatch):
+    patterns = np.sign(rng.normal(size=(2000, 24))).astype(np.float32)
+    passes = {"screen": 0, "full_scan": 0}
+
+    def counted(module, name):
+        function = getattr(module, name)
+
+        def call(placed, states, *arguments):
+            passes[name] += len(states.x)
+            return function(placed, states, *arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(candidate_screening, "screen")
+    counted(ladder, "full_scan")
+    for sigma in (0.5, 3.0):
+        x = patterns[:12] + sigma * rng.normal(size=(12, 24))
+        passes.update(screen=0, full_scan=0)
+        proof = recall(scanned(patterns), x, CertifiedFlow(), sigma=sigma).certificate
+        assert proof.certified.all()
+        assert passes == {"screen": proof.screens.sum(), "full_scan": proof.sums.sum()}
+        assert passes["screen" if sigma < 1 else "full_scan"] > 0
 
 
 @pytest.mark.slow

@@ -76,14 +76,13 @@ class CertifiedFlow(Dynamics):
         z = np.asarray(cues, float) / scale[:, None]
         assert isinstance(memory.held, ScannedPatterns)
         solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol or memory.held.tol)
-        sigma = np.asarray(levels, float)
-        found = solver.solve(z, sigma)
+        found = solver.solve(z, np.asarray(levels, float))
         dtype = cues.dtype
         result = np.where(found.certified, _CERTIFIED, np.where(found.converged, _CONVERGED, _EXHAUSTED))
         return Recall(
             as_array(found.x, dtype),
             as_array(found.pattern, int),
-            as_array(memory.held.probability(z, sigma, found.pattern), dtype),
+            as_array(found.probability, dtype),
             as_array(found.responsibility, dtype),
             eqx.tree_at(lambda item: item._value, ENDINGS.converged, as_array(result, jnp.int32)),
             as_array(found.steps, int),

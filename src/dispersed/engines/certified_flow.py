@@ -81,6 +81,8 @@ class FlowState(eqx.Module):
     """A lower bound on the responsibility of the leading pattern."""
     period: Int[Numbers, "*b"]
     """1 if the last state is a fixed point, else 0."""
+    log_mass: Float[Numbers, "*b"]
+    """Log Σ w_j exp(−‖x − y_j‖²/(2σ²)) at the cue."""
 
     @property
     def sigma(self) -> Float[Numbers, "*b"]:
@@ -140,6 +142,8 @@ class FlowResult(NamedTuple):
     """The index of the leading pattern of each, (b,)."""
     responsibility: np.ndarray
     """A lower bound on its responsibility at the last noise level, (b,)."""
+    probability: np.ndarray
+    """Its probability given the cue, at its own noise level, (b,)."""
     converged: np.ndarray
     """Whether the last state is a fixed point, (b,)."""
     certified: np.ndarray
@@ -175,19 +179,22 @@ class FlowSolver(NamedTuple):
         Raises `InputError` as `PlacedPatterns.internal` does.
         """
         factor = self.placed.statistics.factor
-        integrated = self._integrate(*self.placed.internal(z, sigma))
+        x, level = self.placed.internal(z, sigma)
+        integrated = self._integrate(x, level)
         if isinstance(integrated, DistinctPatterns):
             # The flow of equal patterns is that of one of them with the weight of all.
             placed, indices, fraction = integrated
             end = self._replace(placed=placed).solve(z, sigma)
-            responsibility = end.responsibility * fraction[end.pattern]
-            return end._replace(pattern=indices[end.pattern], responsibility=responsibility)
+            part = fraction[end.pattern]
+            responsibility, probability = end.responsibility * part, end.probability * part
+            return end._replace(pattern=indices[end.pattern], responsibility=responsibility, probability=probability)
         flow, screens, sums = integrated
         certified = flow.status == CERTIFIED
         return FlowResult(
             flow.x / factor,
             flow.index,
             np.minimum(flow.responsibility, 1),
+            self._probability(flow, x),
             certified | (flow.period == 1),
             certified,
             flow.bound / factor,
@@ -216,7 +223,7 @@ class FlowSolver(NamedTuple):
         zeros, none = np.zeros(b, np.int64), np.zeros(b)
         mean = np.broadcast_to(known.mean, z.shape)
         levels = (zeros, start, h, spread, options.flow_variable * width, high)
-        flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros)
+        flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros, none)
         return jax.tree.map(np.array, flow)
 
     def _integrate(
@@ -294,6 +301,8 @@ class FlowSolver(NamedTuple):
         total = climb(self.placed, flow.x[states], sigma, self._tol, 0, SINGLE)
         flow.bound[states] = np.maximum(flow.bound[states], total.bound)
         flow.evaluations[states] += 1
+        first = flow.step[states] == 0
+        flow.log_mass[states[first]] = total.log_mass[first]
         with jax.enable_x64(True):
             here, mean = pad_batch((_at(flow, states), total.mean))
             _put(flow, states, _after(here, mean, np.asarray(self.steps)))
@@ -329,6 +338,18 @@ class FlowSolver(NamedTuple):
             found = climb(self.placed, flow.x[states], _levels(flow, states), np.inf, 1)
             flow.index[states], flow.responsibility[states] = found.indices[:, 0], found.responsibilities[:, 0]
 
+    def _probability(self, flow: FlowState, x: np.ndarray) -> np.ndarray:
+        """The probability of the leading patterns given the cues x (b, d)."""
+        placed = self.placed
+        # The pattern is weighed by itself: on the host that has it.
+        own = flow.index - placed.first
+        here = (own >= 0) & (own < len(placed.storage))
+        row = np.where(here, own, 0)
+        off = (x - placed.internal_patterns(row)) / flow.sigma_at(np.zeros_like(flow.step), np)[:, None]
+        logit = placed.log_weights(row) - np.sum(off**2, axis=1) / 2
+        logit = all_gather(np.where(here, logit, -np.inf)).max(axis=0)
+        return np.exp(np.minimum(logit - flow.log_mass, 0))
+
 
 _BOUNDS = ("log_tail_mass", "excluded_distance")
 
@@ -339,8 +360,7 @@ def _at(flow: FlowState, states: np.ndarray) -> FlowState:
 
 def _levels(flow: FlowState, states: np.ndarray) -> np.ndarray:
     """The noise levels of some states, by NumPy."""
-    here = _at(flow, states)
-    return here.sigma_at(here.step, np)
+    return flow.sigma_at(flow.step, np)[states]
 
 
 def _put(flow: FlowState, states: np.ndarray, part: FlowState) -> None:
@@ -358,7 +378,7 @@ def _evaluate(
     status = jnp.where(decided, CERTIFIED, jnp.where(serves, RUNNING, INVALID))
     lead = shortlist.y[seen.lead].astype(flow.x.dtype)
     return seen, eqx.tree_at(
-        lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.responsibility),
+        lambda p: (p.x, p.status, p.bound, p.evaluations, p.index, p.responsibility, p.log_mass),
         flow,
         (
             jnp.where(decided, lead, flow.x),
@@ -367,6 +387,7 @@ def _evaluate(
             flow.evaluations + serves,
             jnp.where(decided, shortlist.index[seen.lead], -1),
             jnp.where(serves, _responsibility(seen), flow.responsibility),
+            jnp.where(flow.step == 0, seen.log_mass, flow.log_mass),
         ),
     )
 

@@ -251,8 +251,9 @@ def _weigh(
         logits[some] = logit
         return mine, SoftmaxSums(top, np.add.reduceat(weight, first), total, np.add.reduceat(weight * fall, first))
 
-    # Products of this size take one thread each.
-    parts = list(on_cores(cores("cpu"), evaluate, range(0, len(whose), size)))
+    # Products of this size take one thread each; for one of them none is started.
+    starts = range(0, len(whose), size)
+    parts = list(on_cores(cores("cpu") if len(starts) > 1 else 1, evaluate, starts))
     whole = empty_sums(b, d, float, np)
     for mine, part in parts:
         here = _merge(jax.tree.map(lambda a, mine=mine: a[mine], whole), part)

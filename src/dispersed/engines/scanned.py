@@ -202,19 +202,6 @@ class ScannedPatterns(PatternSet):
             return engine.tol
         return TOL * (placed.spread or placed.radius or 1.0)
 
-    def probability(self, x: np.ndarray, sigma: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """p(index | x) of one pattern for each of the states (b, d) at noise levels (b,), outside of programs."""
-        # To name the leading patterns would take most of the time.
-        found = self.posterior(x, sigma, None, 0)
-        # The pattern is weighed by itself: on the host that has it.
-        own = index - self.placed.first
-        here = (own >= 0) & (own < len(self.placed.storage))
-        row = np.where(here, own, 0)
-        log_w = self.placed.log_weights(row) - (math.log(self.size[0]) if self.placed.uniform else 0)
-        off = (x - self.placed.patterns(row)) / sigma[:, None]
-        logit = all_gather(np.where(here, log_w - np.sum(off**2, axis=1) / 2, -np.inf)).max(axis=0)
-        return np.exp(np.minimum(logit - found.log_normaliser, 0))
-
 
 def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:
     return found.log_normaliser - d * (np.log(sigma) + math.log(2 * math.pi) / 2)
