@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import FlowState
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def main(quick=False, encodings=("float16", "bits")):
     for encoding in encodings:
         rows = []
         with tempfile.TemporaryDirectory() as folder:
-            path = FlowState(folder, "patterns.safetensors")
+            path = Path(folder, "patterns.safetensors")
             for n in sizes:
                 write(path, n, encoding)
                 command = [sys.executable, "-m", "benchmarks.growth", str(path)]
@@ -81,7 +81,7 @@ class Peak(threading.Thread):
 
 
 def memory(field):
-    for line in FlowState("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return 0

@@ -1,8 +1,25 @@
 """The benchmarks that state goals run, on their smallest cases; what they time on a busy machine is not judged here."""
 
+import importlib
 import math
+from pathlib import Path
 
+import benchmarks
+import pytest
 from benchmarks import conditioning, default_path
+
+RIVALS = {"faiss", "pyarrow", "torch", "zarr"}
+"""Packages of the extra `bench`."""
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("[!_]*.py")))
+def test_every_benchmark_can_be_imported(name):
+    try:
+        importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in RIVALS:
+            raise
+        pytest.skip(f"{error.name} is not installed")
 
 
 def test_the_default_path_is_measured_with_its_error(capsys):

@@ -23,6 +23,7 @@ LAYERS = [
         "extras",
         "keys",
         "machine",
+        "multistep",
         "names",
         "noise",
         "precision",

@@ -289,3 +289,14 @@ def test_whole_numbers_of_any_size_get_one_line(name):
 def test_priors_are_in_double_precision_in_silence(log_weights):
     """Also where their ratios are beyond it."""
     np.testing.assert_array_equal(d.PatternMemory(np.eye(2), log_weights=log_weights).weights, [0, 1])
+
+
+@pytest.mark.parametrize("sigma", [1e-300, [1.0, 1e-300], np.float64(1e-300)])
+def test_what_is_zero_in_single_precision_is_told_as_it_was_given(sigma):
+    memory = d.PatternMemory([[1.0, -1.0], [1.0, 1.0]])
+    for evaluate in (
+        lambda: memory.denoise(np.zeros((2, 2)), sigma),
+        lambda: d.recall(memory, np.zeros((2, 2)), sigma=sigma),
+    ):
+        with pytest.raises(d.InputError, match=r"^sigma: got 1e-300; numbers from 1.2e-38 in float32 are accepted$"):
+            evaluate()

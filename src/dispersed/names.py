@@ -34,6 +34,7 @@ def _builtin(name: str, text: str) -> Registered:
 
 
 BUILTIN = {
+    "multistep": _builtin("MultistepFlow", "the flow by a multistep method, from any noise level in few steps"),
     "exponential": _builtin("ExponentialIntegrator", "exponential integrator of order 2, in few steps"),
     "ddim": _builtin("DDIM", "exponential integrator of order 1"),
     "dpm-2m": _builtin("DPMSolver2M", "DPM-Solver++(2M) as published"),

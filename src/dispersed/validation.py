@@ -332,7 +332,7 @@ def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: np.dtype) -> np.gene
         values = np.asarray(array)
         check_finite("sigma", values)
         if values.size and not (values > 0).all():
-            raise InputError("sigma", f"got {float(values.min()):g}", "numbers above 0 are accepted")
+            raise _not_positive("sigma", sigma, values.dtype)
         if values.size and not (low <= values.min() and values.max() <= high):
             odd = values.min() if values.min() < low else values.max()
             accepted = f"levels from {low:.2g} to {high:.2g} are accepted in {dtype.name}"
@@ -380,8 +380,16 @@ def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:
     array = real_array(argument, value)
     check_finite(argument, array)
     if is_known(array) and array.size and not (np.asarray(array) > 0).all():
-        raise InputError(argument, f"got {float(np.min(np.asarray(array))):g}", "numbers above 0 are accepted")
+        raise _not_positive(argument, value, array.dtype)
     return array
+
+
+def _not_positive(argument: str, value: Any, dtype: Any) -> InputError:
+    """What is said of numbers that are not above 0 in the precision `dtype`, by the least that was given."""
+    least = double_array(argument, value).min()
+    tiny = f"{jnp.finfo(dtype).tiny:.2g} in {jnp.dtype(dtype).name}"
+    accepted = "numbers above 0" if least <= 0 else f"numbers from {tiny}"
+    return InputError(argument, f"got {least:g}", f"{accepted} are accepted")
 
 
 def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:

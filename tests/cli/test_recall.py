@@ -83,7 +83,7 @@ def test_rows_say_what_was_recalled_and_how_surely(run, data, tmp_path):
         table = list(csv.DictReader(file))
     assert [int(row["index"]) for row in table] == [row["index"] for row in rows]
     assert {path.name for path in tmp_path.iterdir()} == {"recalled.npy", "recall.json", "recall.csv"}
-    assert "30 cues of 48 units from 30 patterns by ExponentialIntegrator(" in shown
+    assert "30 cues of 48 units from 30 patterns by MultistepFlow(" in shown
 
 
 def test_certainty_is_of_the_cue_and_apart_from_convergence(run, data):

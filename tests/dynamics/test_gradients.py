@@ -18,6 +18,7 @@ from dispersed.dynamics import (
     ExponentialIntegrator,
     Heun,
     Iteration,
+    MultistepFlow,
     OneStep,
     ProbabilityFlow,
     ReverseSDE,
@@ -33,6 +34,7 @@ BOTH_MODES = {
     "3M": DPMSolver3M(6, sigma_min=0.4),
     "third order": ExponentialIntegrator(6, order=3, sigma_min=0.4),
     "Heun": Heun(6, sigma_min=0.4),
+    "MultistepFlow": MultistepFlow(6, sigma_min=0.4),
     "Euler": ProbabilityFlow(steps=6),
     "diffrax Tsit5": ProbabilityFlow(dfx.Tsit5(), steps=4, sigma_min=0.4),
 }

@@ -38,7 +38,9 @@ def test_settings_are_those_of_the_class():
 
 
 def test_an_unknown_name_gets_one_line():
-    with pytest.raises(InputError, match=r"^dynamics: got 'floe'; exponential, ddim, .* circuit are accepted$"):
+    with pytest.raises(
+        InputError, match=r"^dynamics: got 'floe'; multistep, exponential, ddim, .* circuit are accepted$"
+    ):
         named("floe")
 
 

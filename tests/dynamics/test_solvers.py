@@ -30,6 +30,7 @@ from dispersed.dynamics import (
     ExponentialIntegrator,
     Heun,
     Iteration,
+    MultistepFlow,
     ProbabilityFlow,
     karras,
     log_sigma,
@@ -123,6 +124,7 @@ def exact(z, sigmas):
         (DPMSolver2M, 2, 0.1),
         (DPMSolver3M, 2, 0.2),
         (Heun, 2, 0.1),
+        (MultistepFlow, 2, 0.1),
         (lambda n, **k: ExponentialIntegrator(n, 1, **k), 1, 0.1),
         (lambda n, **k: ExponentialIntegrator(n, 2, **k), 2, 0.1),
         (lambda n, **k: ExponentialIntegrator(n, 3, **k), 3, 0.15),
@@ -162,7 +164,9 @@ def test_a_solver_of_ones_own_is_counted_kept_and_differentiated(x64, rng):
     np.testing.assert_allclose(gradient.sum(), (loss(cues[0] + h) - loss(cues[0] - h)) / (2 * h), rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", [DDIM(30), Heun(30), ExponentialIntegrator(30, 3), ProbabilityFlow(steps=200)])
+@pytest.mark.parametrize(
+    "solver", [DDIM(30), Heun(30), ExponentialIntegrator(30, 3), MultistepFlow(30), ProbabilityFlow(steps=200)]
+)
 def test_recall_stops_where_one_pattern_has_all_probability(rng, solver):
     """And ends where all steps do, state by state, at any level and for prior weights that oppose the evidence."""
     y = rng.standard_normal((60, 5))

@@ -6,7 +6,8 @@ import pytest
 from benchmarks import references
 from scipy.integrate import quad
 
-from dispersed.engines.certified_flow import FlowSolver, FlowState, moments
+from dispersed.engines.certified_flow import FlowSolver, FlowState
+from dispersed.multistep import moments
 from dispersed.validation import InputError
 from tests.engines.oracle import exact, families, placed
 

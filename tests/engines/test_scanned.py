@@ -201,6 +201,6 @@ def test_certified_recall_inside_a_program_is_the_plain_flow(patterns):
     inside = jax.jit(lambda x: recall(memory, x, CertifiedFlow(), sigma=0.3).x)(x)
     np.testing.assert_allclose(inside, recall(memory, x, CertifiedFlow(), sigma=0.3).x, atol=1e-4)
     kept = recall(memory, x, CertifiedFlow(), sigma=0.3, trajectory=True)
-    assert kept.trajectory.shape == (3, 21, 12)
+    assert kept.trajectory.shape == (3, 17, 12)
     with pytest.raises(InputError, match="cannot recall"):
         recall(PatternMemory(patterns, engine=Dense()), x, CertifiedFlow(), sigma=0.3)

@@ -18,6 +18,7 @@ from dispersed.dynamics.exponential_integrators import (
 from dispersed.dynamics.grids import karras, log_sigma, uniform_time
 from dispersed.dynamics.heun import Heun
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.dynamics.multistep_flow import MultistepFlow
 from dispersed.dynamics.noise_level import NoiseLevel, estimate_sigma
 from dispersed.dynamics.posterior import Posterior, recall_many
 from dispersed.dynamics.recall import recall
@@ -49,6 +50,7 @@ __all__ = [
     "ExponentialIntegrator",
     "Heun",
     "Iteration",
+    "MultistepFlow",
     "NoiseLevel",
     "OneStep",
     "Outcome",

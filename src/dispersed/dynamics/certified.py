@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.dynamics.dynamics import Dynamics
-from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
+from dispersed.dynamics.multistep_flow import MultistepFlow
 from dispersed.dynamics.result import ENDINGS, Certificate, Outcome, Recall
 from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
@@ -22,17 +22,14 @@ class CertifiedFlow(Dynamics):
 
     **Arguments**
 
-    - `steps`, `sigma_min`: noise levels, evenly in log(σ/(σ + c)) down to `sigma_min`, by default as of every `Solver`,
-      and 0. c is the root-mean-square distance of the patterns from their mean; of cues with σ ≥ c/2, which begin with
-      D = μ at σ = ∞, 0.3 of it.
+    - `steps`, `sigma_min`: as of `MultistepFlow`, whose method and levels these are.
     - `tol`: what ‖D − D_σ(z)‖ may be, in the units of the patterns, for every denoiser D on the way; by default that of
       the engine of the memory.
 
     The result has a `certificate`. A recall that is `certified` ended early: the exact flow from the state reached,
     over all patterns and without any discretisation, provably ends at the recalled pattern. Cues stop one by one.
 
-    Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is `ExponentialIntegrator` of order 3,
-    without a certificate.
+    Inside `jax.jit` and `jax.vmap`, and with `trajectory` or `known`, it is `MultistepFlow`, without a certificate.
     """
 
     steps: int
@@ -40,7 +37,7 @@ class CertifiedFlow(Dynamics):
     tol: float | None
     serves: ClassVar[tuple[type, ...]] = (PatternMemory,)
 
-    def __init__(self, steps: int = 20, sigma_min: float | None = None, tol: float | None = None) -> None:
+    def __init__(self, steps: int = 16, sigma_min: float | None = None, tol: float | None = None) -> None:
         self.steps = at_least("steps", steps, 2)
         self.sigma_min = None if sigma_min is None else positive_number("sigma_min", sigma_min)
         self.tol = None if tol is None else positive_number("tol", tol)
@@ -56,7 +53,7 @@ class CertifiedFlow(Dynamics):
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
         # Inside a program `sigma_min` is one of its arguments.
-        plain: Any = ExponentialIntegrator(self.steps, 3)
+        plain: Any = MultistepFlow(self.steps)
         plain = eqx.tree_at(lambda flow: flow.sigma_min, plain, self.sigma_min, is_leaf=lambda part: part is None)
         return plain.run(memory, process, z, sigma, key, trajectory)
 

@@ -16,6 +16,7 @@ from dispersed.dynamics.cues import cues_and_masks, least_noise
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
+from dispersed.dynamics.multistep_flow import MultistepFlow
 from dispersed.dynamics.noise_level import NoiseLevel, noise_level
 from dispersed.dynamics.reporting import Callback, Reporting
 from dispersed.dynamics.result import Outcome, Recall
@@ -49,9 +50,9 @@ def recall(
 
     - `memory`: a memory (`PatternMemory`, a trained network, …) or a Hopfield network.
     - `cue`: states (..., d), in the coordinates of `process`.
-    - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `ExponentialIntegrator()`,
-      `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `Iteration()` for a network, `CertifiedFlow()`
-      for patterns that are scanned, and `ExponentialIntegrator()` for all other memories.
+    - `dynamics`: `Iteration()`, `Asynchronous()`, `OneStep()`, `MultistepFlow()`, `ExponentialIntegrator()`,
+      `ProbabilityFlow()`, `ReverseSDE()`, `CertifiedFlow()`. By default `Iteration()` for a network, `MultistepFlow()`
+      for patterns, `CertifiedFlow()` for those that are scanned, and `ExponentialIntegrator()` for all other memories.
     - `alpha` in (0, 1] or `sigma` > 0: the noise level of the cue, a number or one per cue; at most one of
       them for a memory, none for a network, which has its own temperature. With neither the level of each cue is
       estimated by maximum likelihood (`estimate_sigma`), and the result has the `estimate`; that needs a memory with
@@ -161,8 +162,9 @@ def chosen_dynamics(dynamics: Any, memory: AssociativeMemory) -> Dynamics:
     if dynamics is None:
         if isinstance(memory, Network):
             return Iteration()
-        certified = isinstance(memory, PatternMemory) and isinstance(memory.engine, Scanned)
-        return CertifiedFlow() if certified else ExponentialIntegrator()
+        if not isinstance(memory, PatternMemory):
+            return ExponentialIntegrator()
+        return CertifiedFlow() if isinstance(memory.engine, Scanned) else MultistepFlow()
     if not isinstance(dynamics, Dynamics):
         if isinstance(dynamics, type) and issubclass(dynamics, Dynamics):
             raise InputError("dynamics", f"got the class {dynamics.__name__}", f"call it: {dynamics.__name__}()")

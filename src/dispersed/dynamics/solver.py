@@ -150,7 +150,11 @@ class Solver(Dynamics):
         else:
             even = process.sigma(process.time(sigma) / self.steps)
             last = jnp.where(self.sigma_min > 0, jnp.minimum(self.sigma_min, sigma / 2), even)
-        return returned("grid", self.grid(sigma, last, self.steps, process), (self.steps,))
+        return self.spaced(memory, process, sigma, last)
+
+    def spaced(self, memory: Denoiser, process: Process, first: Scalar, last: Scalar) -> Float[Array, " steps"]:
+        """The levels between the first and the last one: those of the grid."""
+        return returned("grid", self.grid(first, last, self.steps, process), (self.steps,))
 
 
 class End(eqx.Module):

@@ -4,16 +4,8 @@ One screen finds the patterns that can matter; the others are bounded, there and
 (`dispersed.engines.shortlist`). The flow then runs on the shortlist until the bound says that all patterns must be
 screened again, or until the state is in the certified basin of attraction of one pattern: the exact flow ends there,
 and nothing is left to compute. Where very many patterns matter, at high noise, all are summed, and as few steps as
-possible are to be taken there. So the flow
-
-    d(z/σ)/dσ = −D_σ(z)/σ²
-
-is integrated with D a quadratic in w = κ/(σ + κ) through its last three values, a multistep method. Above the spread s
-of the patterns, D differs from their mean μ in proportion to 1/σ, as w does; far below κ, a polynomial in w is one in
-σ. And at σ = ∞, where w = 0, D = μ is a value that need not be computed: a flow that begins at high noise begins with
-it.
-
-Noise levels are even in log(1 + s/σ).
+possible are to be taken there, those of `dispersed.multistep`. Noise levels are even in log(1 + c/σ), with c a
+fraction of the spread of the patterns.
 """
 
 from typing import Any, NamedTuple
@@ -23,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed import multistep
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.engine import LAST_LEVEL
@@ -40,6 +33,7 @@ from dispersed.engines.shortlist import (
 )
 from dispersed.engines.stacked_shortlists import enclosing_ball, grouped_shortlists, pad_batch, round_up
 from dispersed.machine import jitted_soon
+from dispersed.multistep import Value
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
 
 RUNNING, INVALID, CERTIFIED, ENDED = range(4)
@@ -95,42 +89,14 @@ class FlowState(eqx.Module):
 
     def after(self, mean: State, steps: int | Int[Array, ""]) -> "FlowState":
         """One step with the denoiser `mean`; the last step is to 0."""
-        k, kappa = self.step, self.kappa
-        a, b = self.sigma, self.sigma_at(k + 1)
-        w = kappa / (a + kappa)
-        back = jnp.where(k > 0, kappa / (self.sigma_at(jnp.maximum(k - 1, 0)) + kappa), 0)
-        further = jnp.where(k > 1, kappa / (self.sigma_at(jnp.maximum(k - 2, 0)) + kappa), 0)
-        # Divided differences; of what is not known, none.
-        two, three = (k > 0) | self.from_infinity, (k > 1) | ((k > 0) & self.from_infinity)
-        two, three = two & (w > back), three & (w > back) & (back > further)
-        first = jnp.where(two, mean - self.before, 0) / jnp.where(two, w - back, 1)
-        older = jnp.where(three, self.before - self.earlier, 0) / jnp.where(three, back - further, 1)
-        second = jnp.where(three, first - older, 0) / jnp.where(three, w - further, 1)
-        m0, m1, m2 = moments(a, b, kappa)
-        x = (b / a) * self.x + m0 * mean + m1 * first + (m2 + (w - back) * m1) * second
+        k, a = self.step, self.sigma
+        beginning = jnp.where(self.from_infinity, jnp.inf, self.sigma_at(jnp.zeros_like(k)))
+        back, further = (jnp.where(k >= n, self.sigma_at(jnp.maximum(k - n, 0)), beginning) for n in (1, 2))
+        before, earlier = Value(self.before, back), Value(self.earlier, further)
+        x = multistep.step(self.x, a, self.sigma_at(k + 1), mean, before, earlier, self.kappa)
         last = k >= steps - 1
         new = (jnp.where(last, mean, x), mean, self.before, jnp.where(last, k, k + 1), jnp.where(last, ENDED, RUNNING))
         return eqx.tree_at(lambda p: (p.x, p.before, p.earlier, p.step, p.status), self, new)
-
-
-def moments(a: Scalar, b: Scalar, kappa: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The moments b ∫_b^a (w(σ) − w(a))ⁿ/σ² dσ, n = 0, 1, 2, of w(σ) = κ/(σ + κ), for a > b.
-
-    With u = 1 − w = σ/(σ + κ) and q = u(a)/u(b) − 1 = κ(a − b)/(b(a + κ)) they are (b/κ) times
-
-        q/u(a),    q − log(1 + q),    u(a) (q − 2 log(1 + q) + q/(1 + q)).
-    """
-    q = kappa * (a - b) / (b * (a + kappa))
-    log = jnp.log1p(q)
-    # Below, the differences of nearly equal numbers are taken from their power series.
-    small, t = q < 0.03, jnp.where(q < 0.03, q, 0)
-    powers = [(-1) ** n * t**n for n in range(2, 12)]
-    first = sum(power / n for n, power in enumerate(powers, 2))
-    second = sum(-power * (n - 2) / n for n, power in enumerate(powers, 2))
-    first = jnp.where(small, first, q - log)
-    second = jnp.where(small, second, q - 2 * log + q / (1 + q))
-    scale = b / kappa
-    return (a - b) / a, scale * first, scale * (a / (a + kappa)) * second
 
 
 class FlowResult(NamedTuple):
@@ -216,13 +182,13 @@ class FlowSolver(NamedTuple):
             last = np.minimum(sigma / 20, LAST_LEVEL * width)
         else:
             last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
-        high = sigma >= options.high_noise * width
-        spread = np.where(high, options.level_spacing, 1) * width
+        high = sigma >= multistep.FROM_INFINITY * width
+        spread = multistep.SPACING * width
         start = np.log1p(spread / sigma)
         h = (np.log1p(spread / last) - start) / max(self.steps - 1, 1)
         zeros, none = np.zeros(b, np.int64), np.zeros(b)
         mean = np.broadcast_to(known.mean, z.shape)
-        levels = (zeros, start, h, spread, options.flow_variable * width, high)
+        levels = (zeros, start, h, spread, multistep.KAPPA * width, high)
         flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros, none)
         return jax.tree.map(np.array, flow)
 

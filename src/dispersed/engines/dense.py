@@ -108,6 +108,10 @@ class DensePatterns(PatternSet):
                     square = 2 * numpy.mean(known.half_squares) - (0 if far else numpy.sum(centre**2))
                     deviation = numpy.sqrt(numpy.maximum(square, 0) / y.shape[1])
                     known = dataclasses.replace(known, deviation=numpy.asarray(deviation, y.dtype))
+                if is_known(self.log_weights):
+                    weight = numpy.exp(numpy.asarray(self.log_weights))
+                    mean = centre if numpy.ptp(weight) == 0 else known.centre + weight @ known.centred
+                    known = dataclasses.replace(known, mean=numpy.asarray(mean, y.dtype))
                 known = jax.tree.map(lambda part: self.patterns if part is y else as_array(part), known)
             return DensePatterns(self.patterns, self.log_weights, known, self.norms)
 
@@ -224,13 +228,20 @@ class DensePatterns(PatternSet):
         square = weights @ jnp.sum(step * step, axis=1) - mean @ mean
         return self.patterns[0] + mean, jnp.sqrt(jnp.maximum(square, 0))
 
+    def prior_mean(self) -> State:
+        known = self.products
+        return self.start()[0] if known is None or known.mean is None else known.mean
+
     def deviation(self) -> Scalar:
         if self.products is not None and self.products.deviation is not None:
             return self.products.deviation
         step = self.patterns - self.patterns[0]
         square = jnp.mean(jnp.sum(step * step, axis=1)) - jnp.sum(jnp.mean(step, axis=0) ** 2)
-        return jnp.sqrt(jnp.maximum(square, 0) / self.patterns.shape[1])
+        # The root of zero has no derivative.
+        positive = square > 0
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1) / self.patterns.shape[1]), 0)
 
     def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
         log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)
-        return DensePatterns(self.patterns, log_weights, self.products, self.norms), log_evidence
+        known = self.products and dataclasses.replace(self.products, mean=None)
+        return DensePatterns(self.patterns, log_weights, known, self.norms), log_evidence

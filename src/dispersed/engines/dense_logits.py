@@ -68,6 +68,8 @@ class Products(eqx.Module):
     """max‖y_j − μ‖."""
     deviation: Float[Numbers, ""] | None = None
     """The root-mean-square deviation of one unit of the patterns, where it has been computed."""
+    mean: Float[Numbers, " d"] | None = None
+    """The mean of the patterns by their weights, where it has been computed."""
 
     @property
     def norms(self) -> bool:

@@ -118,6 +118,10 @@ class PatternSet(Deriving):
     def start(self) -> tuple[State, Scalar]:
         """The mean of the patterns by their weights, and the root-mean-square distance from it."""
 
+    def prior_mean(self) -> State:
+        """The mean of the patterns by their weights."""
+        return self.start()[0]
+
     @abc.abstractmethod
     def deviation(self) -> Scalar:
         """The root-mean-square deviation of one unit of the patterns, all of one weight whatever was observed."""

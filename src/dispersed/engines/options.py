@@ -79,12 +79,6 @@ class ScanOptions:
     stacked_states: int = 256
     """The number of states whose candidates are stacked at once."""
 
-    high_noise: float = 0.5
-    """The noise level, in units of the spread of the patterns, from which on a certified flow begins at σ = ∞."""
-    level_spacing: float = 0.3
-    """The length in units of the spread by which noise levels of such a flow are spaced."""
-    flow_variable: float = 0.1
-    """The length κ in units of the spread of the variable κ/(σ + κ) in which a certified flow interpolates."""
     last_level: float = 0.05
     """The largest last noise level of a certified flow in units of the spread."""
     small_shortlist: int = 256

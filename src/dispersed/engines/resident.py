@@ -82,6 +82,9 @@ class ResidentPatterns(ScannedPatterns):
     def start(self) -> tuple[State, Scalar]:
         return self.dense.start()
 
+    def prior_mean(self) -> State:
+        return self.dense.prior_mean()
+
     def deviation(self) -> Scalar:
         return super().deviation() if is_known(self.handle) else self.dense.deviation()
 

@@ -154,13 +154,21 @@ class Denoiser(AssociativeMemory):
             raise InputError("sigma", f"got shape {level.shape}", "a network has one noise level")
         return Held(self, level)
 
-    def _extent(self) -> Scalar | float:
-        """The length by which solvers measure noise levels: the root-mean-square deviation of one unit of the memories;
-        0 if there is but one memory, and 1 where it is unknown.
+    def _prior_spread(self) -> Scalar | float:
+        """The root-mean-square distance of the memories from their mean, 0 if there is but one; where it is unknown,
+        that of units of deviation 1.
         """
         if type(self).prior_start is Denoiser.prior_start:
-            return 1.0
-        return self.prior_start()[1] / (WIDE * math.sqrt(self.dimension))
+            return math.sqrt(self.dimension)
+        return self.prior_start()[1] / WIDE
+
+    def _extent(self) -> Scalar | float:
+        """The length by which solvers measure the last level: the root-mean-square deviation of one unit."""
+        return self._prior_spread() / math.sqrt(self.dimension)
+
+    def _prior_mean(self) -> State | None:
+        """E[y], which D_σ tends to as σ → ∞; None where that is unknown."""
+        return None
 
     def _last_level(self, sigma: Scalar, random: bool = False) -> Scalar:
         """The noise level from which a recall of a cue at σ takes its last step, where its solver names none.

@@ -240,9 +240,15 @@ class PatternMemory(Memory):
         source = ObservedPatterns(self.held, Observation(x, known, sigma=sigma).of(self.dimension))
         return source, source._denoise(x, sigma), sigma
 
+    def _prior_spread(self) -> Scalar:
+        return math.sqrt(self.dimension) * self.held.deviation()
+
     def _extent(self) -> Scalar:
         # A twentieth of it is the last level; that of patterns follows their distances, whatever their dimension.
-        return 20 * LAST_LEVEL * math.sqrt(self.dimension) * self.held.deviation()
+        return 20 * LAST_LEVEL * self._prior_spread()
+
+    def _prior_mean(self) -> State:
+        return self.held.prior_mean()
 
     def prior_start(self) -> tuple[State, Scalar]:
         """The prior mean, at ten times the patterns' root-mean-square distance from it.
@@ -280,8 +286,8 @@ class ObservedPatterns(Denoiser):
     def dimension(self) -> int:
         return self.held.shape[1]
 
-    def _extent(self) -> Scalar:
-        return self.held.deviation()
+    def _prior_spread(self) -> Scalar:
+        return math.sqrt(self.dimension) * self.held.deviation()
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         mean, index, probability = self.held.observed(self.observation.at(sigma))
