@@ -7,7 +7,7 @@ import pytest
 
 import dispersed
 from dispersed import compiling
-from dispersed.validation import as_array
+from dispersed.tracing import as_array
 
 from .programs import compilations
 

@@ -10,7 +10,7 @@ import dispersed
 
 ROOT = Path(dispersed.__file__).parent
 LAYERS = [
-    {"types", "validation"},
+    {"tracing", "types", "validation"},
     {
         "posterior",
         "conditioning",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 
-from dispersed.validation import in_program
+from dispersed.tracing import in_program
 
 T = TypeVar("T")
 

@@ -23,18 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
-from dispersed.validation import (
-    InputError,
-    as_array,
-    check_finite,
-    check_map,
-    host_array,
-    is_known,
-    mask_array,
-    noise_levels,
-    real_array,
-)
+from dispersed.validation import InputError, check_finite, check_map, host_array, mask_array, noise_levels, real_array
 
 CONDITIONED = "patterns, Gaussians, shapes, cores, their mixtures and smoothed ones can be conditioned"
 """The memories that can be."""

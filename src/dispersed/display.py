@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.validation import is_known
+from dispersed.tracing import is_known
 
 MOST = 24
 """States shown in a notebook."""

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dispersed.tracing import as_array, on_host
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, as_array, on_host, positive, signal_level
+from dispersed.validation import InputError, positive, signal_level
 
 
 def sigma_from_alpha(alpha: ArrayLike) -> Float[Array, "..."]:

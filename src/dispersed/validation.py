@@ -13,12 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Bool, Float
 
+from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import ArrayLike
 
-_OUTSIDE = get_opaque_trace_state()
 MOST = 2**31 - 1
 """The largest whole number that counts something: steps, samples, units."""
 LONGEST = 600
@@ -46,32 +45,6 @@ def _bounded(text: str) -> str:
         text = " ".join(text.split())
         text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 2 * LONGEST])
     return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 3 :]}"
-
-
-def is_known(*values: Any) -> bool:
-    """Whether the values can be looked at, i.e. none of them is being traced."""
-    return not any(isinstance(value, jax.core.Tracer) for value in values)
-
-
-def is_tracing() -> bool:
-    """Whether some program is being traced, whatever values are known."""
-    return bool(get_opaque_trace_state() != _OUTSIDE)
-
-
-def in_program(*values: Any) -> bool:
-    """Whether what is done with these values is part of a program that is being traced, constants of it included."""
-    return is_tracing() or not is_known(*values)
-
-
-def as_array(value: Any, dtype: Any = None) -> Array:
-    """`value` as an array of JAX of that precision, a copy.
-
-    Unlike `jnp.asarray`, it compiles no program for every new shape of an array of NumPy.
-    """
-    if not isinstance(value, np.ndarray) or is_tracing():
-        return jnp.asarray(value, dtype)
-    with np.errstate(over="ignore"):  # what is beyond a precision is infinite in it
-        return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
 
 
 def host_array(argument: str, value: Any) -> np.ndarray | Array:
@@ -311,11 +284,6 @@ def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
     if not isinstance(array, jax.Array) or on_host(array):
         check_finite(argument, array)
     return array
-
-
-def on_host(array: Array) -> bool:
-    """Whether the values of an array can be looked at without waiting for an accelerator."""
-    return is_known(array) and all(device.platform == "cpu" for device in array.devices())
 
 
 def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: np.dtype) -> np.generic | np.ndarray | Array:

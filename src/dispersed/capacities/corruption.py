@@ -10,8 +10,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dispersed.tracing import is_known
 from dispersed.types import ArrayLike
-from dispersed.validation import InputError, check_finite, double_array, is_known, mask_array, probability, signal_level
+from dispersed.validation import InputError, check_finite, double_array, mask_array, probability, signal_level
 
 Damage = Callable[[Float[np.ndarray, "n d"], np.random.Generator], Float[np.ndarray, "n d"]]
 """A function of the user that makes cues of patterns."""

@@ -13,8 +13,9 @@ from dispersed.engines import ScannedPatterns
 from dispersed.engines.certified_flow import FlowSolver
 from dispersed.memories import AssociativeMemory, Denoiser, PatternMemory
 from dispersed.processes import Process
+from dispersed.tracing import as_array, in_program
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, as_array, at_least, in_program, positive_number
+from dispersed.validation import InputError, at_least, positive_number
 
 
 class CertifiedFlow(Dynamics):

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories import AssociativeMemory
+from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, Bool, Float, Numbers
-from dispersed.validation import as_array, host_array, is_known, mask_array, on_host, state_array
+from dispersed.validation import host_array, mask_array, state_array
 
 
 def cues_and_masks(

@@ -30,8 +30,9 @@ from dispersed.memories import AssociativeMemory, Memory
 from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array, in_program
 from dispersed.types import Array, ArrayLike, Bool, Float, Numbers, Scalar, State
-from dispersed.validation import InputError, as_array, in_program
+from dispersed.validation import InputError
 
 ALLOWED = 3.841458820694124 / 2
 """Half the 95 % quantile of χ² with one degree of freedom: how far below its maximum the likelihood may lie."""

@@ -30,8 +30,9 @@ from dispersed.dynamics.recall import noise_of_cues, recall
 from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Key
-from dispersed.validation import InputError, as_array, at_least, is_known, probability, random_key
+from dispersed.validation import InputError, at_least, probability, random_key
 
 
 class Alternatives(eqx.Module):

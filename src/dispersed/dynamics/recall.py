@@ -27,8 +27,9 @@ from dispersed.memories.components import components_posterior
 from dispersed.noise import sigma_of
 from dispersed.posterior import Posterior
 from dispersed.processes import VE, VP, Process
+from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, as_array, broadcast, is_known, noise_levels, on_host, random_key
+from dispersed.validation import InputError, broadcast, noise_levels, random_key
 
 
 def recall(

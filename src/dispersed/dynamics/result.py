@@ -10,8 +10,9 @@ from dispersed.display import MOST, gallery, one_line, place
 from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.memories.denoiser import Standing
 from dispersed.posterior import Posterior
+from dispersed.tracing import is_known
 from dispersed.types import Array, Bool, Float, Int, Numbers, Scalar, State
-from dispersed.validation import InputError, at_least, is_known
+from dispersed.validation import InputError, at_least
 
 
 class Result(eqx.Enumeration):

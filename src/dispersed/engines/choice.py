@@ -12,8 +12,9 @@ from dispersed.engines.dense import Dense
 from dispersed.engines.engine import Engine
 from dispersed.engines.scanned import Scanned
 from dispersed.storage import Float32, InMemory, PatternStore, Storage, open_patterns
+from dispersed.tracing import is_known
 from dispersed.types import Array
-from dispersed.validation import host_array, is_known
+from dispersed.validation import host_array
 
 MANY = 32_768
 """Patterns from which on, on a CPU, a scan in blocks that leaves most of them out is faster than products with all."""

@@ -19,8 +19,9 @@ from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
 from dispersed.precision import full_precision
 from dispersed.storage import Storage
+from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, Float, Int, Key, Patterns, Scalar, State
-from dispersed.validation import as_array, is_known, log_prior, on_host, pattern_array
+from dispersed.validation import log_prior, pattern_array
 
 FAR = 0.25
 """The squared distance of the mean from the origin, relative to that of the patterns from the mean, beyond which a

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.tracing import as_array
 from dispersed.types import Array, Int
-from dispersed.validation import InputError, as_array
+from dispersed.validation import InputError
 
 if TYPE_CHECKING:
     from dispersed.engines.scanned import Scanned

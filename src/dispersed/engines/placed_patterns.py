@@ -25,8 +25,9 @@ from dispersed.engines.options import ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
+from dispersed.tracing import as_array
 from dispersed.types import Array, Numbers
-from dispersed.validation import InputError, as_array
+from dispersed.validation import InputError
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ import numpy as np
 from dispersed.conditioning import Observation
 from dispersed.engines.dense import DensePatterns
 from dispersed.engines.scanned import ScannedPatterns
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, Float, Int, Key, Scalar, State
-from dispersed.validation import as_array, is_known
 
 
 class ResidentPatterns(ScannedPatterns):

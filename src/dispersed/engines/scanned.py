@@ -20,8 +20,9 @@ from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
+from dispersed.tracing import as_array, in_program, is_known, on_host
 from dispersed.types import Array, Int, Scalar
-from dispersed.validation import InputError, as_array, in_program, is_known, log_prior, on_host, positive_number
+from dispersed.validation import InputError, log_prior, positive_number
 
 TOL = 1e-5
 """The default error of a mean, relative to the root-mean-square distance of the patterns from theirs."""

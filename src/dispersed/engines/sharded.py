@@ -18,8 +18,9 @@ from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sum
 from dispersed.engines.options import ScanOptions
 from dispersed.precision import full_precision
 from dispersed.storage import Encoding, Float32, Storage
+from dispersed.tracing import is_known
 from dispersed.types import Array, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known, log_prior
+from dispersed.validation import InputError, log_prior
 
 AXIS = "patterns"
 

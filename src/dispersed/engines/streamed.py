@@ -16,8 +16,9 @@ from dispersed.engines.host_evidence import after_measurement
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.engines.scanned import ScannedPatterns
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, is_known
+from dispersed.validation import InputError
 
 
 class StreamedPatterns(ScannedPatterns):

@@ -14,8 +14,9 @@ import numpy as np
 from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
 from dispersed.display import one_line
+from dispersed.tracing import is_known
 from dispersed.types import Array
-from dispersed.validation import InputError, is_known, noise_levels, state_array
+from dispersed.validation import InputError, noise_levels, state_array
 
 Hook = str | Callable[..., Any]
 """The name of a method of one state, or a function of a memory and one state."""

@@ -25,8 +25,9 @@ from dispersed.memories.bingham import sphere_integral
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, Bool, Float, Key, Scalar, State
-from dispersed.validation import InputError, is_known
+from dispersed.validation import InputError
 
 WIDEST = 12.0
 """The standard deviations from the mode of a truncated Gaussian within which it is drawn."""

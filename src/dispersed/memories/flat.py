@@ -15,16 +15,9 @@ from dispersed.memories.conditioned_shapes import ConditionedFlat, ConditionedSh
 from dispersed.memories.extended import Extended, spread_of_uniform
 from dispersed.memories.interval import interval, product
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import (
-    InputError,
-    as_array,
-    check_finite,
-    host_array,
-    is_known,
-    orthonormal_rows,
-    vector,
-)
+from dispersed.validation import InputError, check_finite, host_array, orthonormal_rows, vector
 
 
 class Segment(Extended):

@@ -14,8 +14,9 @@ from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.memories.extended import Extended
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, as_array, check_finite, is_known, real_array, vector
+from dispersed.validation import InputError, check_finite, real_array, vector
 
 
 class GaussianMemory(Extended):

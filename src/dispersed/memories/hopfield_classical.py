@@ -10,8 +10,9 @@ from dispersed.display import place
 from dispersed.memories.hopfield_binary import LARGEST, BinaryNetwork, double, double_product
 from dispersed.memories.rules import Hebb, Rule, one_by_one
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, check_binary, is_known, pattern_array
+from dispersed.validation import InputError, check_binary, pattern_array
 
 
 class ClassicalHopfield(BinaryNetwork):

@@ -22,8 +22,9 @@ import numpy as np
 from dispersed.display import place, value
 from dispersed.memories.network import Network
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import ArrayLike, Bool, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, at_least, is_known, one_number, pattern_array, positive
+from dispersed.validation import InputError, at_least, one_number, pattern_array, positive
 
 BUDGET = 1 << 24
 """The most numbers of differences between states and patterns at once."""

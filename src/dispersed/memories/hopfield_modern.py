@@ -11,8 +11,9 @@ from dispersed.engines.engine import with_prepared
 from dispersed.memories.network import Network
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, as_array, pattern_array, positive
+from dispersed.validation import InputError, pattern_array, positive
 
 
 class ModernHopfield(Network):

@@ -10,8 +10,9 @@ import numpy as np
 from dispersed.display import one_line, place
 from dispersed.memories.network import Network
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
-from dispersed.validation import InputError, is_known, pattern_array
+from dispersed.validation import InputError, pattern_array
 
 
 class SparseRule(eqx.Module):

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.denoiser import Denoiser
+from dispersed.tracing import is_known
 from dispersed.types import Scalar, State
-from dispersed.validation import InputError, at_least, is_known, returned
+from dispersed.validation import InputError, at_least, returned
 
 PREDICTS = ("noise", "pattern")
 COORDINATES = ("VP", "VE")

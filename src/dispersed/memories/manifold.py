@@ -10,8 +10,9 @@ import numpy as np
 
 from dispersed.memories.patterns import PatternMemory
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
-from dispersed.validation import InputError, as_array, at_least, check_finite, vector
+from dispersed.validation import InputError, at_least, check_finite, vector
 
 MOST_NODES = 2**24
 """The most nodes of a manifold, each a stored pattern."""

@@ -28,15 +28,9 @@ from dispersed.keys import state_keys
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.denoiser import Denoiser, Standing
 from dispersed.posterior import Posterior
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
-from dispersed.validation import (
-    InputError,
-    at_least,
-    broadcast,
-    host_array,
-    is_known,
-    random_key,
-)
+from dispersed.validation import InputError, at_least, broadcast, host_array, random_key
 
 
 class Memory(Denoiser):

@@ -20,8 +20,9 @@ from dispersed.display import place
 from dispersed.memories.components import Components, compare
 from dispersed.memories.memory import Memory
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, as_array, is_known, log_prior
+from dispersed.validation import InputError, log_prior
 
 
 class Mixture(Components):

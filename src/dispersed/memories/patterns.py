@@ -28,8 +28,9 @@ from dispersed.memories.denoiser import Denoiser, Standing
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
+from dispersed.tracing import in_program, is_known
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, in_program, is_known, positive_number
+from dispersed.validation import InputError, at_least, positive_number
 
 AT_ONCE = 1 << 24
 """The numbers that a batch of states may need at once for each array of logits: 64 MiB in single precision."""

@@ -25,8 +25,9 @@ import numpy as np
 from dispersed.display import one_line
 from dispersed.memories.hopfield_binary import double
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, Bool, Float, Int, Patterns, State
-from dispersed.validation import InputError, at_least, is_known, one_number, positive, random_seed, real_array
+from dispersed.validation import InputError, at_least, one_number, positive, random_seed, real_array
 
 
 class Rule(eqx.Module):

@@ -11,8 +11,9 @@ from dispersed.memories.bessel import log_mean_exponential, mean_cosine
 from dispersed.memories.conditioned_shapes import ConditionedShape, ConditionedSphere
 from dispersed.memories.extended import Extended
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, is_known, orthonormal_rows, real_array, vector
+from dispersed.validation import InputError, check_finite, orthonormal_rows, real_array, vector
 
 
 class Sphere(Extended):

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 
 from dispersed.memories import LearnedMemory
 from dispersed.plasticity.online import online_update
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
-from dispersed.validation import InputError, at_least, is_known, positive_number, real_array
+from dispersed.validation import InputError, at_least, positive_number, real_array
 
 
 class Rhythm(eqx.Module):

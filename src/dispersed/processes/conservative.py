@@ -37,12 +37,12 @@ import numpy as np
 from dispersed.display import value
 from dispersed.keys import state_keys
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import (
     InputError,
     at_least,
     check_finite,
-    is_known,
     log_prior,
     one_number,
     pattern_array,

@@ -23,8 +23,9 @@ from dispersed.compiling import one_program
 from dispersed.display import one_line
 from dispersed.keys import normal
 from dispersed.noise import sigma_of
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, broadcast, check_finite, is_known, positive, random_key, real_array
+from dispersed.validation import InputError, broadcast, check_finite, positive, random_key, real_array
 
 
 class Process(eqx.Module):

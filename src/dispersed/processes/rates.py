@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import one_line
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float
-from dispersed.validation import InputError, is_known, non_negative_number, one_number, positive
+from dispersed.validation import InputError, non_negative_number, one_number, positive
 
 
 class Rate(eqx.Module):

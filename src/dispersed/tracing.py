@@ -1,0 +1,42 @@
+"""What is known while programs are being traced, and arrays that are made without tracing one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
+from jaxtyping import Array
+
+_OUTSIDE = get_opaque_trace_state()
+
+
+def is_known(*values: Any) -> bool:
+    """Whether the values can be looked at, i.e. none of them is being traced."""
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def is_tracing() -> bool:
+    """Whether some program is being traced, whatever values are known."""
+    return bool(get_opaque_trace_state() != _OUTSIDE)
+
+
+def in_program(*values: Any) -> bool:
+    """Whether what is done with these values is part of a program that is being traced, constants of it included."""
+    return is_tracing() or not is_known(*values)
+
+
+def as_array(value: Any, dtype: Any = None) -> Array:
+    """`value` as an array of JAX of that precision, a copy.
+
+    Unlike `jnp.asarray`, it compiles no program for every new shape of an array of NumPy.
+    """
+    if not isinstance(value, np.ndarray) or is_tracing():
+        return jnp.asarray(value, dtype)
+    with np.errstate(over="ignore"):  # what is beyond a precision is infinite in it
+        return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
+
+
+def on_host(array: Array) -> bool:
+    """Whether the values of an array can be looked at without waiting for an accelerator."""
+    return is_known(array) and all(device.platform == "cpu" for device in array.devices())
