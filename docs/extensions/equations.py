@@ -13,6 +13,7 @@ import unicodedata
 from html import escape
 from typing import Any
 
+from dependencies import depend_on_package
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -338,6 +339,7 @@ class PaperEquations(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from dispersed import equations
 
+        depend_on_package(self.env)
         lines = ["| equation | what it says | where |", "| --- | --- | --- |"]
         for equation in equations.values():
             link = self.link(*equation.symbol.split(":"))

@@ -17,6 +17,7 @@ import warnings
 from html import escape
 from typing import Any
 
+from dependencies import depend_on_package
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -35,6 +36,7 @@ class RunExamples(SphinxTransform):
         for block in list(self.document.findall(nodes.literal_block)):
             if block.get("language") != "python":
                 continue
+            depend_on_package(self.env)
             place = f"{self.env.doc2path(self.env.docname)}:{block.line or '?'}"
             try:
                 results = run(block.astext(), namespace, place)

@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -104,6 +105,13 @@ def test_a_term_of_the_field_finds_its_page(index, query, page):
 def test_a_term_that_is_nowhere_finds_nothing(index):
     assert found(index, "zeugma") == []
     assert found(index, "denoiser zeugma") == []
+
+
+def test_pages_that_show_where_code_is_are_read_again_when_it_changes(site):
+    """A site that is built anew reads what changed, and the pages that depend on it."""
+    environment = pickle.loads((site / ".doctrees" / "environment.pickle").read_bytes())
+    names = {Path(path).name for path in environment.dependencies["theory"]}
+    assert {Path(equation.file).name for equation in dispersed.equations.values()} <= names
 
 
 def test_every_equation_is_in_the_table_of_the_theory_and_most_are_linked(site):
