@@ -370,7 +370,7 @@ class PaperEquations(SphinxDirective):
         return f"{{py:obj}}`{name} <{target}>`"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool | int]:
     app.add_transform(SetEquations)
     app.add_directive("paper-equations", PaperEquations)
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "env_version": 1}

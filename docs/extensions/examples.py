@@ -94,7 +94,7 @@ def open_figures() -> Any:
         yield f'<img alt="{escape(title)}" src="data:image/png;base64,{encoded}">'
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool | int]:
     app.add_config_value("run_examples", True, "env", bool)
     app.add_transform(RunExamples)
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "env_version": 1}
