@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from benchmarks.timing import seconds, show
 from dispersed import VP, PatternMemory, recall
-from dispersed.dynamics import ExponentialIntegrator, Iteration, OneStep, ProbabilityFlow
+from dispersed.dynamics import ExponentialIntegrator, Iteration, MultistepFlow, OneStep, ProbabilityFlow
 from dispersed.paper.table1.measure import random_patterns
 
 
@@ -16,6 +16,8 @@ def main(n=1000, d=64, alpha=0.68, cues=1000):
     x = VP().corrupt(patterns[:cues], alpha=alpha, key=for_cues)
     rivals = {
         "Euler, 300 steps": ProbabilityFlow(),
+        "multistep, 16": MultistepFlow(),
+        "multistep, 10": MultistepFlow(10),
         "DDIM, 20": ExponentialIntegrator(20, order=1),
         "order 2, 20": ExponentialIntegrator(20),
         "order 3, 19": ExponentialIntegrator(19, order=3),

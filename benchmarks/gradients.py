@@ -13,7 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import show, side_by_side
-from dispersed import DDIM, ExponentialIntegrator, Iteration, ModernHopfield, PatternMemory, ProbabilityFlow, recall
+from dispersed import (
+    DDIM,
+    ExponentialIntegrator,
+    Iteration,
+    ModernHopfield,
+    MultistepFlow,
+    PatternMemory,
+    ProbabilityFlow,
+    recall,
+)
 
 N, D, STATES = 1000, 64, 16
 
@@ -24,6 +33,7 @@ def main(quick: bool = False) -> list[dict]:
     x = (y[:STATES] + 1.5 * rng.standard_normal((STATES, D))).astype(np.float32)
     lines = []
     for name, dynamics, kind in (
+        ("multistep, 16 steps", MultistepFlow(), "memory"),
         ("exponential, 20 steps", ExponentialIntegrator(), "memory"),
         ("DDIM, 20 steps", DDIM(), "memory"),
         ("Euler, 300 steps", ProbabilityFlow(), "memory"),

@@ -41,6 +41,7 @@ def everything(y):
             d.FokkerPlanck(potential, [-1], [1], 10),
             "FokkerPlanck(PotentialProcess(potential=<lambda>, sigma=1), 10 cells, float64)",
         ),
+        (d.MultistepFlow(), "MultistepFlow(steps=16, sigma_min=None, grid=log_one_plus_snr)"),
         (d.ExponentialIntegrator(), "ExponentialIntegrator(steps=20, sigma_min=None, grid=log_sigma, order=2)"),
         (d.OneStep(), "OneStep()"),
     ]

@@ -297,6 +297,8 @@ def test_what_is_zero_in_single_precision_is_told_as_it_was_given(sigma):
     for evaluate in (
         lambda: memory.denoise(np.zeros((2, 2)), sigma),
         lambda: d.recall(memory, np.zeros((2, 2)), sigma=sigma),
+        lambda: d.recall(memory, np.zeros((2, 2)), alpha=sigma),
+        lambda: d.Observation(np.zeros(2), sigma=sigma),
     ):
-        with pytest.raises(d.InputError, match=r"^sigma: got 1e-300; numbers from 1.2e-38 in float32 are accepted$"):
+        with pytest.raises(d.InputError, match=r"got 1e-300; numbers from 1.2e-38 in float32 are accepted$"):
             evaluate()

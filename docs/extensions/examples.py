@@ -33,10 +33,14 @@ class RunExamples(SphinxTransform):
         if self.env.docname.startswith("api/") or not self.config.run_examples:
             return  # in the reference they are doctests, which the tests run
         namespace: dict[str, Any] = {"__name__": "__main__"}
-        for block in list(self.document.findall(nodes.literal_block)):
-            if block.get("language") != "python":
-                continue
+        blocks = [
+            block
+            for block in self.document.findall(nodes.literal_block)
+            if block.get("language") == "python"
+        ]
+        if blocks:
             depend_on_package(self.env)
+        for block in blocks:
             place = f"{self.env.doc2path(self.env.docname)}:{block.line or '?'}"
             try:
                 results = run(block.astext(), namespace, place)

@@ -203,8 +203,8 @@ def _levels(sigma: Any, mask: Any, value: Array) -> Float[Array, "*m"]:
         raise InputError("sigma", f"got shape {levels.shape}", accepted)
     if levels.shape and mask is not None:
         numpy: Any = np if is_known(levels, mask) else jnp
-        levels = numpy.where(numpy.asarray(mask), numpy.asarray(levels), 1)
-    return as_array(noise_levels(levels, value.shape, value.dtype), value.dtype)
+        sigma = numpy.where(numpy.asarray(mask), numpy.asarray(levels), 1)
+    return as_array(noise_levels(sigma, value.shape, value.dtype), value.dtype)
 
 
 @full_precision

@@ -13,6 +13,7 @@ it.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.types import Array, Float, Numbers, Scalar, State
 
@@ -62,12 +63,10 @@ def moments(a: Scalar, b: Scalar, kappa: Scalar) -> tuple[Array, Array, Array]:
     q = kappa * (a - b) / (b * (a + kappa))
     log = jnp.log1p(q)
     # Below, the differences of nearly equal numbers are taken from their power series.
-    small, t = q < 0.03, jnp.where(q < 0.03, q, 0)
-    powers = [(-1) ** n * t**n for n in range(2, 12)]
-    first = sum(power / n for n, power in enumerate(powers, 2))
-    second = sum(-power * (n - 2) / n for n, power in enumerate(powers, 2))
-    first = jnp.where(small, first, q - log)
-    second = jnp.where(small, second, q - 2 * log + q / (1 + q))
+    small, n = q < 0.03, np.arange(2, 12)
+    powers = jnp.where(small, -q, 0)[..., None] ** n
+    first = jnp.where(small, jnp.sum(powers / n, axis=-1), q - log)
+    second = jnp.where(small, -jnp.sum(powers * (n - 2) / n, axis=-1), q - 2 * log + q / (1 + q))
     scale = b / kappa
     return (a - b) / a, scale * first, scale * (a / (a + kappa)) * second
 

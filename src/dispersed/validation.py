@@ -20,6 +20,8 @@ from dispersed.types import ArrayLike
 
 MOST = 2**31 - 1
 """The largest whole number that counts something: steps, samples, units."""
+SIGNAL_LEVELS = "signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma"
+"""What is said of others."""
 LONGEST = 600
 """Characters of each part of an error's message."""
 
@@ -352,23 +354,22 @@ def positive(argument: str, value: ArrayLike) -> Float[Array, "..."]:
     return array
 
 
-def _not_positive(argument: str, value: Any, dtype: Any) -> InputError:
+def _not_positive(argument: str, value: Any, dtype: Any, accepted: str = "numbers above 0 are accepted") -> InputError:
     """What is said of numbers that are not above 0 in the precision `dtype`, by the least that was given."""
     least = double_array(argument, value).min()
-    tiny = f"{jnp.finfo(dtype).tiny:.2g} in {jnp.dtype(dtype).name}"
-    accepted = "numbers above 0" if least <= 0 else f"numbers from {tiny}"
-    return InputError(argument, f"got {least:g}", f"{accepted} are accepted")
+    if least > 0:
+        accepted = f"numbers from {jnp.finfo(dtype).tiny:.2g} in {jnp.dtype(dtype).name} are accepted"
+    return InputError(argument, f"got {least:g}", accepted)
 
 
 def signal_level(alpha: ArrayLike) -> Float[Array, "..."]:
     """A signal level α in (0, 1], or an array of them."""
     array = real_array("alpha", alpha)
     check_finite("alpha", array)
-    if is_known(array) and array.size and not ((np.asarray(array) > 0) & (np.asarray(array) <= 1)).all():
-        outside = np.asarray(array).ravel()
-        shown = outside[(outside <= 0) | (outside > 1)][0]
-        accepted = "signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma"
-        raise InputError("alpha", f"got {float(shown):g}", accepted)
+    if is_known(array) and array.size and (np.asarray(array) <= 0).any():
+        raise _not_positive("alpha", alpha, array.dtype, SIGNAL_LEVELS)
+    if is_known(array) and array.size and (np.asarray(array) > 1).any():
+        raise InputError("alpha", f"got {float(np.asarray(array).max()):g}", SIGNAL_LEVELS)
     return array
 
 

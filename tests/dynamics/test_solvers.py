@@ -33,6 +33,7 @@ from dispersed.dynamics import (
     MultistepFlow,
     ProbabilityFlow,
     karras,
+    log_one_plus_snr,
     log_sigma,
     uniform_time,
 )
@@ -233,21 +234,27 @@ def test_a_solver_may_loop_within_a_step(rng):
 
 def test_grids(x64):
     first, last = jnp.asarray(80.0), jnp.asarray(0.002)
-    even = log_sigma(first, last, 9, VE())
+    spread = jnp.asarray(3.0)
+    even = log_sigma(first, last, 9, VE(), spread)
     np.testing.assert_allclose(even, np.geomspace(80, 0.002, 9), rtol=1e-12)
     i = np.arange(9)
     expected = (80 ** (1 / 7) + i / 8 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    np.testing.assert_allclose(karras(first, last, 9, VE()), expected, rtol=1e-12)
+    np.testing.assert_allclose(karras(first, last, 9, VE(), spread), expected, rtol=1e-12)
+    bounded = np.log1p(0.6 * 3 / np.asarray(log_one_plus_snr(first, last, 9, VE(), spread)))
+    np.testing.assert_allclose(np.diff(bounded), np.diff(bounded)[0], rtol=1e-9)
     process = VP(3.0)
-    times = process.time(uniform_time(first, last, 9, process))
+    times = process.time(uniform_time(first, last, 9, process, spread))
     np.testing.assert_allclose(np.diff(times), np.diff(times)[0], rtol=1e-9)
-    for grid in (log_sigma, karras, uniform_time):
-        levels = np.asarray(grid(first, last, 9, process))
+    for grid in (log_sigma, log_one_plus_snr, karras, uniform_time):
+        levels = np.asarray(grid(first, last, 9, process, spread))
         np.testing.assert_allclose(levels[[0, -1]], [80, 0.002], rtol=1e-9)
     for extreme in (1e-30, 1e30):
         with jax.enable_x64(False):
-            levels = np.asarray(karras(jnp.float32(extreme), jnp.float32(extreme / 1e4), 5, process))
-        np.testing.assert_allclose(levels[[0, -1]], [extreme, extreme / 1e4], rtol=1e-4)
+            ends = jnp.float32(extreme), jnp.float32(extreme / 1e4)
+            both = [np.asarray(grid(*ends, 5, process, ends[0])) for grid in (karras, log_one_plus_snr)]
+        for levels in both:
+            np.testing.assert_allclose(levels[[0, -1]], [extreme, extreme / 1e4], rtol=1e-4)
+            assert (np.diff(levels) < 0).all()
 
 
 def test_bad_settings_get_one_line():

@@ -63,7 +63,7 @@ def recall_command(
         typer.Option(
             help="; ".join(f"{name}: {entry.help}" for name, entry in DYNAMICS.items())
             + ". By default certified for scanned patterns (of a store, of an encoded file, 32,768 and more), and "
-            "exponential for others."
+            "multistep for others."
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the dynamics; its own default if not given.")] = None,

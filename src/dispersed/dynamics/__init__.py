@@ -15,7 +15,7 @@ from dispersed.dynamics.exponential_integrators import (
     ExponentialIntegrator,
     OneStep,
 )
-from dispersed.dynamics.grids import karras, log_sigma, uniform_time
+from dispersed.dynamics.grids import karras, log_one_plus_snr, log_sigma, uniform_time
 from dispersed.dynamics.heun import Heun
 from dispersed.dynamics.iteration import Asynchronous, Iteration
 from dispersed.dynamics.multistep_flow import MultistepFlow
@@ -63,6 +63,7 @@ __all__ = [
     "Solver",
     "estimate_sigma",
     "karras",
+    "log_one_plus_snr",
     "log_sigma",
     "named",
     "recall",

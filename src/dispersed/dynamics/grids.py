@@ -1,27 +1,39 @@
 r"""Grids of noise levels: the levels at which a solver evaluates the memory, from the cue's down to the last.
 
-A grid is a function of the first level, the last level, their number and the process, and returns the levels in
-falling order. The step from the last level to σ = 0 is the solver's final denoising step.
+A grid is a function of the first level, the last level, their number, the process and the spread of the memories, the
+root-mean-square distance from their mean, and returns the levels in falling order. The step from the last level to
+σ = 0 is the solver's final denoising step.
 """
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from dispersed.multistep import SPACING
 from dispersed.processes import Process
 from dispersed.types import Array, Float, Scalar
 
-Grid = Callable[[Scalar, Scalar, int, Process], Float[Array, " n"]]
-"""A function that places noise levels between the first and the last one: `grid(first, last, n, process)`."""
+Grid = Callable[[Scalar, Scalar, int, Process, Scalar], Float[Array, " n"]]
+"""A function that places noise levels between the first and the last one: `grid(first, last, n, process, spread)`."""
 
 
-def log_sigma(first: Scalar, last: Scalar, n: int, process: Process) -> Float[Array, " n"]:
+def log_sigma(first: Scalar, last: Scalar, n: int, process: Process, spread: Scalar) -> Float[Array, " n"]:
     """Levels even in log σ: σ_i = σ_max (σ_min/σ_max)^{i/(n−1)}."""
     step = jnp.log(first / last) / (n - 1)
     return first * jnp.exp(-step * jnp.arange(n, dtype=step.dtype))
 
 
-def karras(first: Scalar, last: Scalar, n: int, process: Process, rho: float = 7.0) -> Float[Array, " n"]:
+def log_one_plus_snr(first: Scalar, last: Scalar, n: int, process: Process, spread: Scalar) -> Float[Array, " n"]:
+    """Levels even in log(1 + c/σ), c = 0.6 of the spread: few of them lie above it, however noisy the cue."""
+    c = SPACING * spread
+    start, end = jnp.log1p(c / first), jnp.log1p(c / last)
+    levels = c / jnp.expm1(start + (end - start) / (n - 1) * jnp.arange(n, dtype=start.dtype))
+    return levels.at[0].set(first).at[-1].set(last)
+
+
+def karras(
+    first: Scalar, last: Scalar, n: int, process: Process, spread: Scalar, rho: float = 7.0
+) -> Float[Array, " n"]:
     """Levels even in σ^{1/ρ}, closer together at low noise (Karras et al. 2022, Eq. 5).
 
     σ_i = (σ_max^{1/ρ} + i/(n−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ.
@@ -32,11 +44,11 @@ def karras(first: Scalar, last: Scalar, n: int, process: Process, rho: float = 7
     return first * (1 + even * (ratio - 1)) ** rho
 
 
-def uniform_time(first: Scalar, last: Scalar, n: int, process: Process) -> Float[Array, " n"]:
+def uniform_time(first: Scalar, last: Scalar, n: int, process: Process, spread: Scalar) -> Float[Array, " n"]:
     """Levels even in the time t of the process, as in the paper."""
     start, stop = process.time(first), process.time(last)
     even = stop + (start - stop) * jnp.linspace(1, 0, n, dtype=jnp.result_type(first))
     return process.sigma(even).at[0].set(first)
 
 
-__all__ = ["Grid", "karras", "log_sigma", "uniform_time"]
+__all__ = ["Grid", "karras", "log_one_plus_snr", "log_sigma", "uniform_time"]

@@ -5,13 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from dispersed import multistep
-from dispersed.dynamics.grids import Grid, log_sigma
+from dispersed.dynamics.grids import Grid, log_one_plus_snr
 from dispersed.dynamics.solver import Solver
 from dispersed.memories import Denoiser
-from dispersed.memories.denoiser import LEAST
 from dispersed.multistep import Value
 from dispersed.processes import Process
-from dispersed.types import Array, Float, Key, Scalar, State
+from dispersed.types import Array, Key, Scalar, State
 
 
 class MultistepFlow(Solver):
@@ -23,32 +22,19 @@ class MultistepFlow(Solver):
     s, the root-mean-square distance of the memories from their mean μ. From σ ≥ s/5 on, the first of these values is
     D = μ at σ = ∞, where μ is known. The first step is of order 2, or of order 1 without μ, and all others of order 3.
 
-    **Arguments**
+    **Arguments**: `steps`, `sigma_min` and `grid`, as of every `Solver`.
 
-    - `steps`, `sigma_min`: as of every `Solver`.
-    - `grid`: as of every `Solver`; by default levels are even in log(1 + c/σ), c = 0.6 s: few lie above s, however
-      noisy the cue.
+    **Source**: exponential Adams–Bashforth methods of diffusion, as Zhang & Chen (2023), Fast sampling of diffusion
+    models with exponential integrator, have them with polynomials in t; the variable w and the value at ∞ are ours.
     """
 
-    own_grid: bool
-
-    def __init__(self, steps: int = 16, sigma_min: float | None = None, grid: Grid | None = None) -> None:
-        super().__init__(steps, sigma_min, grid or log_sigma)
-        self.own_grid = grid is None
-
-    def spaced(self, memory: Denoiser, process: Process, first: Scalar, last: Scalar) -> Float[Array, " steps"]:
-        if not self.own_grid:
-            return super().spaced(memory, process, first, last)
-        c = multistep.SPACING * _spread(memory, first)
-        start, end = jnp.log1p(c / first), jnp.log1p(c / last)
-        step = (end - start) / (self.steps - 1)
-        levels = c / jnp.expm1(start + step * jnp.arange(self.steps, dtype=step.dtype))
-        return levels.at[0].set(first).at[-1].set(last)
+    def __init__(self, steps: int = 16, sigma_min: float | None = None, grid: Grid = log_one_plus_snr) -> None:
+        super().__init__(steps, sigma_min, grid)
 
     def init(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""]
     ) -> tuple[Value, Value, Scalar]:
-        spread, mean = _spread(memory, sigma), memory._prior_mean()
+        spread, mean = memory._spread_at(sigma), memory._prior_mean()
         level = sigma
         if mean is None:
             mean = jnp.zeros_like(z)
@@ -64,11 +50,6 @@ class MultistepFlow(Solver):
         mean = memory._denoise(z, sigma)
         there = multistep.step(z, sigma, following, mean, before, earlier, kappa)
         return there, (Value(mean, sigma), before, kappa)
-
-
-def _spread(memory: Denoiser, sigma: Scalar) -> Scalar:
-    """The spread of a memory; of one that has none, nearly none."""
-    return jnp.maximum(jnp.asarray(memory._prior_spread(), sigma.dtype), LEAST * sigma)
 
 
 __all__ = ["MultistepFlow"]

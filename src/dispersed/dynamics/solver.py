@@ -36,7 +36,8 @@ class Solver(Dynamics):
       is less. By default a twentieth of the noise of the cue, or, whichever is less, a fiftieth of the root-mean-square
       distance of patterns from their mean, of other memories a twentieth of the deviation of one unit; four times that
       where the last step is a draw. Derivatives by the memory hold it fixed. 0: that at t/`steps`, of a cue at time t.
-    - `grid`: where the levels are: `log_sigma`, `karras`, `uniform_time` or any function like them.
+    - `grid`: where the levels are: `log_sigma`, `log_one_plus_snr`, `karras`, `uniform_time` or any function like
+      them.
 
     The step to σ = 0 is the posterior mean D_σ(z) (Tweedie's formula), or, of a `random` solver, a draw from the
     posterior behind z.
@@ -150,11 +151,7 @@ class Solver(Dynamics):
         else:
             even = process.sigma(process.time(sigma) / self.steps)
             last = jnp.where(self.sigma_min > 0, jnp.minimum(self.sigma_min, sigma / 2), even)
-        return self.spaced(memory, process, sigma, last)
-
-    def spaced(self, memory: Denoiser, process: Process, first: Scalar, last: Scalar) -> Float[Array, " steps"]:
-        """The levels between the first and the last one: those of the grid."""
-        return returned("grid", self.grid(first, last, self.steps, process), (self.steps,))
+        return returned("grid", self.grid(sigma, last, self.steps, process, memory._spread_at(sigma)), (self.steps,))
 
 
 class End(eqx.Module):

@@ -162,6 +162,10 @@ class Denoiser(AssociativeMemory):
             return math.sqrt(self.dimension)
         return self.prior_start()[1] / WIDE
 
+    def _spread_at(self, sigma: Scalar) -> Scalar:
+        """The same as solvers use it for a cue at σ: not less than a millionth of σ, so that it can be divided by."""
+        return jnp.maximum(jnp.asarray(self._prior_spread(), sigma.dtype), LEAST * sigma)
+
     def _extent(self) -> Scalar | float:
         """The length by which solvers measure the last level: the root-mean-square deviation of one unit."""
         return self._prior_spread() / math.sqrt(self.dimension)
