@@ -1,5 +1,6 @@
 """The posterior by products: the bound on their round-off, what follows from it, and blocks of states."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,6 +100,34 @@ def test_batches_in_blocks_are_what_they_are_at_once(rng, monkeypatch, method):
         blocks = getattr(memory, method)(x, level)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), whole, blocks)
     jax.clear_caches()
+
+
+@pytest.mark.parametrize("hard", [0, 1, 7, 8, 9, 23, 40])
+@pytest.mark.parametrize("own", [False, True])
+def test_states_for_which_products_fail_are_weighed_anew_and_no_others_change(rng, hard, own):
+    y, level = rng.standard_normal((300, 64)).astype(np.float32), np.float32(0.02)
+    x = y[:40].astype(float)
+    between = rng.permutation(40)[:hard]
+    x[between] = (x[between] + y[between + 100]) / 2
+    x = x.astype(np.float32)
+    log_w = rng.uniform(-1, 0, (40, 300)).astype(np.float32)
+    held = dispersed.PatternMemory(y).held.prepared()
+    shares = _with_own_weights(held, log_w, x, level) if own else _with_equal_weights(held, x, level)
+    exact = np.exp(exact_logits(y, log_w if own else np.zeros(300), x, float(level)))
+    np.testing.assert_allclose(shares, exact / exact.sum(axis=1, keepdims=True), atol=2e-6)
+
+
+@jax.jit
+def _with_equal_weights(held, x, level):
+    return jax.vmap(held.responsibilities, (0, None))(x, level)
+
+
+@jax.jit
+def _with_own_weights(held, log_w, x, level):
+    def one(log_w, x):
+        return eqx.tree_at(lambda held: held.log_weights, held, log_w).responsibilities(x, level)
+
+    return jax.vmap(one)(log_w, x)
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 2.0])

@@ -14,8 +14,8 @@ neither far below c nor has a product as large as its log weight, |log w_j| exce
 c leads the pattern of most weight by no more than products differ: |log w_c| ≤ |max_j log w_j| + 2P.
 
 Round-off matters only where several patterns share a state: with S = Σ_{j ≠ c} e^{ℓ_j − ℓ_c} beside the leading pattern
-c, weights are off by at most S(e^{2e} − 1). Where that exceeds `TOLERANCE` for any state of a block, the block is
-weighed by products in double precision, and the states for which even these do not suffice one by one by differences,
+c, weights are off by at most S(e^{2e} − 1). States for which that exceeds `TOLERANCE` are weighed by products in
+double precision, some at a time, and those for which even these do not suffice one by one by differences,
 
     ‖x − c‖² − ‖x − y_j‖² = (y_j − c)·(2(x − c) − (y_j − c)),
 
@@ -35,7 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.batching import mapped_like
+from dispersed.batching import by_parts, mapped_like
 from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Numbers, Patterns, Scalar, State
 
@@ -51,6 +51,10 @@ MOST = 1 << 24
 """The number of logits that no block exceeds."""
 ON_ACCELERATOR = 1 << 28
 """The number of logits of a block where there are no caches to stay in, and many cores to keep busy."""
+PARTS = 8
+"""The parts of a block in which those states go for which products do not suffice, and the fewest states of a part."""
+CACHED = 1 << 17
+"""The number of units of the patterns for each state of a part: what lies in no cache is not read for few of them."""
 LEADERS = 4
 """The number of times that differences are taken from another pattern; ties within round-off may take turns."""
 
@@ -153,9 +157,27 @@ def _most_states(n: int) -> int:
 def _of_block(y: Any, log_w: Any, known: Products, x: Any, sigma: Any, summary: Callable[..., Any]) -> Any:
     by, enough = _weighed_by_products(known, log_w, x, sigma)
     found = summary(known, by)
-    better = _in_double if y.dtype == jnp.float32 else _by_differences
+
+    def improved() -> Any:
+        if y.dtype == jnp.float32:
+            better, size = _in_double(y, known.norms), _part(len(x), y.size)
+        else:
+            better, size = _each(partial(_differences, y, norms=known.norms)), 1
+
+        def part(some: Int[Array, " size"]) -> Any:
+            own = log_w[some] if log_w.ndim == 2 else log_w
+            return summary(known, weighed(better(own, x[some], sigma[some])))
+
+        return by_parts(part, size, ~enough, found)
+
     # What goes through a conditional is copied: summaries are small, as a rule, and weights are not.
-    return jax.lax.cond(enough, lambda: found, lambda: summary(known, weighed(better(y, log_w, x, sigma, known.norms))))
+    return jax.lax.cond(jnp.all(enough), lambda: found, improved)
+
+
+def _part(states: int, units: int) -> int:
+    """The number of states of a part; more than half of them are all."""
+    size = max(PARTS, -(-states // PARTS), units // CACHED)
+    return size if 2 * size <= states else states
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,10 +201,10 @@ def _weighed_in_double(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> W
 
 
 @jax.jit
-def _weighed_by_products(known: Products, log_w: Any, x: Any, sigma: Any) -> tuple[Weighed, Bool[Array, ""]]:
-    """By products, and whether their round-off is small enough for every state."""
+def _weighed_by_products(known: Products, log_w: Any, x: Any, sigma: Any) -> tuple[Weighed, Bool[Array, " b"]]:
+    """By products, and for which states their round-off is small enough."""
     by = weighed(_product_logits(known, log_w, x, sigma))
-    return by, jnp.all(_sufficient(by, _round_off(known, log_w, x, sigma)))
+    return by, _sufficient(by, _round_off(known, log_w, x, sigma))
 
 
 @full_precision
@@ -211,35 +233,31 @@ def _sufficient(by: Weighed, off: Float[Array, " b"]) -> Bool[Array, " b"]:
     return (off <= TOLERANCE / 2) | decided
 
 
-@partial(jax.jit, static_argnames="norms")
-def _in_double(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Array, "b n"]:
+def _in_double(y: Any, norms: bool) -> Callable[[Any, Any, Any], Float[Array, "b n"]]:
     """By products in double precision, whatever the precision of the program; by differences where these fail too."""
     with jax.enable_x64(True):
-        wide_y, wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (y, log_w, x, sigma))
+        wide_y = jax.lax.convert_element_type(y, jnp.float64)
         wide = products(wide_y, norms, jnp.mean(wide_y, axis=0))
+    return partial(_logits_in_double, y, wide)
+
+
+@jax.jit
+def _logits_in_double(y: Any, wide: Products, log_w: Any, x: Any, sigma: Any) -> Float[Array, "b n"]:
+    with jax.enable_x64(True):
+        wide_log_w, z, level = (jax.lax.convert_element_type(a, jnp.float64) for a in (log_w, x, sigma))
         by = weighed(_product_logits(wide, wide_log_w, z, level))
         fine = _sufficient(by, _round_off(wide, wide_log_w, z, level))
         logits = jax.lax.convert_element_type(by.logits, y.dtype)
 
     def one(state: Any) -> Float[Array, " n"]:
         fine, found, own, x, sigma = state
-        differ = partial(_differences_in_double, y, log_w if own is None else own, x, sigma, norms)
+        differ = partial(_differences_in_double, y, log_w if own is None else own, x, sigma, wide.norms)
         return jax.lax.cond(fine, lambda: found, differ)
 
     def rest() -> Float[Array, "b n"]:
         return jax.lax.map(one, (fine, logits, log_w if log_w.ndim == 2 else None, x, sigma))
 
     return jax.lax.cond(jnp.all(fine), lambda: logits, rest)
-
-
-def _by_differences(y: Any, log_w: Any, x: Any, sigma: Any, norms: bool) -> Float[Array, "b n"]:
-    """State by state, by differences."""
-
-    def one(state: Any) -> Float[Array, " n"]:
-        own, x, sigma = state
-        return _differences(y, log_w if own is None else own, x, sigma, norms)
-
-    return jax.lax.map(one, (log_w if log_w.ndim == 2 else None, x, sigma))
 
 
 def _differences_in_double(y: Patterns, log_w: Any, x: State, sigma: Scalar, norms: bool) -> Float[Array, " n"]:
