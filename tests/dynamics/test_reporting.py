@@ -15,6 +15,25 @@ def memory():
     return PatternMemory(np.random.default_rng(0).standard_normal((9, 4)).astype("f4"))
 
 
+class StopError(Exception):
+    """What a user's callback may raise."""
+
+
+def test_what_a_callback_raises_ends_the_recall_and_comes_back(memory):
+    told = []
+
+    def callback(step, sigma, z):
+        told.append(step)
+        if step == 2:
+            raise StopError("enough")
+
+    for _ in range(2):
+        with pytest.raises(StopError, match=r"^enough$"):
+            recall(memory, np.zeros((3, 4)), DDIM(STEPS), sigma=0.7, callback=callback)
+        assert told == [0, 1, 2]
+        told.clear()
+
+
 @pytest.mark.parametrize("dynamics", [DDIM(STEPS), AncestralSampling(STEPS), ProbabilityFlow(dfx.Heun(), STEPS)])
 @pytest.mark.parametrize("batch", [(), (5,)])
 def test_every_step_is_told_once_for_all_cues(memory, key, dynamics, batch):

@@ -257,6 +257,15 @@ def test_grids(x64):
             assert (np.diff(levels) < 0).all()
 
 
+@pytest.mark.parametrize("levels", [np.linspace(0.1, 1, 5), np.linspace(1, -1, 5), np.full(5, np.nan), np.zeros(5)])
+def test_grids_that_do_not_fall_above_zero_are_refused(levels):
+    memory = PatternMemory(np.eye(3, dtype=np.float32))
+    solver = DDIM(5, grid=lambda *_: jnp.asarray(levels, jnp.float32))
+    for run in (recall, jax.jit(recall, static_argnums=2)):
+        with pytest.raises(InputError, match=r"^grid: returned \[.*; noise levels above 0 that do not rise"):
+            run(memory, jnp.ones(3), solver, sigma=0.5)
+
+
 def test_bad_settings_get_one_line():
     for make in (lambda: DDIM(1), lambda: DDIM(-3), lambda: Heun(sigma_min=-0.5)):
         with pytest.raises(InputError) as error:

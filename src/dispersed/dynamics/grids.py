@@ -5,13 +5,17 @@ root-mean-square distance from their mean, and returns the levels in falling ord
 σ = 0 is the solver's final denoising step.
 """
 
+import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.multistep import SPACING
-from dispersed.processes import Process
+from dispersed.processes import VE, Process
 from dispersed.types import Array, Float, Scalar
+from dispersed.validation import InputError, returned
 
 Grid = Callable[[Scalar, Scalar, int, Process, Scalar], Float[Array, " n"]]
 """A function that places noise levels between the first and the last one: `grid(first, last, n, process, spread)`."""
@@ -49,6 +53,22 @@ def uniform_time(first: Scalar, last: Scalar, n: int, process: Process, spread: 
     start, stop = process.time(first), process.time(last)
     even = stop + (start - stop) * jnp.linspace(1, 0, n, dtype=jnp.result_type(first))
     return process.sigma(even).at[0].set(first)
+
+
+def check_grid(grid: Grid, n: int) -> None:
+    """Raise `InputError` for a grid whose levels are not numbers above 0 in falling order, by those of one cue."""
+    if grid not in (log_sigma, log_one_plus_snr, karras, uniform_time):
+        _check_levels(grid, n)
+
+
+@functools.cache
+def _check_levels(grid: Grid, n: int) -> None:
+    with jax.ensure_compile_time_eval():
+        first, last, spread = (jnp.float32(number) for number in (1, 0.01, 1))
+        levels = np.asarray(returned("grid", grid(first, last, n, VE(), spread), (n,)))
+    if not (np.isfinite(levels) & (levels > 0)).all() or (np.diff(levels) > 0).any():
+        found = np.array2string(levels, precision=3, threshold=6, edgeitems=3)
+        raise InputError("grid", f"returned {found}", "noise levels above 0 that do not rise are accepted")
 
 
 __all__ = ["Grid", "karras", "log_one_plus_snr", "log_sigma", "uniform_time"]

@@ -70,8 +70,8 @@ def recall(
     - `key`: for random dynamics. The i-th cue's result depends on `key` and i, not on the batch.
     - `trajectory`: also return the states passed through.
     - `callback`: `callback(step, sigma, z)` is called before every step of a solver, for all cues at once, with NumPy
-      arrays; to show progress, or to keep what a trajectory does not. Another function is another program, so give
-      the same one to every call.
+      arrays; to show progress, or to keep what a trajectory does not. What it raises ends the recall. Another function
+      is another program, so give the same one to every call.
 
     **Returns** a `Recall` with the batch axes of the cue.
 

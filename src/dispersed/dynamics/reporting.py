@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from dispersed.dynamics.result import Recall
 from dispersed.dynamics.solver import Solver
 from dispersed.memories import Denoiser
 from dispersed.processes import Process
@@ -18,11 +19,15 @@ Callback = Callable[[int, np.ndarray, np.ndarray], Any]
 """`callback(step, sigma, z)`: the number of the step, from 0 on, and the noise levels (states,) and states (states, d)
 from which it starts, in the coordinates in which memories are evaluated. What it returns is not used."""
 
+_RAISED: dict[Callback, BaseException] = {}
+"""What callbacks raised, until their recalls have ended."""
+
 
 class Reporting(Solver):
     """Another solver that calls `callback` before each of its steps, once for all states that are recalled together.
 
     The states are the same as without; all steps are taken, also where one pattern has all probability before the last.
+    What the callback raises ends the recall; outside of programs it comes back as it was raised.
     """
 
     solver: Solver
@@ -37,6 +42,17 @@ class Reporting(Solver):
             raise InputError("callback", given, "a function of a step, its levels and its states is accepted")
         super().__init__(solver.steps, solver.sigma_min, solver.grid)
         self.solver, self.callback = solver, callback
+
+    def run_all(self, *arguments: Any) -> Recall:
+        try:
+            # Programs run while the host goes on; what a callback raises is known at their end.
+            return jax.block_until_ready(super().run_all(*arguments))
+        except jax.errors.JaxRuntimeError:
+            raised = _RAISED.pop(self.callback, None)
+            if raised is None:
+                raise
+        # JAX keeps the text of an exception alone.
+        raise raised
 
     @property
     def random(self) -> bool:  # type: ignore[override]
@@ -75,7 +91,11 @@ def _reported(callback: Callback, count: Any, sigma: Scalar, z: State) -> State:
 
     def tell(count: Any, sigma: Any, z: Any) -> np.ndarray:
         states = np.asarray(z)
-        callback(int(np.max(count)), np.asarray(sigma).reshape(-1), states.reshape(-1, states.shape[-1]))
+        try:
+            callback(int(np.max(count)), np.asarray(sigma).reshape(-1), states.reshape(-1, states.shape[-1]))
+        except BaseException as error:
+            _RAISED[callback] = error
+            raise
         return states
 
     # Called for its effect, but by way of its value, so that the step waits for it.

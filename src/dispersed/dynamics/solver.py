@@ -17,10 +17,10 @@ from jax.extend.core import get_opaque_trace_state
 
 from dispersed.batching import any_of_batch, mapped_like
 from dispersed.dynamics.dynamics import Dynamics
-from dispersed.dynamics.grids import Grid, log_sigma
+from dispersed.dynamics.grids import Grid, check_grid, log_sigma
 from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
-from dispersed.memories import Denoiser
+from dispersed.memories import AssociativeMemory, Denoiser
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, non_negative_number, returned
@@ -55,6 +55,10 @@ class Solver(Dynamics):
         if not callable(grid):
             raise InputError("grid", f"got {grid!r}", "a function such as dispersed.dynamics.karras is accepted")
         self.grid = grid
+
+    def check(self, memory: AssociativeMemory) -> None:
+        super().check(memory)
+        check_grid(self.grid, self.steps)
 
     def within(self, process: Process) -> "Solver":
         """The solver itself, or one that knows the process in whose time it steps."""
