@@ -14,7 +14,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.engines.dense_logits import Products, log_odds, products
-from dispersed.engines.dense_posterior import mean_and_leader, mean_and_probability, relative_logits
+from dispersed.engines.dense_posterior import mean_and_leader, relative_logits
 from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
 from dispersed.precision import full_precision
@@ -138,13 +138,13 @@ class DensePatterns(PatternSet):
         return self.patterns, self.log_weights, jax.lax.stop_gradient(known), x, sigma
 
     def denoise(self, x: State, sigma: Scalar) -> State:
-        return mean_and_probability(*self._arguments(x, sigma))[0]
+        return mean_and_leader(*self._arguments(x, sigma))[0]
 
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
         return mean_and_leader(*self._arguments(x, sigma))[:3]
 
     def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        mean, p = mean_and_probability(*self._arguments(x, sigma))
+        mean, _, p, _ = mean_and_leader(*self._arguments(x, sigma))
         # A pattern that has all probability is the nearest one too, unless weights differ by more than that says.
         finite = jnp.isfinite(self.log_weights)
         least = jnp.min(jnp.where(finite, self.log_weights, jnp.inf))

@@ -80,20 +80,11 @@ def _of_states(
 
 
 @full_precision
-def _mean(known: Products, by: Weighed) -> Float[Array, "b d"]:
-    """Means of the patterns."""
-    # Weights that do not sum to one by round-off must not scale an offset.
-    return (by.weight @ known.centred) / by.total[:, None] + known.centre
-
-
-def _mean_and_certainty(known: Products, by: Weighed) -> tuple[Array, Array]:
-    """The same, and the probability of the likeliest pattern."""
-    return _mean(known, by), 1 / by.total
-
-
 def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array, Array]:
-    """The mean, the likeliest pattern, the first one of several, its probability, and that of all others."""
-    return _mean(known, by), first(by.logits == 0), 1 / by.total, beside(by) / by.total
+    """Means of the patterns, the likeliest one, the first one of several, its probability, and that of all others."""
+    # Weights that do not sum to one by round-off must not scale an offset.
+    mean = (by.weight @ known.centred) / by.total[:, None] + known.centre
+    return mean, first(by.logits == 0), 1 / by.total, beside(by) / by.total
 
 
 @jax.custom_jvp
@@ -135,11 +126,6 @@ def _logits_and_slope(primals: Any, tangents: Any) -> Any:
     return (logits,), (jnp.where(live, change - change[c], 0),)
 
 
-def _mean_and_probability_jvp(primals: Any, tangents: Any) -> Any:
-    (mean, _, p, _), (mean_slope, _, p_slope, _) = _mean_and_leader_jvp(primals, tangents)
-    return (mean, p), (mean_slope, p_slope)
-
-
 @full_precision
 def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     """The posterior mean Σ_j p_j y_j and the largest p_j with their tangents, all from the same logits."""
@@ -157,23 +143,14 @@ def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     return (mean, index, p, others), (mean_slope, np.zeros((), jax.dtypes.float0), rise, -rise)
 
 
-_means = _of_states("posterior_mean", _mean_and_certainty, lambda n, d: [(d,), ()], _mean_and_probability_jvp)
 _leaders = _of_states("likeliest_pattern", _mean_and_leader, lambda n, d: [(d,), None, (), ()], _mean_and_leader_jvp)
 _logits = _of_states("relative_logits", lambda known, by: (by.logits,), lambda n, d: [(n,)], _logits_and_slope)
-
-
-def mean_and_probability(
-    y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
-) -> tuple[State, Scalar]:
-    """The posterior mean Σ_j p(j | x) y_j of one state, and the probability of the likeliest pattern."""
-    mean, p = _means(y, log_w, known, x, sigma)
-    return mean, p
 
 
 def mean_and_leader(
     y: Patterns, log_w: Float[Array, " n"], known: Products, x: State, sigma: Scalar
 ) -> tuple[State, Int[Array, ""], Scalar, Scalar]:
-    """The same mean, the likeliest pattern, its probability, and that of all others."""
+    """Σ_j p(j | x) y_j of one state, the likeliest pattern, its probability, and that of all others."""
     mean, index, p, others = _leaders(y, log_w, known, x, sigma)
     return mean, index, p, others
 
