@@ -236,6 +236,7 @@ class ConditionedFlat(ConditionedShape):
         """Whether the shape is; observations may make more of them proper, which their values alone tell."""
         return self.shape._proper
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times the root-mean-square distance from it; unbounded directions do not count."""
         centre, spread = self._coordinates(self.origin, jnp.zeros((), self.origin.dtype))

@@ -71,6 +71,7 @@ class Segment(Extended):
         u = jnp.clip(self.direction @ (x - self.start), 0, self.length)
         return self.start + u * self.direction
 
+    @one_program
     def _unobserved(self) -> ConditionedFlat:
         none, length = jnp.zeros_like(self.length)[None], self.length[None]
         return ConditionedFlat.of(self, self.start, self.direction[None], none, length, limited=True)
@@ -82,6 +83,7 @@ class Segment(Extended):
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
         return self._unobserved()._posterior_draw(key, x, sigma)
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The midpoint, at ten times the root-mean-square distance from it."""
         return self.start + self.length / 2 * self.direction, 10 * self.length / math.sqrt(12)
@@ -150,6 +152,7 @@ class Box(Extended):
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
         return self._unobserved()._posterior_draw(key, x, sigma)
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded units do not count."""
         mean, variance = spread_of_uniform(self.low, self.high)
@@ -240,6 +243,7 @@ class Subspace(Extended):
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, None]:
         return self._unobserved()._posterior_draw(key, x, sigma)
 
+    @one_program
     @full_precision
     def prior_start(self) -> tuple[State, Scalar]:
         """The centre, at ten times the root-mean-square distance from it; unbounded directions do not count."""

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.engines.online_softmax import SoftmaxSums, empty_sums, merge
 from dispersed.memories.denoiser import Denoiser
 from dispersed.precision import full_precision
@@ -117,6 +118,7 @@ class LocalMemory(Denoiser):
             return _mean(self.patch, self.equivariant, self.images, image, sigma).reshape(-1)
         return _precise_mean(self.patch, self.equivariant)(self.images, image, sigma).reshape(-1)
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean image, at ten times the images' root-mean-square distance from it."""
         y = self.images.reshape(len(self.images), -1)

@@ -87,38 +87,29 @@ class ReconstructiveMemory(Components):
         weights: ArrayLike | None = None,
         noise: float = 0.0,
     ) -> None:
-        gaussians, log_parts = _gaussians(semantic)
-        dtype = gaussians.mean.dtype
-        tau = jnp.asarray(non_negative_number("noise", noise), dtype)
-        stored = _core_array(cores).astype(dtype)
+        _check_semantic(semantic)
+        tau = jnp.asarray(non_negative_number("noise", noise))
+        stored = _core_array(cores)
+        n, w = stored.shape
         if callable(encoder):
-            _check_encoder(encoder, semantic.dimension, stored.shape[1])
+            _check_encoder(encoder, semantic.dimension, w)
             if noise == 0:
                 given = "got 0 for a core that is a function"
                 raise InputError("noise", given, "a nonlinear core is stored with a noise > 0")
-
-            def tangent(part: GaussianMemory, core: Array) -> tuple[Array, ...]:
-                matrix, core = linearised(encoder, part, core, tau)
-                means, directions, variances, fit = _condition(part, matrix, core[None], tau)
-                return means[0], directions, variances, fit[0]
-
-            each = jax.vmap(jax.vmap(tangent, (0, None)), (None, 0))
-            self.means, self.directions, self.variances, evidence = jax.jit(each)(gaussians, stored)
+            found, evidence, posterior = _of_function(semantic, encoder, stored, tau)
             check_finite("encoder, cores", evidence)
         else:
-            matrix = _matrix(encoder, stored, semantic.dimension).astype(dtype)
-            shared = jax.vmap(lambda part: _condition(part, matrix, stored, tau), out_axes=(1, 0, 0, 1))
-            self.means, self.directions, self.variances, evidence = jax.jit(shared)(gaussians)
-            reachable = jnp.linalg.svd(jax.vmap(lambda part: matrix @ part.factor)(gaussians), compute_uv=False)
-            least = 1e-5 * float(jnp.abs(reachable).max(initial=0))
-            if noise == 0 and (reachable.shape[1] < matrix.shape[0] or bool((reachable <= least).any())):
+            matrix = _matrix(encoder, stored, semantic.dimension)
+            found, scales, posterior = _of_matrix(semantic, matrix, stored, tau)
+            reachable = np.asarray(scales)
+            least = 1e-5 * np.abs(reachable).max(initial=0)
+            if noise == 0 and (reachable.shape[1] < w or (reachable <= least).any()):
                 given = "got a core that some Gaussian of the semantic memory leaves no freedom"
                 raise InputError("encoder", given, "noise > 0 is accepted then")
-        n = stored.shape[0]
+        self.means, self.directions, self.variances = found
         events = log_prior(weights, None, n, "core")
         events = np.full(n, -np.log(n)) if events is None else events
-        posterior = jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
-        self.log_weights = posterior + jnp.asarray(events, dtype)[:, None]
+        self.log_weights = posterior + jnp.asarray(events, posterior.dtype)[:, None]
 
     def __repr__(self) -> str:
         n, k, d = self.means.shape
@@ -246,6 +237,44 @@ class ReconstructiveMemory(Components):
         return self.directions[event, part], self.variances[event, part]
 
 
+@one_program
+@full_precision
+def _of_function(
+    semantic: GaussianMemory | Mixture,
+    encoder: Callable[[State], Float[Array, " w"]],
+    cores: Float[Array, "n w"],
+    tau: Scalar,
+) -> tuple[list[Array], Float[Array, "n k"], Float[Array, "n k"]]:
+    """Means, directions and variances of every Gaussian given each core, its evidence, and log π_nk."""
+    gaussians, log_parts = _gaussians(semantic)
+    cores, tau = cores.astype(log_parts.dtype), tau.astype(log_parts.dtype)
+
+    def tangent(part: GaussianMemory, core: Array) -> tuple[Array, ...]:
+        matrix, core = linearised(encoder, part, core, tau)
+        means, directions, variances, fit = _condition(part, matrix, core[None], tau)
+        return means[0], directions, variances, fit[0]
+
+    *found, evidence = jax.vmap(jax.vmap(tangent, (0, None)), (None, 0))(gaussians, cores)
+    return found, evidence, jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
+
+
+@one_program
+@full_precision
+def _of_matrix(
+    semantic: GaussianMemory | Mixture, matrix: Float[Array, "w d"], cores: Float[Array, "n w"], tau: Scalar
+) -> tuple[list[Array], Float[Array, "k v"], Float[Array, "n k"]]:
+    """The same of linear cores, and in place of the evidence the singular values of A in each Gaussian's units."""
+    gaussians, log_parts = _gaussians(semantic)
+    matrix, cores, tau = (part.astype(log_parts.dtype) for part in (matrix, cores, tau))
+
+    def given_cores(part: GaussianMemory) -> tuple[Array, ...]:
+        return _condition(part, matrix, cores, tau)
+
+    *found, evidence = jax.vmap(given_cores, out_axes=(1, 0, 0, 1))(gaussians)
+    reachable = jnp.linalg.svd(jax.vmap(lambda part: matrix @ part.factor)(gaussians), compute_uv=False)
+    return found, reachable, jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
+
+
 @full_precision
 def _condition(
     part: GaussianMemory, matrix: Float[Array, "w d"], cores: Float[Array, "n w"], tau: Scalar
@@ -342,8 +371,15 @@ def _gaussians(semantic: GaussianMemory | Mixture) -> tuple[GaussianMemory, Floa
     if isinstance(semantic, GaussianMemory):
         stacked = jax.tree.map(lambda leaf: leaf[None], semantic)
         return stacked, jnp.zeros(1, semantic.mean.dtype)
+    gaussians = jax.tree.map(lambda leaf: leaf[semantic.order], semantic.groups[0])
+    return gaussians, semantic.log_weights.astype(gaussians.mean.dtype)
+
+
+def _check_semantic(semantic: GaussianMemory | Mixture) -> None:
+    if isinstance(semantic, GaussianMemory):
+        return
     if isinstance(semantic, Mixture) and len(semantic.groups) == 1 and isinstance(semantic.groups[0], GaussianMemory):
-        return jax.tree.map(lambda leaf: leaf[semantic.order], semantic.groups[0]), semantic.log_weights
+        return
     accepted = "a GaussianMemory or a Mixture of Gaussians of one rank is accepted"
     raise InputError("semantic", f"got {semantic!r}", accepted)
 

@@ -231,6 +231,7 @@ class ConditionedSmoothed(Memory):
         y = self._prior()._sample(of_memory).astype(self.fit.dtype)
         return self._drawn(own, y, self.bandwidth.astype(y.dtype))
 
+    @one_program
     def prior_start(self) -> tuple[State, Scalar]:
         """The mean, at ten times a distance from it that is no less than the root-mean-square one."""
         mean, level = self._prior().prior_start()
