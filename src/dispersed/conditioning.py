@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.precision import full_precision
 from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
@@ -110,6 +111,7 @@ class Observation(eqx.Module):
         return self.sharpness**2
 
     @property
+    @one_program
     def normaliser(self) -> Scalar:
         """Σ log(τ√2π) over what was observed: minus the log density of the noise at its centre."""
         terms = jnp.broadcast_to(jnp.log(self.sigma) + math.log(2 * math.pi) / 2, self.value.shape)

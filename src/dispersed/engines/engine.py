@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
 from dispersed.precision import full_precision
@@ -18,6 +19,7 @@ distance of the patterns from their mean. With it nearly all recalls from noise 
 3,072 dimensions, and as many at the pattern of the exact flow as with lower ones."""
 
 
+@one_program
 def likeliest(log_weights: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
     """The first pattern of the largest weight, and that weight."""
     index = jnp.argmax(log_weights)

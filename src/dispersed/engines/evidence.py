@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.precision import full_precision
 from dispersed.primitives import primitive
@@ -30,6 +31,7 @@ LEAST = 60.0
 """How far below the largest a logit lies whose pattern has no weight, in nats."""
 
 
+@one_program
 @full_precision
 def evidence(y: Patterns, log_w: Float[Array, " n"], observation: Observation) -> tuple[Float[Array, " n"], Scalar]:
     """The normalised log weights of patterns after a measurement, −∞ for what had none, and log p(v)."""

@@ -18,7 +18,7 @@ import numpy as np
 from dispersed.display import value
 from dispersed.memories.network import Clamped, Network
 from dispersed.precision import full_precision
-from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, one_number, pattern_array, positive, random_key
 
 HALVINGS = 60
@@ -201,18 +201,8 @@ class RandomFeatureHopfield(DescentNetwork):
         y = pattern_array(patterns)
         random_key(key)
         self.beta = one_number("beta", positive("beta", beta)).astype(y.dtype)
-        shape = (at_least("features", features, 2), y.shape[1])
-        self.frequencies = jnp.sqrt(self.beta) * jax.random.normal(key, shape, y.dtype)
-        # Phases are differences from the centre: an offset would take their digits.
-        self.centre = jnp.mean(y, axis=0)
-
-        @full_precision
-        def add(sums: tuple[Array, Array], pattern: State) -> tuple[tuple[Array, Array], None]:
-            phase = self.frequencies @ (pattern - self.centre)
-            return (sums[0] + jnp.cos(phase), sums[1] + jnp.sin(phase)), None
-
-        zero = jnp.zeros(features, y.dtype)
-        self.cosines, self.sines = jax.lax.scan(add, (zero, zero), y)[0]
+        m = at_least("features", features, 2)
+        self.frequencies, self.centre, self.cosines, self.sines = _features(y, self.beta, key, m)
         self.count = len(y)
 
     def __repr__(self) -> str:
@@ -250,6 +240,24 @@ class RandomFeatureHopfield(DescentNetwork):
         return jnp.where(
             kernel > 0, jnp.minimum(error / jnp.where(kernel > 0, kernel, 1) / self.beta, largest), largest
         )
+
+
+@functools.partial(jax.jit, static_argnums=3)
+@full_precision
+def _features(y: Patterns, beta: Scalar, key: Key[Array, ""], count: int) -> tuple[Array, State, Array, Array]:
+    """Frequencies ω, the centre of the patterns, and Σ_j cos ω·(y_j − centre) and the sines of every frequency."""
+    frequencies = jnp.sqrt(beta) * jax.random.normal(key, (count, y.shape[1]), y.dtype)
+    # Phases are differences from the centre: an offset would take their digits.
+    centre = jnp.mean(y, axis=0)
+
+    @full_precision
+    def add(sums: tuple[Array, Array], pattern: State) -> tuple[tuple[Array, Array], None]:
+        phase = frequencies @ (pattern - centre)
+        return (sums[0] + jnp.cos(phase), sums[1] + jnp.sin(phase)), None
+
+    zero = jnp.zeros(count, y.dtype)
+    cosines, sines = jax.lax.scan(add, (zero, zero), y)[0]
+    return frequencies, centre, cosines, sines
 
 
 __all__ = ["DescentNetwork", "EnergyNetwork", "RandomFeatureHopfield"]

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from dispersed.compiling import one_program
 from dispersed.display import place
 from dispersed.memories.hopfield_binary import LARGEST, BinaryNetwork, double, double_product
 from dispersed.memories.rules import Hebb, Rule, one_by_one
@@ -145,5 +146,6 @@ class ClassicalHopfield(BinaryNetwork):
         return (overlaps / jnp.where(largest > 0, largest, 1)) ** 2
 
 
+@one_program
 def _null_diagonal(w: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return w - jnp.diag(jnp.diag(w))

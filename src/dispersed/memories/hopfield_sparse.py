@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.display import one_line, place
 from dispersed.memories.network import Network
 from dispersed.precision import full_precision
@@ -40,6 +41,7 @@ class Covariance(SparseRule):
             raise InputError("threshold", f"got {threshold!r}", "a finite number is accepted")
         self.threshold = None if threshold is None else float(threshold)
 
+    @one_program
     @full_precision
     def learned(self, patterns: Patterns) -> tuple[Float[Array, "d d"], Scalar]:
         d = patterns.shape[1]
@@ -58,6 +60,7 @@ class Willshaw(SparseRule):
     Longuet-Higgins (1969).
     """
 
+    @one_program
     @full_precision
     def learned(self, patterns: Patterns) -> tuple[Float[Array, "d d"], Scalar]:
         w = jnp.minimum(patterns.T @ patterns, 1)

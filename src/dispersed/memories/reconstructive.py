@@ -35,6 +35,7 @@ from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk,
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.memories.mixture import Mixture
 from dispersed.precision import full_precision
+from dispersed.tracing import as_array
 from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, check_finite, check_map, log_prior, non_negative_number, real_array
 
@@ -91,25 +92,24 @@ class ReconstructiveMemory(Components):
         tau = jnp.asarray(non_negative_number("noise", noise))
         stored = _core_array(cores)
         n, w = stored.shape
+        prior = log_prior(weights, None, n, "core")
+        events = as_array(np.full(n, -np.log(n)) if prior is None else prior)
         if callable(encoder):
             _check_encoder(encoder, semantic.dimension, w)
             if noise == 0:
                 given = "got 0 for a core that is a function"
                 raise InputError("noise", given, "a nonlinear core is stored with a noise > 0")
-            found, evidence, posterior = _of_function(semantic, encoder, stored, tau)
+            found, evidence = _of_function(semantic, encoder, stored, tau, events)
             check_finite("encoder, cores", evidence)
         else:
             matrix = _matrix(encoder, stored, semantic.dimension)
-            found, scales, posterior = _of_matrix(semantic, matrix, stored, tau)
+            found, scales = _of_matrix(semantic, matrix, stored, tau, events)
             reachable = np.asarray(scales)
             least = 1e-5 * np.abs(reachable).max(initial=0)
             if noise == 0 and (reachable.shape[1] < w or (reachable <= least).any()):
                 given = "got a core that some Gaussian of the semantic memory leaves no freedom"
                 raise InputError("encoder", given, "noise > 0 is accepted then")
-        self.means, self.directions, self.variances = found
-        events = log_prior(weights, None, n, "core")
-        events = np.full(n, -np.log(n)) if events is None else events
-        self.log_weights = posterior + jnp.asarray(events, posterior.dtype)[:, None]
+        self.means, self.directions, self.variances, self.log_weights = found
 
     def __repr__(self) -> str:
         n, k, d = self.means.shape
@@ -244,8 +244,9 @@ def _of_function(
     encoder: Callable[[State], Float[Array, " w"]],
     cores: Float[Array, "n w"],
     tau: Scalar,
-) -> tuple[list[Array], Float[Array, "n k"], Float[Array, "n k"]]:
-    """Means, directions and variances of every Gaussian given each core, its evidence, and log π_nk."""
+    log_w: Float[Array, " n"],
+) -> tuple[list[Array], Float[Array, "n k"]]:
+    """Means, directions and variances of every Gaussian given each core, log w_n π_nk, and the evidence of the core."""
     gaussians, log_parts = _gaussians(semantic)
     cores, tau = cores.astype(log_parts.dtype), tau.astype(log_parts.dtype)
 
@@ -255,14 +256,18 @@ def _of_function(
         return means[0], directions, variances, fit[0]
 
     *found, evidence = jax.vmap(jax.vmap(tangent, (0, None)), (None, 0))(gaussians, cores)
-    return found, evidence, jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
+    return [*found, _joint(log_w, log_parts, evidence)], evidence
 
 
 @one_program
 @full_precision
 def _of_matrix(
-    semantic: GaussianMemory | Mixture, matrix: Float[Array, "w d"], cores: Float[Array, "n w"], tau: Scalar
-) -> tuple[list[Array], Float[Array, "k v"], Float[Array, "n k"]]:
+    semantic: GaussianMemory | Mixture,
+    matrix: Float[Array, "w d"],
+    cores: Float[Array, "n w"],
+    tau: Scalar,
+    log_w: Float[Array, " n"],
+) -> tuple[list[Array], Float[Array, "k v"]]:
     """The same of linear cores, and in place of the evidence the singular values of A in each Gaussian's units."""
     gaussians, log_parts = _gaussians(semantic)
     matrix, cores, tau = (part.astype(log_parts.dtype) for part in (matrix, cores, tau))
@@ -272,7 +277,13 @@ def _of_matrix(
 
     *found, evidence = jax.vmap(given_cores, out_axes=(1, 0, 0, 1))(gaussians)
     reachable = jnp.linalg.svd(jax.vmap(lambda part: matrix @ part.factor)(gaussians), compute_uv=False)
-    return found, reachable, jax.nn.log_softmax(log_parts[None] + evidence, axis=1)
+    return [*found, _joint(log_w, log_parts, evidence)], reachable
+
+
+def _joint(
+    log_w: Float[Array, " n"], log_parts: Float[Array, " k"], evidence: Float[Array, "n k"]
+) -> Float[Array, "n k"]:
+    return jax.nn.log_softmax(log_parts[None] + evidence, axis=1) + log_w.astype(evidence.dtype)[:, None]
 
 
 @full_precision

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.display import one_line
 from dispersed.memories.hopfield_binary import double
 from dispersed.precision import full_precision
@@ -67,6 +68,7 @@ class Palimpsest(Rule):
             raise InputError("decay", f"got {float(rate):g}", "numbers from 0 and below 1 are accepted")
         self.decay = rate
 
+    @one_program
     @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         age = jnp.arange(len(patterns))[::-1]
@@ -102,6 +104,7 @@ class PseudoInverse(Rule):
     Also called the projection rule. Personnaz, Guyon & Dreyfus (1985). In double precision, O(min(n, d)³).
     """
 
+    @one_program
     @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         n, d = patterns.shape
