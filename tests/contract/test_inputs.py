@@ -1,5 +1,6 @@
 """What may be given to a memory: arrays of every kind and precision, no states, extreme levels; and real signatures."""
 
+import functools
 import inspect
 import subprocess
 import sys
@@ -54,8 +55,8 @@ from .cases import CASES, CORE, CORES, FACTOR, KNOWN, MIDDLE, NETWORKS, PLANE, S
 
 FORMS = {
     "float16": lambda a: np.asarray(a, np.float16),
-    "bfloat16": lambda a: jnp.asarray(a, jnp.bfloat16),
-    "bfloat16 of NumPy": lambda a: np.asarray(jnp.asarray(a, jnp.bfloat16)),
+    "bfloat16": lambda a: jax.device_put(np.asarray(a, jnp.bfloat16)),
+    "bfloat16 of NumPy": lambda a: np.asarray(a, jnp.bfloat16),
     "float64": lambda a: np.asarray(a, np.float64),
     "big-endian": lambda a: np.asarray(a, ">f4"),
     "big-endian double": lambda a: np.asarray(a, ">f8"),
@@ -96,6 +97,12 @@ BUILT = {
 ONE_STATE = np.array([0.625, 0.25, -0.5], np.float32)
 
 
+@functools.cache
+def single(kind):
+    """The memory of arrays in single precision."""
+    return BUILT[kind](lambda a: np.asarray(a, np.float32))
+
+
 def arrays(memory):
     parts = [memory.patterns, memory.log_weights] if isinstance(memory, PatternMemory) else jax.tree.leaves(memory)
     return [part for part in parts if isinstance(part, jax.Array | np.ndarray)]
@@ -105,7 +112,7 @@ def arrays(memory):
 @pytest.mark.parametrize("kind", BUILT)
 def test_arrays_of_every_kind_and_precision(kind, form):
     """Half precision is promoted, wider ones are narrowed: the memory is the same as of single precision."""
-    found, expected = (arrays(BUILT[kind](c)) for c in (FORMS[form], lambda a: np.asarray(a, np.float32)))
+    found, expected = arrays(BUILT[kind](FORMS[form])), arrays(single(kind))
     assert len(found) == len(expected)
     for array, wanted in zip(found, expected, strict=True):
         assert array.dtype == wanted.dtype
@@ -115,7 +122,7 @@ def test_arrays_of_every_kind_and_precision(kind, form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["patterns", "scanned", "modern"])
 def test_states_of_every_kind_and_precision(kind, form):
-    memory = BUILT[kind](lambda a: np.asarray(a, np.float32))
+    memory = single(kind)
     evaluate = memory.update if isinstance(memory, Network) else lambda x: memory.denoise(x, 0.5)
     found = evaluate(FORMS[form](ONE_STATE))
     assert found.dtype == jnp.float32
