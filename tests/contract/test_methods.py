@@ -99,11 +99,9 @@ def compiled(memory, x, sigma, names, does):
     return {name: METHODS[name](memory, x, sigma) for name in names}, mapped(memory, does, x, sigma)
 
 
-def evaluated(memory, names, does):
+def evaluated(memory, names, does, call=compiled):
     """The same at the states and levels of this file: one program for all memories of one structure."""
-    arguments = memory, jnp.asarray(X), jnp.asarray(LEVELS), tuple(sorted(names)), frozenset(does)
-    multiplies_in_full_precision(compiled.lower(*arguments))
-    return compiled(*arguments)
+    return call(memory, jnp.asarray(X), jnp.asarray(LEVELS), tuple(sorted(names)), frozenset(does))
 
 
 def close(found, expected, tol, scale=1.0):
@@ -177,7 +175,9 @@ def mapped_agree(case, found, x, sigma, tol):
 def everything_agrees(case, names, does):
     """Methods inside one program of the user, in double precision: `names` of a batch, `does` of one state, mapped."""
     tol = 2e-6 if case.single else 1e-8
-    found, of_each = evaluated(case.make(), names, does)
+    memory = case.make()
+    multiplies_in_full_precision(evaluated(memory, names, does, compiled.lower))
+    found, of_each = evaluated(memory, names, does)
     for name, array in found.items():
         agrees(case, name, array, X, LEVELS, tol)
     mapped_agree(case, of_each, X, LEVELS, tol)
@@ -351,7 +351,7 @@ def numbers(found):
 
 
 def results(name, memory):
-    """All numbers of a memory, by the program of `test_inside_a_program` or `test_networks`."""
+    """All numbers of a memory, by the program of `test_inside_a_program` or `test_networks`, which look at it too."""
     case = ALL[name]
     if name in NETWORKS:
         return numbers(evaluated_network(memory, case))
@@ -396,11 +396,9 @@ def compiled_network(memory, x, names, slope):
     return found, jax.vmap(memory.update)(x)
 
 
-def evaluated_network(memory, case):
+def evaluated_network(memory, case, call=compiled_network):
     """What a user's own program gets of the cues: methods of a batch, the slope of the energy, and a mapped update."""
-    arguments = memory, jnp.asarray(CUES), tuple(case.does), "energy" in case.does and not case.single
-    multiplies_in_full_precision(compiled_network.lower(*arguments))
-    return compiled_network(*arguments)
+    return call(memory, jnp.asarray(CUES), tuple(case.does), "energy" in case.does and not case.single)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -409,6 +407,7 @@ def test_networks(x64, name):
     case = NETWORKS[name]
     memory, truth, tol = case.make(), case.oracle(), 2e-6 if case.single else 1e-9
     methods = {method: NETWORK_METHODS[method] for method in case.does}
+    multiplies_in_full_precision(evaluated_network(memory, case, compiled_network.lower))
     found, of_each = evaluated_network(memory, case)
     np.testing.assert_array_equal(of_each, found["update"])
     for method, call in methods.items():
