@@ -210,3 +210,10 @@ def test_eq_25_as_printed_is_its_sum_for_a_nonlinear_core(x64, rng):
 def test_cores_that_are_not_functions_of_the_state_get_one_line(make, message):
     with pytest.raises(InputError, match=message):
         make(GaussianMemory(np.zeros(4), np.eye(4)))
+
+
+def test_a_mixture_of_one_gaussian_is_that_gaussian(rng):
+    gaussian = GaussianMemory(rng.normal(size=4), rng.normal(size=(4, 4)))
+    alone, mixed = (ReconstructiveMemory(part, ENCODER, np.eye(2)) for part in (gaussian, Mixture([gaussian], [3.0])))
+    x = rng.normal(size=(5, 4))
+    np.testing.assert_array_equal(mixed.denoise(x, 0.5), alone.denoise(x, 0.5))

@@ -379,9 +379,9 @@ class SumOfCores(Memory):
 
 def _gaussians(semantic: GaussianMemory | Mixture) -> tuple[GaussianMemory, Float[Array, " k"]]:
     """The Gaussians of a semantic memory, stacked, and their log weights."""
-    if isinstance(semantic, GaussianMemory):
-        stacked = jax.tree.map(lambda leaf: leaf[None], semantic)
-        return stacked, jnp.zeros(1, semantic.mean.dtype)
+    if isinstance(semantic, GaussianMemory) or semantic.alone[0]:
+        only: Any = semantic if isinstance(semantic, GaussianMemory) else semantic.groups[0]
+        return jax.tree.map(lambda leaf: leaf[None], only), jnp.zeros(1, only.mean.dtype)
     gaussians = jax.tree.map(lambda leaf: leaf[semantic.order], semantic.groups[0])
     return gaussians, semantic.log_weights.astype(gaussians.mean.dtype)
 
