@@ -244,7 +244,8 @@ class PlacedPatterns:
         """`evaluate` of every block, or of every item, in their order; a CPU works on as many at once as it has cores,
         and takes no more of them than that before the results of those before were taken.
         """
-        return on_cores(self._workers, evaluate, self.blocks() if items is None else items)
+        workers = self._workers if len(self.storage) > self.height else 1  # one block needs no thread
+        return on_cores(workers, evaluate, self.blocks() if items is None else items)
 
     def _blocks(self) -> Iterator[Block]:
         # Blocks go round the devices, so that all of them work from the first blocks on.
