@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.multistep_flow import MultistepFlow
 from dispersed.dynamics.result import ENDINGS, Certificate, Outcome, Recall
@@ -70,7 +71,7 @@ class CertifiedFlow(Dynamics):
     ) -> Recall:
         if trajectory or masks is not None or in_program(cues, levels):
             return super().run_all(memory, process, cues, levels, masks, keys, trajectory)
-        scale = np.asarray(process.scale(process.time(levels)), float)
+        scale = np.asarray(_scale(process, levels), float)
         z = np.asarray(cues, float) / scale[:, None]
         assert isinstance(memory.held, ScannedPatterns)
         solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol or memory.held.tol)
@@ -94,6 +95,11 @@ class CertifiedFlow(Dynamics):
                 as_array(found.sums, int),
             ),
         )
+
+
+@one_program
+def _scale(process: Process, levels: Float[Array, " states"]) -> Float[Array, " states"]:
+    return process.scale(process.time(levels))
 
 
 _CONVERGED, _CERTIFIED, _EXHAUSTED = (
