@@ -1,5 +1,7 @@
 """`dispersed.capacity`: the search, its answers where they are known, and bad input."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -26,19 +28,21 @@ def test_search_brackets_the_crossing_finely():
         assert found.capacity == pytest.approx(np.interp(0.03, [0, *means], [0, *counts]))
 
 
+@functools.cache
+def of_five_units(**how):
+    return capacity(PatternMemory, 5, OneStep(), sets=20, max_patterns=8, **how)
+
+
 def test_grid_keeps_four_errors_apart_and_whole_patterns_are_harder():
-    found = capacity(PatternMemory, 5, OneStep(), sets=15, max_patterns=8)
+    found = of_five_units()
     row = found.rows()[-1]
     assert row["pattern_mean"] > row["hamming_mean"] > 0
     assert {"hamming_median", "pattern_median", "sets", "cues"} <= set(row)
-    assert capacity(PatternMemory, 5, OneStep(), sets=15, max_patterns=8, measure="pattern").capacity < found.capacity
+    assert of_five_units(measure="pattern").capacity < found.capacity
 
 
 def test_exact_memory_never_loses_its_only_pattern_and_cleaner_cues_hold_more():
-    found, cleaner, masked = (
-        capacity(PatternMemory, 5, OneStep(), sets=20, max_patterns=8, **how)
-        for how in ({}, {"alpha": 0.85}, {"mask_rate": 0.1})
-    )
+    found, cleaner, masked = of_five_units(), of_five_units(alpha=0.85), of_five_units(mask_rate=0.1)
     assert found.rows()[0]["n_patterns"] == 1
     assert found.rows()[0]["hamming_mean"] == 0
     assert cleaner.capacity > found.capacity

@@ -34,7 +34,7 @@ def scanned(patterns, *weights):
 def test_it_has_the_methods_of_a_memory(patterns, rng, engine):
     memory, dense = PatternMemory(patterns, engine=engine), PatternMemory(patterns, engine=Dense())
     x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
-    sigma = jnp.array([0.2, 0.6, 3.0, 40.0])
+    sigma = np.array([0.2, 0.6, 3.0, 40.0], np.float32)
     for name in ("denoise", "log_density", "energy", "score"):
         expected = getattr(dense, name)(x, sigma)
         np.testing.assert_allclose(getattr(memory, name)(x, sigma), expected, rtol=1e-4, atol=1e-4)
@@ -67,7 +67,7 @@ def test_weights_and_gradients(patterns, rng):
     memory, dense = scanned(patterns, weights), PatternMemory(patterns, weights)
     x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
     np.testing.assert_allclose(memory.denoise(x, 0.7), dense.denoise(x, 0.7), atol=1e-5)
-    slope = jax.vmap(jax.grad(memory.log_density), in_axes=(0, None))(x, 0.7)
+    slope = jax.jit(jax.vmap(jax.grad(memory.log_density), in_axes=(0, None)))(x, 0.7)
     np.testing.assert_allclose(slope, dense.score(x, 0.7), rtol=1e-4, atol=1e-4)
     index, responsibility = memory.nearest(x, 0.7)
     expected, share = dense.nearest(x, 0.7)
@@ -80,7 +80,7 @@ def test_weights_and_gradients(patterns, rng):
 def test_any_dynamics_recalls_and_completes(patterns, rng, key):
     memory, dense = scanned(patterns), PatternMemory(patterns)
     x = patterns[:5] + 0.4 * rng.normal(size=(5, 12)).astype(np.float32)
-    known = jnp.arange(12) < 8
+    known = np.arange(12) < 8
     for arguments in ({"known": None}, {"known": known}):
         ours, theirs = (recall(m, x, ExponentialIntegrator(8), sigma=0.4, **arguments) for m in (memory, dense))
         np.testing.assert_array_equal(ours.index, theirs.index)
@@ -98,24 +98,28 @@ def test_any_dynamics_recalls_and_completes(patterns, rng, key):
     assert (p > 1e-3).all()
 
 
+def slopes(memory, x):
+    """Of a part of the denoiser in the state, and of the log density in the noise level."""
+    pull = jax.grad(lambda x: memory.denoise(x, 0.6) @ jnp.arange(12.0))
+    slope = jax.grad(lambda s, x: memory.log_density(x, s))
+    return jax.jit(jax.vmap(lambda x: (pull(x), slope(jnp.float32(0.6), x))))(x)
+
+
 def test_encoded_patterns_serve_programs_by_scans_on_the_host(rng):
     """Methods, their gradients and samples, against the same patterns in memory as numbers."""
-    patterns = np.sign(rng.normal(size=(200, 12))).astype(np.float32)
-    weights = np.where(rng.random(200) < 0.3, 0, rng.exponential(size=200))
+    patterns = np.sign(rng.normal(size=(300, 12))).astype(np.float32)
+    weights = np.where(rng.random(300) < 0.3, 0, rng.exponential(size=300))
     for prior in ((), (weights,)):
         coded, dense = scanned(InMemory(patterns, Bits()), *prior), PatternMemory(patterns, *prior, engine=Dense())
-        x = patterns[:3] + 0.6 * rng.normal(size=(3, 12)).astype(np.float32)
+        x = patterns[:4] + 0.6 * rng.normal(size=(4, 12)).astype(np.float32)
         for name in ("responsibilities", "jacobian", "hessian"):
             np.testing.assert_allclose(getattr(coded, name)(x, 0.6), getattr(dense, name)(x, 0.6), atol=2e-5)
         np.testing.assert_array_equal(coded.project(x), dense.project(x))
         inside = jax.jit(coded.denoise)(x, 0.6)
         np.testing.assert_allclose(inside, dense.denoise(x, 0.6), atol=1e-5)
-        pull = jax.vmap(jax.grad(lambda x, m=coded: m.denoise(x, 0.6) @ jnp.arange(12.0)))(x)
-        expected = jax.vmap(jax.grad(lambda x, m=dense: m.denoise(x, 0.6) @ jnp.arange(12.0)))(x)
+        (pull, slope), (expected, steepness) = slopes(coded, x), slopes(dense, x)
         np.testing.assert_allclose(pull, expected, rtol=1e-3, atol=1e-3)
-        slope = jax.vmap(jax.grad(lambda s, x, m=coded: m.log_density(x, s)), (None, 0))(jnp.float32(0.6), x)
-        expected = jax.vmap(jax.grad(lambda s, x, m=dense: m.log_density(x, s)), (None, 0))(jnp.float32(0.6), x)
-        np.testing.assert_allclose(slope, expected, rtol=1e-4)
+        np.testing.assert_allclose(slope, steepness, rtol=1e-4)
         drawn = coded.sample(jax.random.key(0), 4000)
         np.testing.assert_array_equal(drawn, dense.sample(jax.random.key(0), 4000))
         start, spread = coded.prior_start()
@@ -125,26 +129,26 @@ def test_encoded_patterns_serve_programs_by_scans_on_the_host(rng):
 
 def test_certified_recall_ends_where_the_flow_does(rng):
     """At a load where many cues are near a border, and from cues of every noise at once."""
-    patterns = np.sign(rng.normal(size=(400, 12)))
+    patterns = np.sign(rng.normal(size=(300, 12)))
     dense = PatternMemory(patterns.astype(np.float32))
-    alpha = jnp.asarray(rng.uniform(0.5, 0.95, size=16), jnp.float32)
-    x = alpha[:, None] * patterns[:16] + jnp.sqrt(1 - alpha[:, None] ** 2) * rng.normal(size=(16, 12))
+    alpha = rng.uniform(0.5, 0.95, size=16).astype(np.float32)
+    x = alpha[:, None] * patterns[:16] + np.sqrt(1 - alpha[:, None] ** 2) * rng.normal(size=(16, 12))
     certified = recall(scanned(InMemory(patterns, Bits())), x, CertifiedFlow(), alpha=alpha)
     plain = recall(dense, x, ExponentialIntegrator(20), alpha=alpha)
     np.testing.assert_array_equal(certified.index, plain.index)
     np.testing.assert_allclose(certified.x, plain.x, atol=1e-3)
-    proof = certified.certificate
+    proof = jax.tree.map(np.asarray, certified.certificate)
     assert (proof.bound <= 1e-4).all()
     assert proof.certified.mean() > 0.9
-    assert (certified.evaluations <= 20).all()
+    assert (np.asarray(certified.evaluations) <= 20).all()
     assert (
         np.asarray(certified.x)[np.asarray(proof.certified)]
         == patterns[np.asarray(certified.index)[np.asarray(proof.certified)]]
     ).all()
     # A cue is recalled alike alone and in a batch.
     alone = recall(scanned(InMemory(patterns, Bits())), x[7], CertifiedFlow(), alpha=alpha[7])
-    assert alone.index == certified.index[7]
-    assert alone.certificate.certified == proof.certified[7]  # on which way depends on what else is asked at once
+    assert int(alone.index) == np.asarray(certified.index)[7]
+    assert bool(alone.certificate.certified) == proof.certified[7]  # on which way depends on what else is asked at once
 
 
 def test_a_certified_recall_takes_no_pass_that_it_does_not_count(rng, monkeypatch):
@@ -165,7 +169,7 @@ def test_a_certified_recall_takes_no_pass_that_it_does_not_count(rng, monkeypatc
     for sigma in (0.5, 3.0):
         x = patterns[:12] + sigma * rng.normal(size=(12, 24))
         passes.update(screen=0, full_scan=0)
-        proof = recall(scanned(patterns), x, CertifiedFlow(), sigma=sigma).certificate
+        proof = jax.tree.map(np.asarray, recall(scanned(patterns), x, CertifiedFlow(), sigma=sigma).certificate)
         assert proof.certified.all()
         assert passes == {"screen": proof.screens.sum(), "full_scan": proof.sums.sum()}
         assert passes["screen" if sigma < 1 else "full_scan"] > 0
@@ -185,9 +189,9 @@ def test_recalls_from_between_two_patterns_come_to_an_end(rng):
 
 def test_unresolved_recalls_end_with_tweedies_step(rng):
     """Two patterns nearer to each other than the last noise level stay a mixture, and nothing is claimed of them."""
-    patterns = rng.normal(size=(100, 8)).astype(np.float32)
+    patterns = rng.normal(size=(300, 12)).astype(np.float32)
     patterns[1] = patterns[0] + 0.001
-    x = patterns[:1] + 0.0005 + 0.1 * rng.normal(size=(1, 8)).astype(np.float32)
+    x = patterns[:1] + 0.0005 + 0.1 * rng.normal(size=(1, 12)).astype(np.float32)
     certified = recall(scanned(patterns), x, CertifiedFlow(), sigma=0.1)
     plain = recall(PatternMemory(patterns), x, sigma=0.1)
     assert not certified.certificate.certified[0]
@@ -197,7 +201,7 @@ def test_unresolved_recalls_end_with_tweedies_step(rng):
 
 def test_certified_recall_inside_a_program_is_the_plain_flow(patterns):
     memory = scanned(patterns)
-    x = jnp.asarray(patterns[:3])
+    x = patterns[:3]
     inside = jax.jit(lambda x: recall(memory, x, CertifiedFlow(), sigma=0.3).x)(x)
     np.testing.assert_allclose(inside, recall(memory, x, CertifiedFlow(), sigma=0.3).x, atol=1e-4)
     kept = recall(memory, x, CertifiedFlow(), sigma=0.3, trajectory=True)

@@ -33,22 +33,26 @@ def steep(x):
 @pytest.mark.parametrize("energy", [rosenbrock, quartic, steep])
 def test_no_update_raises_the_energy(rng, energy):
     network = EnergyNetwork(energy, 6)
-    x = jnp.asarray(rng.standard_normal((200, 6)) * 1.5, jnp.float32)
-    before = network.energy(x)
+    x = (rng.standard_normal((200, 6)) * 1.5).astype(np.float32)
+    before = np.asarray(network.energy(x))
     for _ in range(20):
         x = network.update(x)
-        after = network.energy(x)
-        assert (after <= before + 1e-5 * jnp.abs(before)).all()
+        after = np.asarray(network.energy(x))
+        assert (after <= before + 1e-5 * np.abs(before)).all()
         before = after
+
+
+def scaled(x, width, height):
+    return height * quartic(x / width)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1.0, 1.0), (1e6, 1.0), (1e-6, 1.0), (1.0, 1e9), (1.0, 1e-9)])
 def test_units_of_states_and_energies_do_not_matter(rng, width, height):
-    network = EnergyNetwork(lambda x: height * quartic(x / width), 4)
+    network = EnergyNetwork(functools.partial(scaled, width=width, height=height), 4)
     x = rng.standard_normal((30, 4)).astype(np.float32)
     result = recall(network, np.float32(width) * x, Iteration(tol=1e-6 * min(width, 1)))
     np.testing.assert_allclose(np.abs(result.x), width, rtol=2e-3)
-    assert result.converged.all()
+    assert np.all(result.converged)
 
 
 def test_the_modern_network_from_its_energy(rng):
@@ -59,16 +63,16 @@ def test_the_modern_network_from_its_energy(rng):
     closed = ModernHopfield(patterns, 0.4)
     result = recall(network, cues)
     np.testing.assert_allclose(result.x, recall(closed, cues).x, atol=1e-4)
-    assert result.converged.all()
+    assert np.all(result.converged)
 
     def of_energy(beta):
         return recall(EnergyNetwork(functools.partial(modern, patterns=patterns, beta=beta), 16), cues[0]).x.sum()
 
     def of_closed(beta):
-        return recall(ModernHopfield(patterns, beta), cues[0]).x.sum()
+        return np.sum(recall(ModernHopfield(patterns, beta), cues).x, axis=1)[0]
 
     slow = (of_closed(0.41) - of_closed(0.39)) / 0.02
-    np.testing.assert_allclose(jax.grad(of_energy)(0.4), slow, rtol=2e-2)
+    np.testing.assert_allclose(jax.jit(jax.grad(of_energy))(0.4), slow, rtol=2e-2)
 
 
 def test_clamped_units_are_constants_of_the_energy(rng):
@@ -107,7 +111,7 @@ def test_a_new_energy_is_one_function_and_one_line_of_registration():
     network = REGISTERED.family(patterns)
     known = np.arange(16) < 8
     np.testing.assert_allclose(recall(network, patterns, known=known).x, patterns, atol=1e-3)
-    assert np.isfinite(jax.grad(lambda x: network.energy(x))(patterns[0])).all()
+    assert np.isfinite(jax.jit(jax.grad(network.energy))(patterns[0])).all()
 
 
 @pytest.mark.parametrize(
@@ -149,9 +153,9 @@ def test_random_features_recall_what_is_stored(rng):
     network = RandomFeatureHopfield(y, 1.0, 5000, jax.random.key(0))
     result = recall(network, y + 0.3 * rng.standard_normal(y.shape).astype(np.float32))
     assert np.linalg.norm(result.x - y, axis=1).max() < 0.5
-    assert result.converged.all()
-    beyond = recall(network, y[0] + 100)
-    assert not beyond.converged or network.energy(beyond.x) < 1e30
+    assert np.all(result.converged)
+    beyond = recall(network, y + 100)
+    assert (~np.asarray(beyond.converged) | (np.asarray(network.energy(beyond.x)) < 1e30)).all()
 
 
 @pytest.mark.parametrize(
