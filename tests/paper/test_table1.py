@@ -19,8 +19,9 @@ from dispersed.paper.table1.measure import (
     TASKS,
     agrees,
     allowance,
+    binarised,
     draw,
-    recall_all,
+    modern_hopfield,
     table1,
 )
 from dispersed.paper.table1.plot import plot_table1
@@ -96,7 +97,7 @@ def test_the_same_seed_gives_the_same_table_whatever_precision_is_set(rows, monk
         assert pool.submit(lambda: jnp.zeros(()).dtype).result() == np.float32
 
 
-def modern_hopfield(patterns, cue):
+def exactly(patterns, cue):
     """150 updates with 100 digits, in which no difference is lost."""
     with decimal.localcontext(prec=100):
         rows = [[int(unit) for unit in row] for row in patterns]
@@ -114,14 +115,14 @@ def modern_hopfield(patterns, cue):
 
 def test_masked_cues_leave_saddles_where_they_should():
     """Modern Hopfield recall from masked cues against 100 digits; the same cues in float32 stay at saddles."""
-    recalls = jax.jit(jax.vmap(lambda *repeat: recall_all(*repeat)["modern_hopfield"][1]))
+    recalls = jax.jit(jax.vmap(lambda patterns, cues: binarised(modern_hopfield(patterns, cues))[1]))
     with jax.enable_x64(True):
-        patterns, cues, keys = jax.vmap(lambda key: draw(key, 8))(jax.random.split(jax.random.key(3), 12))
-        double = np.asarray(recalls(patterns, cues, keys))
-    single = np.asarray(recalls(np.float32(patterns), np.float32(cues), keys))
+        drawn = jax.jit(jax.vmap(lambda key: draw(key, 8)[:2]))(jax.random.split(jax.random.key(3), 12))
+        patterns, cues = map(np.asarray, drawn)
+        double = np.asarray(recalls(patterns, cues))
+    single = np.asarray(recalls(np.float32(patterns), np.float32(cues)))
     assert (double.dtype, single.dtype) == (np.float64, np.float32)
-    patterns, cues = np.asarray(patterns), np.asarray(cues)[:, 1]
-    exact = np.sign([[modern_hopfield(y, cue) for cue in some] for y, some in zip(patterns, cues, strict=True)])
+    exact = np.sign([[exactly(y, cue) for cue in some] for y, some in zip(patterns, cues[:, 1], strict=True)])
     assert (exact != 0).all(), "no cue of these lies on a saddle itself"
     wrong, wrong_in_single = ((some != exact).any(axis=-1).sum() for some in (double, single))
     assert wrong == 0

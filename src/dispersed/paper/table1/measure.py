@@ -90,17 +90,14 @@ def draw(key: Key[Array, ""], n: int) -> tuple[Float[Array, "n d"], Float[Array,
 def recall_all(
     patterns: Float[Array, "n d"], cues: Float[Array, "tasks n d"], key: Key[Array, ""]
 ) -> dict[str, Float[Array, "tasks n d"]]:
-    """The binarised recalls of every method, the reference included, in the precision of the patterns.
-
-    A unit nearer to zero than 1e-3 has no sign: its state is the mean of patterns that differ there.
-    """
+    """The binarised recalls of every method, the reference included, in the precision of the patterns."""
     memory = PatternMemory(patterns)
 
     def diffusion(dynamics: Dynamics) -> Array:
         return recall(memory, cues, dynamics, alpha=ALPHA, process=VP(rate=RATE), key=key).x
 
     recalled = {
-        "modern_hopfield": recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0.0)).x,
+        "modern_hopfield": modern_hopfield(patterns, cues),
         "diffusion": diffusion(ProbabilityFlow(sigma_min=0.0, grid=uniform_time)),
         "diffusion_2m": diffusion(ExponentialIntegrator(10)),
         "diffusion_sde": diffusion(ReverseSDE(sigma_min=0.0, grid=uniform_time)),
@@ -108,7 +105,17 @@ def recall_all(
         "classical_null_diagonal": recall(ClassicalHopfield(patterns), cues).x,
         "true_patterns": jnp.broadcast_to(patterns, cues.shape),
     }
-    return {method: jnp.where(jnp.abs(x) < 1e-3, 0, jnp.sign(x)) for method, x in recalled.items()}
+    return {method: binarised(x) for method, x in recalled.items()}
+
+
+def modern_hopfield(patterns: Float[Array, "n d"], cues: Float[Array, "tasks n d"]) -> Float[Array, "tasks n d"]:
+    """The recalls of the reference."""
+    return recall(ModernHopfield(patterns, BETA), cues, Iteration(150, tol=0.0)).x
+
+
+def binarised(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The sign of each unit; none of one nearer to zero than 1e-3, which is the mean of patterns that differ there."""
+    return jnp.where(jnp.abs(x) < 1e-3, 0, jnp.sign(x))
 
 
 def table1(repeats: int = 100, seed: int = 0) -> list[Row]:
