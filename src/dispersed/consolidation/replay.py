@@ -19,6 +19,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.dynamics import AncestralSampling, Dynamics, recall
 from dispersed.engines import Dense
@@ -85,18 +86,21 @@ def replay(
             accepted = f"a table that broadcasts against (generations, n) = {(generations, n)} is accepted"
             raise InputError(name, f"got shape {array.shape}", accepted) from None
     # The bias of coarse steps is a selection too: with 24 of them rare memories lose 2 % a generation.
-    dynamics = AncestralSampling(48, sigma_min=float(_closest(memory) / 8)) if dynamics is None else dynamics
-    return _replay(memory, tables[0], tables[1], sharpness, replayed, dynamics, replays, key)
+    dynamics = AncestralSampling(48, sigma_min=_closest(memory) / 8) if dynamics is None else dynamics
+    # Numbers of the program, so that others do not compile it anew.
+    gamma, rho = (jnp.asarray(number, memory.weights.dtype) for number in (sharpness, replayed))
+    return _replay(memory, tables[0], tables[1], gamma, rho, dynamics, replays, key)
 
 
-def _closest(memory: PatternMemory) -> Scalar:
+def _closest(memory: PatternMemory) -> float:
     """The least distance between two patterns."""
-    y = memory.patterns
-    gaps = jnp.sum((y[:, None] - y) ** 2, axis=-1) + jnp.where(jnp.eye(len(y), dtype=bool), jnp.inf, 0)
-    least = jnp.sqrt(gaps.min())
+    y = np.asarray(memory.patterns)
+    gaps = np.sum((y[:, None] - y) ** 2, axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    least = float(np.sqrt(gaps.min()))
     if not least > 0:
         raise InputError("memory", "got equal patterns", "patterns that differ are accepted")
-    return jnp.where(jnp.isfinite(least), least, 1.0)
+    return least if np.isfinite(least) else 1.0
 
 
 @eqx.filter_jit

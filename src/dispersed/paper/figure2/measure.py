@@ -18,6 +18,8 @@ from dispersed.memories import Denoiser, ModernHopfield, Network, PatternMemory
 from dispersed.paper.results import Row
 from dispersed.processes import VP
 from dispersed.progress import track
+from dispersed.tracing import as_array
+from dispersed.types import Array
 from dispersed.validation import at_least, random_seed
 
 ALPHA = 0.68
@@ -48,10 +50,10 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
     at_least("training_steps", training_steps, 1)
     rng = np.random.default_rng([seed, UNITS, PATTERNS])
     every = 2 * ((np.arange(2**UNITS)[:, None] >> np.arange(UNITS)) & 1) - 1.0
-    patterns = jnp.asarray(rng.permutation(every)[:PATTERNS], dtype=jnp.zeros(()).dtype)
+    patterns = as_array(rng.permutation(every)[:PATTERNS], jnp.zeros(()).dtype)
     process = VP(rate=1.0)
     for_cues, for_network, for_training, for_recall = jax.random.split(jax.random.key(seed), 4)
-    truth = jnp.tile(patterns, (CUES, 1))
+    truth = np.tile(patterns, (CUES, 1))
     cues = process.corrupt(truth, alpha=ALPHA, key=for_cues)
     recipe = Recipe(training_steps, draws=32, levels=UniformTime(process))
     network = noise_network(UNITS, WIDTH, key=for_network)
@@ -76,24 +78,25 @@ def figure2(seed: int = 0, training_steps: int = 3000) -> tuple[list[Row], list[
         )
         for name, (memory, dynamics) in track(pairs.items(), "Figure 2", total=len(pairs))
     }
-    hopfield = recalls["modern_hopfield"].x
+    ends = {name: np.asarray(result.x) for name, result in recalls.items()}
+    hopfield = ends["modern_hopfield"]
     summary: list[Row] = [
         {
             "method": name,
-            "same_as_hopfield": float(jnp.mean(jnp.sign(result.x) == jnp.sign(hopfield))),
-            "same_as_pattern": float(jnp.mean(jnp.sign(result.x) == truth)),
-            "rms_to_hopfield": float(jnp.sqrt(jnp.mean((result.x - hopfield) ** 2))),
+            "same_as_hopfield": float(np.mean(np.sign(x) == np.sign(hopfield))),
+            "same_as_pattern": float(np.mean(np.sign(x) == truth)),
+            "rms_to_hopfield": float(np.sqrt(np.mean((x - hopfield) ** 2))),
         }
-        for name, result in recalls.items()
+        for name, x in ends.items()
     ]
     return summary, [row for name, result in recalls.items() for row in _trajectory(name, result, process)]
 
 
 def _trajectory(name: str, path: Recall, process: VP) -> list[Row]:
     """The states that the first cue passed through, at most 201 of them."""
-    states, sigmas = np.asarray(path.trajectory)[0], jnp.asarray(path.sigmas)[0]
+    states, sigmas = np.asarray(path.trajectory)[0], np.asarray(path.sigmas)[0]
     timeless = name == "modern_hopfield"
-    times, alphas = np.asarray(process.time(sigmas)), np.asarray(1 / jnp.hypot(1.0, sigmas))
+    times, alphas = np.asarray(_times(process, sigmas)), 1 / np.hypot(1, sigmas)
     shown = range(0, len(states), max(1, (len(states) - 1) // 200))
     return [
         {
@@ -105,3 +108,8 @@ def _trajectory(name: str, path: Recall, process: VP) -> list[Row]:
         }
         for step in shown
     ]
+
+
+@jax.jit
+def _times(process: VP, sigmas: Array) -> Array:
+    return process.time(sigmas)

@@ -12,6 +12,9 @@ stay finite, it cancels, and what is left of v is a weight e^{−v(y_j)/σ²} fo
 an error O(t), and with weights w_j e^{−v(y_j)/σ²} in it, O(t²).
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,7 +149,7 @@ def _ornstein_uhlenbeck(t: float) -> np.ndarray:
 def _others(process: PotentialProcess, t: float) -> dict[str, np.ndarray]:
     """What t·u is compared with, on `RANGE`. σ = 1 at t = 0 in every process here."""
     exponent = -((RANGE - PATTERNS) ** 2) / (2 * t)
-    v = np.array([float(process.potential(jnp.asarray(y))) for y in PATTERNS])
+    v = np.asarray(_heights(process.potential, PATTERNS.astype(np.float32)))
     with jax.enable_x64(True):
         linearised = np.asarray(process.energy(jnp.asarray(RANGE)[:, None], t, jnp.asarray(PATTERNS)))
     return {
@@ -154,6 +157,12 @@ def _others(process: PotentialProcess, t: float) -> dict[str, np.ndarray]:
         "eq21_weighted": -t * logsumexp(exponent - v[:, None], axis=0),
         "linearised": t * linearised,
     }
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _heights(potential: Callable[[Array], Array], states: Array) -> Array:
+    """A potential at each of several states."""
+    return jax.vmap(potential)(states)
 
 
 def _spread(difference: np.ndarray) -> float:
