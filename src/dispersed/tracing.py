@@ -37,6 +37,13 @@ def as_array(value: Any, dtype: Any = None) -> Array:
         return jax.device_put(np.array(value, dtype))  # a copy, since JAX may go on using what it is given
 
 
+def reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """`array` in another shape; where its values are on the host, no program is compiled for it."""
+    if isinstance(array, np.ndarray) or not on_host(array) or jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array.reshape(shape)
+    return as_array(np.asarray(array).reshape(shape))
+
+
 def on_host(array: Array) -> bool:
     """Whether the values of an array can be looked at without waiting for an accelerator."""
     return is_known(array) and all(device.platform == "cpu" for device in array.devices())

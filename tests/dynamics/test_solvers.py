@@ -1,5 +1,6 @@
 """Solvers that step: published coefficients, orders, grids, a solver of one's own, and how recalls end."""
 
+import functools
 import itertools
 
 import jax
@@ -31,12 +32,14 @@ from dispersed.dynamics import (
     Heun,
     Iteration,
     MultistepFlow,
+    OneStep,
     ProbabilityFlow,
     karras,
     log_one_plus_snr,
     log_sigma,
     uniform_time,
 )
+from dispersed.dynamics.result import ending_names
 from dispersed.engines import Scanned
 
 S, LAST, FIRST = 0.7, 0.3, 2.0
@@ -110,8 +113,9 @@ def ddim(z, sigmas):
 def test_the_published_coefficients_on_a_gaussian(x64, solver, reference, grid):
     memory = GaussianMemory(np.zeros(2), S * np.eye(2))
     z = np.array([1.3, -0.4])
-    found = recall(memory, z, solver(9, sigma_min=LAST, grid=grid), sigma=FIRST, trajectory=True)
-    np.testing.assert_allclose(found.trajectory[-2], reference(z, np.asarray(found.sigmas[:-1])), rtol=1e-12)
+    found = recall(memory, z[None], solver(9, sigma_min=LAST, grid=grid), sigma=FIRST, trajectory=True)
+    path, sigmas = np.asarray(found.trajectory)[0], np.asarray(found.sigmas)[0]
+    np.testing.assert_allclose(path[-2], reference(z, sigmas[:-1]), rtol=1e-12)
 
 
 def exact(z, sigmas):
@@ -136,8 +140,8 @@ def test_measured_orders_are_the_declared_ones(x64, make, order, margin):
     memory = GaussianMemory(np.zeros(1), S * np.eye(1))
     steps, errors = np.array([129, 513]), []
     for n in steps:
-        found = recall(memory, [1.3], make(int(n), sigma_min=LAST), sigma=FIRST, trajectory=True)
-        errors.append(abs(found.trajectory[-2] - exact(1.3, np.array([FIRST, LAST]))).item())
+        found = recall(memory, [[1.3]], make(int(n), sigma_min=LAST), sigma=FIRST, trajectory=True)
+        errors.append(abs(np.asarray(found.trajectory)[0, -2] - exact(1.3, np.array([FIRST, LAST]))).item())
     assert -np.polyfit(np.log(steps - 1), np.log(errors), 1)[0] == pytest.approx(order, abs=margin)
 
 
@@ -153,16 +157,18 @@ class Midpoint(Solver):
 def test_a_solver_of_ones_own_is_counted_kept_and_differentiated(x64, rng):
     memory, cues = PatternMemory(rng.standard_normal((30, 8))), rng.standard_normal((4, 8))
     found = recall(memory, cues, Midpoint(15), sigma=1.0, trajectory=True)
-    assert (found.evaluations == 2 * 14 + 2).all()
+    np.testing.assert_array_equal(found.evaluations, 2 * 14 + 2)
     assert found.trajectory.shape == (4, 16, 8)
     np.testing.assert_array_equal(found.index, recall(memory, cues, Heun(60), sigma=1.0).index)
 
     def loss(cue):
         return recall(memory, cue, Midpoint(5, sigma_min=0.6), sigma=1.0).x.sum()
 
-    gradient = jax.jit(jax.grad(loss))(cues[0])
-    h = 1e-5
-    np.testing.assert_allclose(gradient.sum(), (loss(cues[0] + h) - loss(cues[0] - h)) / (2 * h), rtol=1e-6)
+    both = jax.jit(jax.value_and_grad(loss))
+    (value, gradient), h = both(cues[0]), 1e-5
+    up, down = (float(both(cues[0] + step)[0]) for step in (h, -h))
+    np.testing.assert_allclose(np.sum(gradient), (up - down) / (2 * h), rtol=1e-6)
+    np.testing.assert_allclose(value, loss(cues[0]), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +185,12 @@ def test_recall_stops_where_one_pattern_has_all_probability(rng, solver):
             full = recall(memory, cues, solver, sigma=sigma, trajectory=True)
             np.testing.assert_array_equal(early.index, full.index)
             np.testing.assert_allclose(early.x, full.x, atol=2e-4)
-            assert (early.evaluations <= full.evaluations).all()
+            evaluations = np.asarray(early.evaluations)
+            assert (evaluations <= np.asarray(full.evaluations)).all()
             if weights is None and sigma == 0.05:
-                assert early.evaluations.mean() < 0.4 * full.evaluations.mean()
-            alone = recall(memory, cues[3], solver, sigma=sigma)
-            assert int(alone.evaluations) == int(early.evaluations[3])
+                assert evaluations.mean() < 0.4 * np.mean(full.evaluations)
+            alone = recall(memory, cues[3:4], solver, sigma=sigma)
+            assert int(alone.evaluations[0]) == evaluations[3]
 
 
 def test_a_prior_that_outweighs_the_evidence_stops_nothing(x64):
@@ -232,26 +239,30 @@ def test_a_solver_may_loop_within_a_step(rng):
     np.testing.assert_array_equal(found.index, recall(memory, cues, DDIM(34), sigma=1.0).index)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def levels_of(grid, first, last, steps, process, spread):
+    return grid(first, last, steps, process, spread)
+
+
 def test_grids(x64):
-    first, last = jnp.asarray(80.0), jnp.asarray(0.002)
-    spread = jnp.asarray(3.0)
-    even = log_sigma(first, last, 9, VE(), spread)
+    first, last, spread = 80.0, 0.002, 3.0
+    even = levels_of(log_sigma, first, last, 9, VE(), spread)
     np.testing.assert_allclose(even, np.geomspace(80, 0.002, 9), rtol=1e-12)
     i = np.arange(9)
     expected = (80 ** (1 / 7) + i / 8 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    np.testing.assert_allclose(karras(first, last, 9, VE(), spread), expected, rtol=1e-12)
-    bounded = np.log1p(0.6 * 3 / np.asarray(log_one_plus_snr(first, last, 9, VE(), spread)))
+    np.testing.assert_allclose(levels_of(karras, first, last, 9, VE(), spread), expected, rtol=1e-12)
+    bounded = np.log1p(0.6 * 3 / np.asarray(levels_of(log_one_plus_snr, first, last, 9, VE(), spread)))
     np.testing.assert_allclose(np.diff(bounded), np.diff(bounded)[0], rtol=1e-9)
     process = VP(3.0)
-    times = process.time(uniform_time(first, last, 9, process, spread))
+    times = np.log1p(np.asarray(levels_of(uniform_time, first, last, 9, process, spread)) ** 2) / 3
     np.testing.assert_allclose(np.diff(times), np.diff(times)[0], rtol=1e-9)
     for grid in (log_sigma, log_one_plus_snr, karras, uniform_time):
-        levels = np.asarray(grid(first, last, 9, process, spread))
+        levels = np.asarray(levels_of(grid, first, last, 9, process, spread))
         np.testing.assert_allclose(levels[[0, -1]], [80, 0.002], rtol=1e-9)
     for extreme in (1e-30, 1e30):
         with jax.enable_x64(False):
-            ends = jnp.float32(extreme), jnp.float32(extreme / 1e4)
-            both = [np.asarray(grid(*ends, 5, process, ends[0])) for grid in (karras, log_one_plus_snr)]
+            ends = np.float32(extreme), np.float32(extreme / 1e4)
+            both = [np.asarray(levels_of(grid, *ends, 5, process, ends[0])) for grid in (karras, log_one_plus_snr)]
         for levels in both:
             np.testing.assert_allclose(levels[[0, -1]], [extreme, extreme / 1e4], rtol=1e-4)
             assert (np.diff(levels) < 0).all()
@@ -281,12 +292,12 @@ def test_a_saddle_is_no_attractor(double):
     """In single precision an update stays on a ridge that in double precision it leaves."""
     with jax.enable_x64(double):
         for memory, level in ((ModernHopfield(THREE, 5.0), {}), (PatternMemory(THREE), {"sigma": 5**-0.5})):
-            found = recall(memory, [1.0, 1, 1, 1, 1, 0], Iteration(), **level)
+            found = recall(memory, [[1.0, 1, 1, 1, 1, 0], [1.0, 1, 1, 1, 1, 0.2]], Iteration(), **level)
             # The second pattern and the first differ in the last unit, and nothing else favours one of them.
-            assert (abs(found.x[-1]) < 1e-3) == bool(found.result == Result.saddle)
-            assert bool(found.converged) == (abs(found.x[-1]) > 0.99)
-            away = recall(memory, [1.0, 1, 1, 1, 1, 0.2], Iteration(), **level)
-            assert bool(away.result == Result.converged)
+            last, (ending, away) = abs(np.asarray(found.x)[0, -1]), ending_names(found.result)
+            assert (last < 1e-3) == (ending == "saddle")
+            assert bool(found.converged[0]) == (last > 0.99)
+            assert away == "converged"
     assert Result[Result.saddle].startswith("stopped at a fixed point that is no attractor")
 
 
@@ -297,7 +308,7 @@ def test_flows_tell_saddles_too(x64):
     flows = (ExponentialIntegrator(), Heun(), ProbabilityFlow(steps=30))
     for memory, dynamics in (*((points, flow) for flow in flows), (densities, flows[0])):
         found = recall(memory, [[0.0, 0.3], [0.05, 0.3]], dynamics, sigma=1.0)
-        between, beside = (bool(part) for part in found.result == Result.saddle)
+        between, beside = (name == "saddle" for name in ending_names(found.result))
         assert (between, beside) == (True, False), dynamics
         assert found.converged.tolist() == [False, True]
 
@@ -322,7 +333,7 @@ def test_ends_have_names(rng):
     cycle = recall(network, [1.0, 1, 1, -1], Iteration())
     memory = PatternMemory(rng.standard_normal((20, 5)))
     few = recall(memory, rng.standard_normal(5), Iteration(1, tol=0.0), sigma=1.0)
-    assert bool(few.result == Result.exhausted)
+    assert ending_names(few.result) == ["exhausted"]
     assert not bool(few.converged)
     assert Result[few.result] == "all steps were taken before a fixed point was reached"
     assert cycle.rows()[0]["result"] in ("cycle", "converged")
@@ -341,7 +352,7 @@ def test_certainty_is_that_of_the_cue(rng, engine, dynamics):
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     np.testing.assert_allclose(found.probability, p[np.arange(10), np.asarray(found.index)], rtol=1e-4, atol=1e-7)
-    assert (found.probability < 0.9).any()
+    assert (np.asarray(found.probability) < 0.9).any()
     alternatives = found.alternatives(3)
     np.testing.assert_array_equal(alternatives.index, np.argsort(-p, axis=1)[:, :3])
     np.testing.assert_allclose(alternatives.responsibilities, -np.sort(-p, axis=1)[:, :3], rtol=1e-4, atol=1e-7)
@@ -364,9 +375,9 @@ def test_certainty_of_known_entries(rng):
 
 def test_a_recall_that_left_its_program_says_what_to_call(rng):
     memory = PatternMemory(rng.standard_normal((5, 3)))
-    found = jax.jit(lambda cue: recall(memory, cue, sigma=1.0))(np.zeros(3))
+    found = jax.jit(lambda cue: recall(memory, cue, OneStep(), sigma=1.0))(np.zeros(3))
     with pytest.raises(InputError, match=r"memory\.posterior"):
         found.alternatives(2)
     with pytest.raises(InputError, match="k: got 0"):
-        recall(memory, np.zeros(3), sigma=1.0).alternatives(0)
+        recall(memory, np.zeros(3), OneStep(), sigma=1.0).alternatives(0)
     assert recall(ModernHopfield(rng.standard_normal((5, 3)), 1.0), np.zeros(3)).probability is None

@@ -30,7 +30,7 @@ from dispersed.memories import AssociativeMemory, Memory
 from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
 from dispersed.precision import full_precision
-from dispersed.tracing import as_array, in_program
+from dispersed.tracing import as_array, in_program, reshaped
 from dispersed.types import Array, ArrayLike, Bool, Float, Numbers, Scalar, State
 from dispersed.validation import InputError
 
@@ -94,9 +94,10 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
     if in_program(*jax.tree.leaves((memory, x, known))):
         given = "got neither inside of a program"
         raise InputError("alpha, sigma", given, "inside of programs the noise level is given as one of them")
-    batch, cues = x.shape[:-1], x.reshape(-1, x.shape[-1])
-    if not len(cues):
+    batch = x.shape[:-1]
+    if not math.prod(batch):
         return NoiseLevel(*(jnp.zeros(batch, x.dtype),) * 3)
+    cues = reshaped(x, (math.prod(batch), x.shape[-1]))
     if known is not None and not np.asarray(known).any(axis=1).all():
         raise InputError("known", "got a cue of which no entry is known", "noise is told by at least one entry")
     found = _search(cast(Memory, memory._prepared()), cues, known)
@@ -229,7 +230,7 @@ def _search(memory: Memory, x: Float[Array, "cues d"], known: Array | None) -> t
 
     def evaluate(s: np.ndarray) -> tuple[np.ndarray, ...]:
         levels = np.exp(s).astype(dtype)
-        q, r = (np.asarray(part, float).T for part in _fits(memory, x, known, jnp.asarray(levels.T)))
+        q, r = (np.asarray(part, float).T for part in _fits(memory, x, known, as_array(levels.T)))
         # What overflows is a cue many orders of magnitude too far away for its level.
         r = np.where(np.isfinite(r), np.maximum(r, 0), 1e30)
         return np.log(levels.astype(float)), np.where(np.isfinite(q), q, -1e30), r

@@ -30,7 +30,7 @@ from dispersed.dynamics.recall import noise_of_cues, recall
 from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
 from dispersed.processes import Process
-from dispersed.tracing import as_array, is_known
+from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, ArrayLike, Float, Int, Key
 from dispersed.validation import InputError, at_least, probability, random_key
 
@@ -247,7 +247,8 @@ def recall_many(
     found = [
         _recall_cue(memory, dynamics, process, first, samples, *_of_cue(cues, np.int32(i))) for i in range(len(level))
     ]
-    return dataclasses.replace(_in_batch(found, batch), estimate=estimate)
+    in_batch = _in_batch if on_host(found[0].x) else one_program(_in_batch)
+    return dataclasses.replace(in_batch(found, batch), estimate=estimate)
 
 
 @one_program
@@ -255,9 +256,13 @@ def _of_cue(cues: tuple[Any, ...], i: Any) -> tuple[Any, ...]:
     return jax.tree.map(lambda part: part[i], cues)
 
 
-@one_program
 def _in_batch(found: list[Posterior], batch: tuple[int, ...]) -> Posterior:
-    return jax.tree.map(lambda *parts: jnp.stack(parts).reshape(*batch, *parts[0].shape), *found)
+    def together(*parts: Array) -> Array:
+        # By NumPy where they are on the host: no program is compiled for so many parts.
+        numpy: Any = np if on_host(parts[0]) else jnp
+        return jax.device_put(numpy.stack(parts).reshape(*batch, *parts[0].shape))
+
+    return jax.tree.map(together, *found)
 
 
 @eqx.filter_jit

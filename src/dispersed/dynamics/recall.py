@@ -27,7 +27,7 @@ from dispersed.memories.components import components_posterior
 from dispersed.noise import sigma_of
 from dispersed.posterior import Posterior
 from dispersed.processes import VE, VP, Process
-from dispersed.tracing import as_array, is_known, on_host
+from dispersed.tracing import as_array, is_known, on_host, reshaped
 from dispersed.types import Array, ArrayLike, Bool, Float, Key, Scalar, State
 from dispersed.validation import InputError, broadcast, noise_levels, random_key
 
@@ -98,10 +98,10 @@ def recall(
     batch = x.shape[:-1]
     level, process, estimate = noise_of_cues(memory, alpha, sigma, process, x, mask)
     keys = state_keys(key, math.prod(batch)) if dynamics.random and key is not None else None
-    flat = _flat(x)
+    flat = x if x.ndim == 2 else reshaped(x, (math.prod(batch), x.shape[-1]))
     result = dynamics.run_all(memory, process, flat, level, mask, keys, trajectory)
     if len(batch) != 1:
-        result = _in_batch(result, batch)
+        result = (_in_batch if on_host(result.x) else one_program(_in_batch))(result, batch)
     result = dataclasses.replace(result, estimate=estimate)
     if result.probability is not None and is_known(x, level):
         # No part of the result, whose parts are of the cues: it would follow it out of every program.
@@ -110,16 +110,8 @@ def recall(
     return result
 
 
-def _flat(x: Float[Array, "... d"]) -> Float[Array, "states d"]:
-    shape = math.prod(x.shape[:-1]), x.shape[-1]
-    if x.shape == shape:
-        return x
-    return as_array(np.asarray(x).reshape(shape)) if on_host(x) else x.reshape(shape)
-
-
-@one_program
 def _in_batch(result: Recall, batch: tuple[int, ...]) -> Recall:
-    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), result)
+    return jax.tree.map(lambda part: reshaped(part, (*batch, *part.shape[1:])), result)
 
 
 @one_program
