@@ -12,6 +12,8 @@ from dispersed import InputError, PatternMemory, Scanned, regimes, theory
 from dispersed.paper.regimes.plot import plot_regimes
 from dispersed.regime import _levels, _multiplicities, _widest
 
+N, D, CUES = 300, 8, 200
+"""Patterns, units and cues wherever any will do, so that programs are shared."""
 CURVES = ("certainty", "effective_patterns", "log_odds", "cloning", "local_dimension")
 
 
@@ -109,9 +111,9 @@ def test_the_posterior_is_the_brute_force_one(x64, key):
 
 
 def test_duplicates_are_one_pattern(key):
-    y = np.random.default_rng(3).standard_normal((50, 4)).astype("f4")
-    alone = regimes(y, key=key, cues=100, sigmas=np.geomspace(2, 0.1, 6))
-    twice = regimes(np.concatenate([y, y]), key=key, cues=100, sigmas=alone.sigma)
+    y = np.random.default_rng(3).standard_normal((N // 2, D)).astype("f4")
+    alone = regimes(y, key=key, cues=CUES, sigmas=np.geomspace(2, 0.1, 6))
+    twice = regimes(np.concatenate([y, y]), key=key, cues=CUES, sigmas=alone.sigma)
     assert twice.log_odds[-1, 0] > 10
     assert twice.collapse.value == pytest.approx(alone.collapse.value, rel=0.15)
 
@@ -126,18 +128,18 @@ def test_weights_of_duplicates_are_added_up():
 
 def test_held_out_states_are_covered_where_noise_hides_what_they_are(key):
     rng = np.random.default_rng(4)
-    y, fresh = rng.standard_normal((2, 300, 8)).astype("f4")
-    found = regimes(y, held_out=fresh, key=key, sigmas=[5.0, 1.0, 0.1])
+    y, fresh = rng.standard_normal((2, N, D)).astype("f4")
+    found = regimes(y, held_out=fresh, key=key, sigmas=[5.0, 1.0, 0.1], cues=CUES)
     assert found.covered[0, 0] == 1
     assert found.covered[-1, 0] == 0
-    same = regimes(y, held_out=y, key=key, sigmas=[0.3, 0.1])
+    same = regimes(y, held_out=y, key=key, sigmas=[0.3, 0.1], cues=CUES)
     assert (same.covered[:, 0] > 0.95).all()
 
 
 def test_scanned_patterns_give_the_same(key):
-    y = np.random.default_rng(5).standard_normal((500, 6)).astype("f4")
+    y = np.random.default_rng(5).standard_normal((N, D)).astype("f4")
     levels = [2.0, 0.8, 0.3]
-    dense, scanned = (regimes(PatternMemory(y, engine=e), key=key, sigmas=levels, cues=50) for e in (None, Scanned()))
+    dense, scanned = (regimes(PatternMemory(y, engine=e), key=key, sigmas=levels, cues=CUES) for e in (None, Scanned()))
     for name in CURVES:
         np.testing.assert_allclose(getattr(dense, name), getattr(scanned, name), rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(scanned.speciation_of_covariance, dense.speciation_of_covariance, rtol=1e-5)
