@@ -26,6 +26,7 @@ import numpy as np
 from dispersed.atomic import read_regular, write_atomically
 from dispersed.engines.scanned import ScannedPatterns
 from dispersed.memories import AssociativeMemory, LearnedMemory
+from dispersed.tracing import as_array
 from dispersed.validation import InputError
 
 FORMAT = b"dispersed arrays 2"
@@ -307,7 +308,7 @@ def _arrays(path: Path, header: dict[str, Any], content: bytes, like: Any) -> An
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
         elif isinstance(leaf, jax.Array):
-            array = jnp.asarray(array)
+            array = as_array(array)
         leaves[place], start = array, stop
     return jax.tree.unflatten(structure, leaves)
 

@@ -22,6 +22,7 @@ from dispersed.learning.training import Trained, as_checkpoint, check_network, h
 from dispersed.machine import jitted_soon
 from dispersed.memories import LearnedMemory
 from dispersed.processes import Process
+from dispersed.tracing import as_array, reshaped
 from dispersed.types import Array, ArrayLike, Key
 from dispersed.validation import InputError, at_least, pattern_array
 
@@ -153,14 +154,15 @@ def _started(make: Callable[[Key[Array, ""]], LearnedMemory], recipe: Recipe, ke
 
 def _sets(patterns: ArrayLike, weights: ArrayLike | None) -> Fixed:
     """Pattern sets and their priors, checked; the priors of each set sum to one."""
-    array = jnp.asarray(patterns)
+    array = as_array(patterns)
     if array.ndim != 3 or 0 in array.shape:
         raise InputError("patterns", f"got shape {array.shape}", "sets of patterns, shape (m, n, d)")
     m, n, d = array.shape
-    array = pattern_array(array.reshape(m * n, d)).reshape(m, n, d)
-    prior = jnp.ones((m, n)) if weights is None else jnp.asarray(weights, dtype=array.dtype)
-    if prior.shape != (m, n) or not bool((jnp.isfinite(prior) & (prior >= 0)).all() & (prior.sum(axis=1) > 0).all()):
+    array = reshaped(pattern_array(reshaped(array, (m * n, d))), (m, n, d))
+    prior = np.ones((m, n), array.dtype) if weights is None else jnp.asarray(weights, dtype=array.dtype)
+    known = np.asarray(prior)
+    if known.shape != (m, n) or not ((np.isfinite(known) & (known >= 0)).all() and (known.sum(axis=1) > 0).all()):
         raise InputError(
             "weights", f"got shape {prior.shape}", f"({m}, {n}) finite non-negative numbers, not all zero in any set"
         )
-    return Fixed(array, (prior / prior.sum(axis=1, keepdims=True)).astype(array.dtype))
+    return Fixed(array, as_array((prior / prior.sum(axis=1, keepdims=True)).astype(array.dtype)))

@@ -8,8 +8,10 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtri
 
+from dispersed.compiling import one_program
 from dispersed.processes import VP, Process
 from dispersed.types import Array, Float
 from dispersed.validation import InputError, positive_number
@@ -28,8 +30,13 @@ class Levels(eqx.Module):
     @property
     def range(self) -> tuple[float, float]:
         """The lowest and the highest level that training may draw."""
-        low, high = map(float, self.quantile(jnp.array([0.0, 1.0])))
+        low, high = map(float, np.asarray(_ends(self)))
         return max(low, TINY), min(high, 1 / TINY)
+
+
+@one_program
+def _ends(levels: Levels) -> Float[Array, " 2"]:
+    return levels.quantile(jnp.array([0.0, 1.0]))
 
 
 class LogUniform(Levels):

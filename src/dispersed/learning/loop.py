@@ -21,6 +21,7 @@ from dispersed.learning.progress import TrainingProgress
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Best, Fed, Fixed, State, Stream, advance, draw_cues
 from dispersed.machine import cores, jitted_soon, on_cores
+from dispersed.tracing import as_array
 from dispersed.types import Array, Float, Int, Key, Patterns, Scalar
 from dispersed.validation import InputError
 
@@ -195,17 +196,16 @@ def first_best(states: State, members: int) -> Best:
 
 
 def curve(losses: np.ndarray, checks: list[dict[str, Any]], members: int) -> Curve:
-    steps = jnp.asarray([check["step"] for check in checks], dtype=int)
+    steps = np.asarray([check["step"] for check in checks], dtype=int)
 
     def measured(name: str) -> Array | None:
         if checks and checks[0][name] is None:
             return None
-        return jnp.asarray([check[name] for check in checks]).reshape(len(checks), members).T
+        return as_array(np.asarray([check[name] for check in checks]).reshape(len(checks), members).T, float)
 
-    steps = jnp.broadcast_to(steps, (members, len(checks)))
     error, gap, held_out = map(measured, CHECKED)
     assert error is not None
-    return Curve(jnp.asarray(losses), steps, error, gap, held_out)
+    return Curve(as_array(losses), as_array(np.broadcast_to(steps, (members, len(checks)))), error, gap, held_out)
 
 
 def diverged(fresh: np.ndarray, done: int, checkpoint: Checkpoint | None) -> DivergedError:

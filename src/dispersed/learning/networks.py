@@ -4,6 +4,7 @@ Both are told the noise level at every layer. Concatenating a number a to a laye
 a·w to its output with w the last column of W; the column is a field of its own here, which spares a copy of the state.
 """
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -25,12 +26,17 @@ class LevelLinear(eqx.Module):
 
     def __init__(self, inputs: int, outputs: int, *, key: Key[Array, ""]) -> None:
         """Uniform in ±1/√(inputs + 1), the common default of fully connected layers."""
-        bound = 1 / np.sqrt(inputs + 1)
-        table = jax.random.uniform(key, (outputs, inputs + 2), minval=-bound, maxval=bound)
-        self.weight, self.level_weight, self.bias = table[:, :inputs], table[:, inputs], table[:, inputs + 1]
+        self.weight, self.level_weight, self.bias = _first(key, inputs, outputs)
 
     def __call__(self, x: Float[Array, " in"], level: Scalar) -> Float[Array, " out"]:
         return self.weight @ x + level * self.level_weight + self.bias
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _first(key: Key[Array, ""], inputs: int, outputs: int) -> tuple[Array, Array, Array]:
+    bound = 1 / np.sqrt(inputs + 1)
+    table = jax.random.uniform(key, (outputs, inputs + 2), minval=-bound, maxval=bound)
+    return table[:, :inputs], table[:, inputs], table[:, inputs + 1]
 
 
 class Perceptron(eqx.Module):

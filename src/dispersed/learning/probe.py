@@ -5,11 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.compiling import one_program
 from dispersed.learning.feed import PROBED, Feed
+from dispersed.learning.levels import Levels
 from dispersed.learning.loss import squared_errors
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream
 from dispersed.memories import LearnedMemory, PatternMemory
+from dispersed.tracing import as_array
 from dispersed.types import Array, Float, Key, Patterns, Scalar
 
 DRAWS = 32
@@ -85,12 +88,16 @@ def _with_exact(data: Data, stacked: Probe) -> Probe:
             return stacked
         return eqx.tree_at(lambda p: p.exact, stacked, jnp.stack(means), is_leaf=lambda leaf: leaf is None)
 
-    def exact(probe: Probe) -> Float[Array, "n draws d"]:
+    return eqx.tree_at(lambda p: p.exact, stacked, _exact(stacked), is_leaf=lambda leaf: leaf is None)
+
+
+@one_program
+def _exact(stacked: Probe) -> Float[Array, "m n draws d"]:
+    def of_one(probe: Probe) -> Float[Array, "n draws d"]:
         z = probe.patterns[:, None] + probe.sigma[..., None] * probe.noise
         return PatternMemory(probe.patterns, probe.weights).denoise(z, probe.sigma)
 
-    found = eqx.filter_vmap(exact)(stacked)
-    return eqx.tree_at(lambda p: p.exact, stacked, found, is_leaf=lambda leaf: leaf is None)
+    return eqx.filter_vmap(of_one)(stacked)
 
 
 def _probed(data: Data, i: int, key: Key[Array, ""]) -> tuple[Patterns, Float[Array, " n"]]:
@@ -106,7 +113,12 @@ def _probed(data: Data, i: int, key: Key[Array, ""]) -> tuple[Patterns, Float[Ar
 def _probe(patterns: Patterns, weights: Float[Array, " n"], recipe: Recipe, key: Key[Array, ""]) -> Probe:
     n, d = patterns.shape
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    noise = jnp.asarray(rng.standard_normal((n, DRAWS, d)), patterns.dtype)
-    levels = recipe.levels.quantile((jnp.arange(DRAWS) + 0.5) / DRAWS)
-    sigma = jnp.broadcast_to(levels, (n, DRAWS)).astype(patterns.dtype)
-    return Probe(patterns, weights, noise, sigma, None)
+    noise = as_array(rng.standard_normal((n, DRAWS, d)), patterns.dtype)
+    sigma = np.broadcast_to(_levels(recipe.levels), (n, DRAWS))
+    return Probe(patterns, weights, noise, as_array(sigma, patterns.dtype), None)
+
+
+@one_program
+def _levels(levels: Levels) -> Float[Array, " draws"]:
+    """One held-out level of each of the equally probable intervals."""
+    return levels.quantile((jnp.arange(DRAWS) + 0.5) / DRAWS)

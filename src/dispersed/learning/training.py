@@ -15,6 +15,7 @@ from dispersed.learning.probe import Data
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream, start
 from dispersed.memories import LearnedMemory
+from dispersed.tracing import as_array, reshaped
 from dispersed.types import Array, ArrayLike, Key, Patterns
 from dispersed.validation import InputError, at_least, log_prior, pattern_array
 
@@ -73,7 +74,8 @@ def train(
     check_network(memory)
     data = as_data(patterns, weights, memory.dimension, recipe, key)
     unseen = held_out_patterns(held_out, memory.dimension)
-    states, data = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, (start(memory, recipe), data))
+    begin = start(memory, recipe), data
+    states, data = jax.tree.map(lambda leaf: reshaped(leaf, (1, *leaf.shape)) if eqx.is_array(leaf) else leaf, begin)
     states, best, curve = run(
         states,
         recipe,
@@ -88,7 +90,9 @@ def train(
         title="Training",
     )
     result = states.result if best is None else best.memory
-    memory, curve = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, (result, curve))
+    memory, curve = jax.tree.map(
+        lambda leaf: reshaped(leaf, leaf.shape[1:]) if eqx.is_array(leaf) else leaf, (result, curve)
+    )
     return Trained(memory.trained_at(recipe.levels.range), curve)
 
 
@@ -133,8 +137,8 @@ def as_data(
     if d != dimension:
         raise InputError("patterns", f"got shape {array.shape}", f"the network has {dimension} units")
     log_weights = log_prior(weights, None, n)
-    prior = jnp.ones(n) if log_weights is None else jnp.exp(jnp.asarray(log_weights, float))
-    return Fixed(array, (prior / prior.sum()).astype(array.dtype))
+    prior = np.ones(n, array.dtype) if log_weights is None else jnp.exp(jnp.asarray(log_weights, float))
+    return Fixed(array, as_array((prior / prior.sum()).astype(array.dtype)))
 
 
 def as_checkpoint(
