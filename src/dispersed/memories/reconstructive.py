@@ -21,6 +21,7 @@ the level set f(y) = ξ_n is replaced by its tangent at its most probable point.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
