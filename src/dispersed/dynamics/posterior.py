@@ -260,7 +260,7 @@ def _in_batch(found: list[Posterior], batch: tuple[int, ...]) -> Posterior:
     def together(*parts: Array) -> Array:
         # By NumPy where they are on the host: no program is compiled for so many parts.
         numpy: Any = np if on_host(parts[0]) else jnp
-        return jax.device_put(numpy.stack(parts).reshape(*batch, *parts[0].shape))
+        return jax.device_put(numpy.stack(parts).reshape((*batch, *parts[0].shape)))
 
     return jax.tree.map(together, *found)
 
