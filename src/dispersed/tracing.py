@@ -45,5 +45,7 @@ def reshaped(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 def on_host(array: Array) -> bool:
-    """Whether the values of an array can be looked at without waiting for an accelerator."""
-    return is_known(array) and all(device.platform == "cpu" for device in array.devices())
+    """Whether the values of an array can be looked at without waiting for an accelerator or for another host."""
+    return (
+        is_known(array) and array.is_fully_addressable and all(device.platform == "cpu" for device in array.devices())
+    )

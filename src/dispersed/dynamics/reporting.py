@@ -44,6 +44,8 @@ class Reporting(Solver):
         self.solver, self.callback = solver, callback
 
     def run_all(self, *arguments: Any) -> Recall:
+        # Of a recall inside of a program of the user, where the exception is JAX's, one may be left.
+        _RAISED.pop(self.callback, None)
         try:
             # Programs run while the host goes on; what a callback raises is known at their end.
             return jax.block_until_ready(super().run_all(*arguments))

@@ -13,7 +13,7 @@ from jax.scipy.special import ndtri
 
 from dispersed.compiling import one_program
 from dispersed.processes import VP, Process
-from dispersed.types import Array, Float
+from dispersed.types import Array, Float, Numbers
 from dispersed.validation import InputError, positive_number
 
 TINY = 1e-37
@@ -30,13 +30,14 @@ class Levels(eqx.Module):
     @property
     def range(self) -> tuple[float, float]:
         """The lowest and the highest level that training may draw."""
-        low, high = map(float, np.asarray(_ends(self)))
+        low, high = map(float, np.asarray(quantiles(self, np.array([0.0, 1.0]))))
         return max(low, TINY), min(high, 1 / TINY)
 
 
 @one_program
-def _ends(levels: Levels) -> Float[Array, " 2"]:
-    return levels.quantile(jnp.array([0.0, 1.0]))
+def quantiles(levels: Levels, u: Float[Numbers, " k"]) -> Float[Array, " k"]:
+    """`levels.quantile` as one program."""
+    return levels.quantile(jnp.asarray(u, float))
 
 
 class LogUniform(Levels):

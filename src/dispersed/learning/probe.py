@@ -7,7 +7,7 @@ import numpy as np
 
 from dispersed.compiling import one_program
 from dispersed.learning.feed import PROBED, Feed
-from dispersed.learning.levels import Levels
+from dispersed.learning.levels import quantiles
 from dispersed.learning.loss import squared_errors
 from dispersed.learning.recipe import Recipe
 from dispersed.learning.state import Fixed, Stream
@@ -114,11 +114,6 @@ def _probe(patterns: Patterns, weights: Float[Array, " n"], recipe: Recipe, key:
     n, d = patterns.shape
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     noise = as_array(rng.standard_normal((n, DRAWS, d)), patterns.dtype)
-    sigma = np.broadcast_to(_levels(recipe.levels), (n, DRAWS))
+    # One held-out level of each of the equally probable intervals.
+    sigma = np.broadcast_to(quantiles(recipe.levels, (np.arange(DRAWS) + 0.5) / DRAWS), (n, DRAWS))
     return Probe(patterns, weights, noise, as_array(sigma, patterns.dtype), None)
-
-
-@one_program
-def _levels(levels: Levels) -> Float[Array, " draws"]:
-    """One held-out level of each of the equally probable intervals."""
-    return levels.quantile((jnp.arange(DRAWS) + 0.5) / DRAWS)
