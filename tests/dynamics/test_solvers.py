@@ -41,6 +41,7 @@ from dispersed.dynamics import (
 )
 from dispersed.dynamics.result import ending_names
 from dispersed.engines import Scanned
+from dispersed.engines.dense import DensePatterns
 
 S, LAST, FIRST = 0.7, 0.3, 2.0
 """The standard deviation of a Gaussian memory, the last and the first noise level."""
@@ -237,6 +238,79 @@ def test_a_solver_may_loop_within_a_step(rng):
     cues = rng.standard_normal((4, 8))
     found = recall(memory, cues, Looping(12), sigma=1.0)
     np.testing.assert_array_equal(found.index, recall(memory, cues, DDIM(34), sigma=1.0).index)
+
+
+def test_a_pattern_that_all_steps_lead_to_is_recalled_to_the_last_digit(rng):
+    """Far from the origin, where means are off by round-off, and where most states are decided at once."""
+    for offset in (0.0, 1000.0):
+        y = (offset + rng.standard_normal((40, 6))).astype(np.float32)
+        for sigma in (0.02, 0.5, 30.0):
+            cues = y + sigma * rng.standard_normal((40, 6))
+            found = recall(PatternMemory(y), cues, sigma=sigma)
+            assert np.asarray(found.converged).all()
+            exact = np.asarray(found.responsibility) == 1
+            assert exact.mean() > 0.7
+            np.testing.assert_array_equal(np.asarray(found.x)[exact], y[np.asarray(found.index)][exact])
+
+
+def test_patterns_that_lie_closer_than_the_last_level_are_recalled_alike_by_few_and_by_all_steps():
+    """From their far side one of two has all probability until the state is there, where both are alike."""
+    memory = PatternMemory([[0.0, 0.0], [1e-4, 0.0], [5.0, 5.0]])
+    cues = [[-40.0, 0.0], [0.0, 0.0], [40.0, 0.0]]
+    for dynamics in (MultistepFlow(), DDIM(30)):
+        early, every = (recall(memory, cues, dynamics, sigma=0.01, trajectory=keep) for keep in (False, True))
+        np.testing.assert_array_equal(early.index, every.index)
+        np.testing.assert_allclose(early.x, every.x, atol=1e-7)
+        # Those are of their last levels, which differ.
+        np.testing.assert_allclose(early.responsibility, every.responsibility, atol=0.01)
+        np.testing.assert_allclose(early.probability, every.probability, rtol=1e-5)
+        assert early.responsibility[0] < 0.9 < early.probability[0]
+
+
+class AtAnotherState(Solver):
+    """Never evaluates the memory at the state that a step starts from."""
+
+    def step(self, memory, z, sigma, following, carry, key):
+        d = memory.denoise(z + 0.3, sigma)
+        return d + following / sigma * (z - d), carry
+
+
+class AtAnotherLevel(Solver):
+    """Nor at its level."""
+
+    def step(self, memory, z, sigma, following, carry, key):
+        d = memory.denoise(z, 0.9 * sigma)
+        return d + following / sigma * (z - d), carry
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "trajectory", "evaluations"),
+    [
+        (DDIM(8), False, 2),
+        (MultistepFlow(8), False, 2),
+        (Midpoint(8), False, 2),
+        (OneStep(), False, 2),
+        (AtAnotherState(8), False, 3),
+        (AtAnotherLevel(8), False, 3),
+        (ProbabilityFlow(steps=8), False, 3),
+        (DDIM(8), True, 3),
+    ],
+)
+def test_the_probability_is_that_of_the_cue_whatever_evaluates_it(
+    x64, rng, monkeypatch, dynamics, trajectory, evaluations
+):
+    """And the end of a recall evaluates the cue only where no step has."""
+    levels, followed = [], DensePatterns.followed
+    monkeypatch.setattr(DensePatterns, "followed", lambda *given: levels.append(len(given[2])) or followed(*given))
+    y, weights = rng.standard_normal((17, 3)), rng.uniform(0.5, 2, 17)
+    cues, sigma = rng.standard_normal((12, 3)), np.linspace(0.3, 1.5, 12)
+    found = recall(PatternMemory(y, weights), cues, dynamics, sigma=sigma, trajectory=trajectory)
+    logits = np.log(weights) - np.sum((cues[:, None] - y) ** 2, axis=2) / (2 * sigma[:, None] ** 2)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.probability, p[np.arange(12), found.index], rtol=1e-9)
+    assert (np.asarray(found.index) != p.argmax(axis=1)).any() or isinstance(dynamics, OneStep)
+    assert levels == [evaluations]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

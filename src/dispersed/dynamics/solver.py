@@ -7,8 +7,9 @@ passed through.
 """
 
 import abc
+import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,6 +22,7 @@ from dispersed.dynamics.grids import Grid, check_grid, log_sigma
 from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
 from dispersed.memories import AssociativeMemory, Denoiser
+from dispersed.memories.denoiser import Foreseen, Leader
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, non_negative_number, returned
@@ -115,9 +117,10 @@ class Solver(Dynamics):
             states = jnp.concatenate([states, end.z[None]]) if trajectory else None
         else:
             end = _until_decided(solver, memory, z, sigmas, carry, key)
-        outcome = self.finish(memory, z, end.z, sigmas, end.sigma, key, end.succeeded, states)
+        outcome = self.finish(memory, z, end.z, sigmas, end.sigma, key, end.succeeded, states, end.foreseen)
         cost = self.cost(begun, end.evaluations, end.steps)
-        counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + 2))
+        last = 2 if end.foreseen is None else 2 - end.foreseen.decided
+        counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + last))
         return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
 
     def finish(
@@ -130,6 +133,7 @@ class Solver(Dynamics):
         key: Key[Array, ""],
         succeeded: Bool[Array, ""],
         states: Float[Array, "steps d"] | None,
+        foreseen: Foreseen | None = None,
     ) -> Outcome:
         """The outcome of a recall that reached z at the level `last`: the step to σ = 0 and how it ended.
 
@@ -142,7 +146,7 @@ class Solver(Dynamics):
             last = memory._last_level(sigmas[0]) if self.sigma_min is None else last
             standing = memory._standing(x, last, cue, sigmas[0], index)
         else:
-            x, standing = memory._last_step(z, last, cue, sigmas[0])
+            x, standing = memory._last_step(z, last, cue, sigmas[0], foreseen)
         path = () if states is None else (jnp.concatenate([states, x[None]]), jnp.append(sigmas, 0))
         # The flow's slope has no limit at σ = 0, but the exponential step to 0 has: D_σ(z), the last of every recall.
         result = ending_at(memory, x, last, standing, last / 10, succeeded)
@@ -171,6 +175,7 @@ class End(eqx.Module):
     """The number of steps taken."""
     evaluations: Int[Array, ""]
     """The number of evaluations in each of them."""
+    foreseen: Foreseen | None = None
 
 
 def _stepped(
@@ -213,13 +218,13 @@ def _until_decided(
     (s²‖Δ‖²/2 + s v·Δ)/σ², which grows with s where it is not negative at s = 1. Each state of a batch stops by itself.
     Derivatives are those of these steps: D has none from there on but that of y.
     """
-    advance, sure, evaluations = _watched_step(solver, memory, sigmas, key)
+    advance, sure, watched = _watched_step(solver, memory, sigmas, key)
 
     def undecided(now: Now) -> Bool[Array, ""]:
         return (now.i < solver.steps - 1) & (now.p < sure)
 
     end = jax.lax.while_loop(undecided, advance, _start(z, carry))
-    return _followed(end, solver, memory, sigmas, sure, evaluations())
+    return _followed(end, solver, watched, sigmas, sure)
 
 
 @_until_decided.def_jvp
@@ -229,7 +234,7 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
     def stopping(
         solver: Solver, memory: Denoiser, z: State, sigmas: Float[Array, " steps"], carry: Any, key: Key[Array, ""]
     ) -> End:
-        advance, sure, evaluations = _watched_step(solver, memory, sigmas, key)
+        advance, sure, watched = _watched_step(solver, memory, sigmas, key)
 
         def unless_decided(now: Now, _: None) -> tuple[Now, None]:
             goes_on = now.p < sure
@@ -238,7 +243,7 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[End, Any]:
 
         body = jax.checkpoint(unless_decided, prevent_cse=False)
         end, _ = jax.lax.scan(body, _start(z, carry), length=solver.steps - 1)
-        return _followed(end, solver, memory, sigmas, sure, evaluations())
+        return _followed(end, solver, watched, sigmas, sure)
 
     return eqx.filter_jvp(stopping, primals, tangents)
 
@@ -254,50 +259,69 @@ class Now(eqx.Module):
     """The posterior mean that the last step saw last."""
     p: Scalar
     """The least probability of the likeliest pattern that the last step saw."""
+    behind_cue: Leader
+    """The likeliest item behind the cue, after a first step that saw it."""
 
 
 def _start(z: State, carry: Any) -> Now:
-    carry, i, p = mapped_like(z[0], (carry, whole(0), jnp.zeros_like(z[0])))
-    return Now(z, carry, i, z, p)
+    none = jnp.zeros_like(z[0])
+    carry, i, p, leader = mapped_like(z[0], (carry, whole(0), none, Leader(jnp.zeros((), jnp.int32), none)))
+    return Now(z, carry, i, z, p, leader)
 
 
 def _watched_step(
     solver: Solver, memory: Denoiser, sigmas: Float[Array, " steps"], key: Key[Array, ""]
-) -> tuple[Callable[[Now], Now], float, Callable[[], int]]:
-    """One step, the probability from which on a pattern has all, and how often a step that was traced evaluates."""
+) -> tuple[Callable[[Now], Now], float, "_Watched"]:
+    """One step, the probability from which on a pattern has all, and the memory as a step that was traced saw it."""
     watched: Any = _Watched(memory)
 
     def advance(now: Now) -> Now:
-        watched.evaluations, watched.seen = 0, []
+        i, sigma = now.i, sigmas[now.i]
+        watched.evaluations, watched.seen, watched.first = 0, [], i == 0
         watched.level = get_opaque_trace_state()
-        i = now.i
-        z, carry = _stepped(solver, watched, now.z, sigmas[i], sigmas[i + 1], now.carry, solver.key_of(key, i))
-        mean, p = watched.seen[-1] if watched.seen else (z, jnp.zeros_like(now.p))
-        for _, other in watched.seen[:-1]:
-            p = jnp.minimum(p, other)
-        return Now(z, carry, i + 1, mean, jax.lax.stop_gradient(p))
+        z, carry = _stepped(solver, watched, now.z, sigma, sigmas[i + 1], now.carry, solver.key_of(key, i))
+        mean, p, behind_cue = z, jnp.zeros_like(now.p), now.behind_cue
+        if watched.seen:
+            mean = watched.seen[-1].mean
+            p = functools.reduce(jnp.minimum, [seen.p for seen in watched.seen])
+        # What the first step evaluates first is the cue, if a step evaluates its state.
+        watched.saw_state = bool(watched.seen) and watched.seen[0].x is now.z and watched.seen[0].sigma is sigma
+        if watched.saw_state:
+            behind_cue = jax.tree.map(lambda new, old: jnp.where(i == 0, new, old), watched.seen[0].leader, behind_cue)
+        return Now(z, carry, i + 1, mean, jax.lax.stop_gradient(p), behind_cue)
 
-    return advance, 1 - 2 * float(jnp.finfo(sigmas.dtype).eps), lambda: watched.evaluations
+    return advance, 1 - 2 * float(jnp.finfo(sigmas.dtype).eps), watched
 
 
-def _followed(
-    end: Now, solver: Solver, memory: Denoiser, sigmas: Float[Array, " steps"], sure: float, evaluations: int
-) -> End:
+def _followed(end: Now, solver: Solver, watched: "_Watched", sigmas: Float[Array, " steps"], sure: float) -> End:
     """The flow from where the steps ended to the last level; where one pattern has all probability, to half the level:
     what others have there is the fourth power of what they had, and less noise would only cost more digits.
     """
     level = sigmas[end.i]
-    last = sigmas[-1]
-    if not memory.ends_by_the_level:
-        last = jnp.where(end.p < sure, last, jnp.maximum(last, level / 2))
+    last, decided = sigmas[-1], end.p >= sure
+    if watched.memory.ends_by_the_level:
+        foreseen = None
+    else:
+        last = jnp.where(decided, jnp.maximum(last, level / 2), last)
+        foreseen = Foreseen(end.behind_cue if watched.saw_state else None, end.mean, decided)
     ahead = end.mean + last / level * (end.z - end.mean)
-    z = jnp.where(end.p < sure, end.z, ahead)
-    return End(z, last, solver.succeeded(end.carry), end.i, whole(evaluations))
+    z = jnp.where(decided, ahead, end.z)
+    return End(z, last, solver.succeeded(end.carry), end.i, whole(watched.evaluations), foreseen)
 
 
 def whole(number: Any) -> Any:
     """A whole number as an array."""
     return jnp.asarray(number, dtype=int)
+
+
+class _Seen(NamedTuple):
+    """One evaluation of a memory by a solver."""
+
+    x: State
+    sigma: Scalar
+    mean: State
+    p: Scalar
+    leader: Leader
 
 
 class _Watched:
@@ -308,7 +332,11 @@ class _Watched:
         self.evaluations = 0
         self.level: Any = None
         """The program whose values `seen` may hold, and not those of a loop inside of a step."""
-        self.seen: list[tuple[State, Scalar]] = []
+        self.seen: list[_Seen] = []
+        self.first: Any = None
+        """Whether the step is the first one, of which the likeliest items are asked for."""
+        self.saw_state = False
+        """Whether a step begins with the evaluation of the state that it starts from."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -319,8 +347,8 @@ class _Watched:
         self.evaluations += 1
         if self.level is None or get_opaque_trace_state() != self.level:
             return self.memory._denoise(x, sigma)
-        mean, p = self.memory._mean_and_certainty(x, sigma)
-        self.seen.append((mean, p))
+        mean, p, leader = self.memory._mean_and_certainty(x, sigma, self.first)
+        self.seen.append(_Seen(x, sigma, mean, p, leader))
         return mean
 
     denoise = _denoise

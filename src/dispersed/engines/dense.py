@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.batching import any_of_batch
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
@@ -20,7 +21,7 @@ from dispersed.engines.evidence import evidence
 from dispersed.precision import full_precision
 from dispersed.storage import Storage
 from dispersed.tracing import as_array, is_known, on_host
-from dispersed.types import Array, Float, Int, Key, Patterns, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Patterns, Scalar, State
 from dispersed.validation import log_prior, pattern_array
 
 FAR = 0.25
@@ -143,12 +144,19 @@ class DensePatterns(PatternSet):
     def mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Int[Array, ""], Float[Array, ""]]:
         return mean_and_leader(*self._arguments(x, sigma))[:3]
 
-    def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        mean, _, p, _ = mean_and_leader(*self._arguments(x, sigma))
+    def mean_and_certainty(
+        self, x: State, sigma: Scalar, wanted: Bool[Array, ""]
+    ) -> tuple[State, Scalar, tuple[Int[Array, ""], Scalar]]:
+        """D_σ(x), the probability of the pattern that it nearly is, where there is such, and the likeliest pattern if
+        that is wanted of any state of the batch.
+        """
+        y, log_w, known, x, sigma = self._arguments(x, sigma)
+        known = dataclasses.replace(known, index_wanted=any_of_batch(wanted))
+        mean, index, p, _ = mean_and_leader(y, log_w, known, x, sigma)
         # A pattern that has all probability is the nearest one too, unless weights differ by more than that says.
         finite = jnp.isfinite(self.log_weights)
         least = jnp.min(jnp.where(finite, self.log_weights, jnp.inf))
-        return mean, jnp.where(jnp.max(self.log_weights) - least < ALIKE, p, 0)
+        return mean, jnp.where(jnp.max(self.log_weights) - least < ALIKE, p, 0), (index, p)
 
     @full_precision
     def jacobian(self, x: State, sigma: Scalar) -> Float[Array, "d d"]:
@@ -157,21 +165,36 @@ class DensePatterns(PatternSet):
         return (r[:, None] * centred).T @ centred
 
     def followed(
-        self, x: State, levels: Float[Array, " k"], last: State
+        self,
+        x: State,
+        levels: Float[Array, " k"],
+        last: State | None = None,
+        decided: tuple[Bool[Array, ""], State] | None = None,
     ) -> tuple[Float[Array, "k d"], Int[Array, " k"], Float[Array, " k"], Float[Array, " k"]]:
         """The posterior mean, the likeliest pattern, its probability and that of all others, of x, of the mean behind
-        it and so on, and at last of another state.
+        it and so on, and at last of another state where there is one.
 
-        One compiled program evaluates all of them.
+        One compiled program evaluates all of them, but not x where `decided` says what the mean behind it is.
         """
-        before_last = jnp.arange(len(levels)) == len(levels) - 2
+        steps = jnp.arange(len(levels))
+        before_last = steps == len(levels) - 2 if last is not None else jnp.zeros_like(steps, bool)
+        is_known, mean = (False, x) if decided is None else decided
 
-        def one(x: State, now: Any) -> tuple[State, Any]:
-            level, last_is_next = now
-            found = mean_and_leader(*self._arguments(x, level))
-            return jnp.where(last_is_next, last, found[0]), found
+        def each(x: State, now: Any) -> tuple[State, Any]:
+            step, level, last_is_next = now
+            given = is_known & (step == 0)
 
-        return jax.lax.scan(one, x, (levels, before_last))[1]
+            def known() -> tuple[State, Int[Array, ""], Scalar, Scalar]:
+                return mean, jnp.zeros((), jnp.int32), jnp.ones_like(level), jnp.zeros_like(level)
+
+            def evaluated() -> tuple[State, Int[Array, ""], Scalar, Scalar]:
+                found = mean_and_leader(*self._arguments(x, level))
+                return jax.tree.map(lambda known, new: jnp.where(given, known, new), known(), found)
+
+            found = jax.lax.cond(any_of_batch(~given), evaluated, known)
+            return found[0] if last is None else jnp.where(last_is_next, last, found[0]), found
+
+        return jax.lax.scan(each, x, (steps, levels, before_last))[1]
 
     def log_odds(self, i: Int[Array, ""], j: Int[Array, ""], x: State, sigma: Scalar) -> Scalar:
         """Log p(i | x) − log p(j | x), by the difference of two patterns."""

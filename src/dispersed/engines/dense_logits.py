@@ -74,6 +74,8 @@ class Products(eqx.Module):
     """The root-mean-square deviation of one unit of the patterns, where it has been computed."""
     mean: Float[Numbers, " d"] | None = None
     """The mean of the patterns by their weights, where it has been computed."""
+    index_wanted: Bool[Array, ""] | None = None
+    """Whether the likeliest pattern is asked for, in a program that asks for it at times only."""
 
     @property
     def norms(self) -> bool:

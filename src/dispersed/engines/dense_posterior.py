@@ -3,6 +3,7 @@
 Each is a primitive with derivatives of its own, evaluated for all states that it is mapped over at once.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,15 @@ def _mean_and_leader(known: Products, by: Weighed) -> tuple[Array, Array, Array,
     """Means of the patterns, the likeliest one, the first one of several, its probability, and that of all others."""
     # Weights that do not sum to one by round-off must not scale an offset.
     mean = (by.weight @ known.centred) / by.total[:, None] + known.centre
-    return mean, first(by.logits == 0), 1 / by.total, beside(by) / by.total
+    return mean, _likeliest(known, by), 1 / by.total, beside(by) / by.total
+
+
+def _likeliest(known: Products, by: Weighed) -> Int[Array, " b"]:
+    if known.index_wanted is None:
+        return first(by.logits == 0)
+    # Weights are in memory in any case, logits are not.
+    none = jnp.zeros(by.total.shape, jnp.int32)
+    return jax.lax.cond(known.index_wanted, lambda: first(by.weight == 1), lambda: none)
 
 
 @jax.custom_jvp
@@ -133,6 +142,7 @@ def _mean_and_leader_jvp(primals: Any, tangents: Any) -> Any:
     (logits,), (slope,) = _logits_and_slope(primals, tangents)
     known = eqx.tree_at(lambda known: known.centred, known, _following(known.centred, y))
     by = weighed(logits[None])
+    known = dataclasses.replace(known, index_wanted=None)
     mean, index, p, others = (part[0] for part in _mean_and_leader(known, by))
     share = by.weight[0] * p
     p_slope = share * (slope - share @ slope)

@@ -75,10 +75,6 @@ class PatternSet(Deriving):
     def denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = Σ_j p(j | x) y_j (Eq. 28)."""
 
-    def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        """D_σ(x), and the probability of the likeliest pattern where it is known at no price, else 0."""
-        return self.denoise(x, sigma), jnp.zeros_like(sigma)
-
     @abc.abstractmethod
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """A pattern c near x, and log Σ_j w_j exp((‖x − c‖² − ‖x − y_j‖²)/(2σ²))."""

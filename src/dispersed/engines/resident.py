@@ -49,9 +49,6 @@ class ResidentPatterns(ScannedPatterns):
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         return self.dense.anchored(x, sigma)
 
-    def mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        return self.dense.mean_and_certainty(x, sigma)
-
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.dense.nearest(x, sigma)
 

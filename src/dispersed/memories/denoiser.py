@@ -23,6 +23,24 @@ LEAST = 1e-6
 """The least extent of a memory that counts beside the noise of a cue."""
 
 
+class Leader(eqx.Module):
+    """The likeliest stored item behind a state."""
+
+    index: Int[Array, ""]
+    probability: Scalar
+
+
+class Foreseen(eqx.Module):
+    """What the steps of a recall have seen, and its end need not evaluate again."""
+
+    behind_cue: Leader | None
+    """The likeliest item behind the cue, where a step has evaluated it."""
+    mean: State
+    """The posterior mean at the last evaluation."""
+    decided: Bool[Array, ""]
+    """Whether one item had all probability there, and so has it at every level below."""
+
+
 class Standing(eqx.Module):
     """What a memory says of a state that a recall ended at."""
 
@@ -75,9 +93,12 @@ class Denoiser(AssociativeMemory):
         """D_σ(x) and what x stands for, at the price of one evaluation where they have it in common."""
         return self._denoise(x, sigma), *self._nearest(x, sigma)
 
-    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        """D_σ(x), and the probability of the one state y that D_σ(x) nearly is, where there is such, else 0."""
-        return self._denoise(x, sigma), jnp.zeros_like(sigma)
+    def _mean_and_certainty(self, x: State, sigma: Scalar, wanted: Bool[Array, ""]) -> tuple[State, Scalar, Leader]:
+        """D_σ(x), the probability of the one state y that D_σ(x) nearly is, where there is such, else 0, and, if it is
+        wanted, the likeliest item, for a `_last_step` that can use it.
+        """
+        none = jnp.zeros_like(sigma)
+        return self._denoise(x, sigma), none, Leader(jnp.zeros((), jnp.int32), none)
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""] | None, Float[Array, ""] | None]:
         """Index of the stored item that one state stands for, and its responsibility."""
@@ -91,8 +112,13 @@ class Denoiser(AssociativeMemory):
         """The prior probability of that item."""
         return None
 
-    def _last_step(self, z: State, sigma: Scalar, cue: State, level: Scalar) -> tuple[State, Standing]:
-        """D_σ(z), the last step of a recall from a cue at its noise level, and what the memory says of it."""
+    def _last_step(
+        self, z: State, sigma: Scalar, cue: State, level: Scalar, foreseen: Foreseen | None = None
+    ) -> tuple[State, Standing]:
+        """D_σ(z), the last step of a recall from a cue at its noise level, and what the memory says of it.
+
+        What its steps have `foreseen` a memory may take for granted.
+        """
 
         def again(z: State, nothing: None) -> tuple[State, tuple[State, Any, Any]]:
             mean, index, p = self._mean_and_nearest(z, sigma)

@@ -24,7 +24,7 @@ from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
 from dispersed.engines.engine import LAST_LEVEL, with_prepared
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.components import components_posterior
-from dispersed.memories.denoiser import Denoiser, Standing
+from dispersed.memories.denoiser import Denoiser, Foreseen, Leader, Standing
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.posterior import Posterior
 from dispersed.precision import full_precision
@@ -140,8 +140,11 @@ class PatternMemory(Memory):
     def _denoise(self, x: State, sigma: Scalar) -> State:
         return self.held.denoise(x, sigma)
 
-    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
-        return self.held.mean_and_certainty(x, sigma)
+    def _mean_and_certainty(self, x: State, sigma: Scalar, wanted: Bool[Array, ""]) -> tuple[State, Scalar, Leader]:
+        if self.held.resident is None:
+            return super()._mean_and_certainty(x, sigma, wanted)
+        mean, p, leader = self.held.resident.mean_and_certainty(x, sigma, wanted)
+        return mean, p, Leader(*leader)
 
     def _responsibilities(self, x: State, sigma: Scalar) -> Float[Array, " n"]:
         return self.held.responsibilities(x, sigma)
@@ -164,32 +167,46 @@ class PatternMemory(Memory):
     def _pushed(self, v: State, x: State, sigma: Scalar) -> State:
         return self.held.pushed(v, x, sigma)
 
-    def _last_step(self, z: State, sigma: Scalar, cue: State, level: Scalar) -> tuple[State, Standing]:
-        if self.held.resident is None:
+    def _last_step(
+        self, z: State, sigma: Scalar, cue: State, level: Scalar, foreseen: Foreseen | None = None
+    ) -> tuple[State, Standing]:
+        patterns: Any = self.held.resident
+        if patterns is None:
             return super()._last_step(z, sigma, cue, level)
-        # Three evaluations by one program: of z, of the mean behind it, and of the cue.
-        found = self.held.resident.followed(z, jnp.stack([sigma, sigma, level]), cue)
-        x = found[0][0]
-        return x, self._standing_by(x, sigma, cue, level, tuple(part[1:] for part in found))
+        behind_cue = None if foreseen is None else foreseen.behind_cue
+        decided = None if foreseen is None else (foreseen.decided, foreseen.mean)
+        # The evaluations by one program: of z, of the mean behind it, and of the cue unless it was, or is z.
+        if behind_cue is None and (cue is not z or level is not sigma):
+            found, of_cue = patterns.followed(z, jnp.stack([sigma, sigma, level]), cue, decided), 2
+        else:
+            found, of_cue = patterns.followed(z, jnp.stack([sigma, sigma]), None, decided), 0
+        leader = Leader(*(part[of_cue] for part in found[1:3])) if behind_cue is None else behind_cue
+        x, (means, _, p, _) = found[0][0], found
+        if foreseen is not None:
+            # That mean is the pattern up to round-off; what lies behind it is the pattern itself, if no other is near.
+            x = jnp.where(foreseen.decided & (p[1] == 1), means[1], x)
+        return x, self._standing_by(x, sigma, cue, level, [part[1] for part in found], leader)
 
     def _standing(self, x: State, sigma: Scalar, cue: State, level: Scalar, index: Any = None) -> Standing:
         if self.held.resident is None:
             return super()._standing(x, sigma, cue, level, index)
         found = self.held.resident.followed(x, jnp.stack([sigma, level]), cue)
-        return self._standing_by(x, sigma, cue, level, found, index)
+        behind_cue = Leader(*(part[1] for part in found[1:3]))
+        return self._standing_by(x, sigma, cue, level, [part[0] for part in found], behind_cue, index)
 
     def _standing_by(
-        self, x: State, sigma: Scalar, cue: State, level: Scalar, found: Any, index: Any = None
+        self, x: State, sigma: Scalar, cue: State, level: Scalar, found: Any, behind_cue: Leader, index: Any = None
     ) -> Standing:
         """From what was found behind x and behind the cue."""
-        means, leaders, p, others = found
-        index = leaders[0] if index is None else index
+        mean, leader, p, others = found
+        index = leader if index is None else index
         patterns: Any = self.held.resident
-        of_cue = p[1] * jnp.exp(jnp.minimum(patterns.log_odds(index, leaders[1], cue, level), 0))
+        odds = patterns.log_odds(index, behind_cue.index, cue, level)
+        of_cue = behind_cue.probability * jnp.exp(jnp.minimum(odds, 0))
         patterns, x, sigma = without_derivatives((patterns, x, sigma))
         # Of others so rare only the order of magnitude is known, by products in single precision.
-        bound = patterns.slope_beside(sigma, jnp.sqrt(without_derivatives(others[0])))
-        return Standing(means[0], index, p[0], of_cue, lambda: patterns.pushing(x, sigma), bound)
+        bound = patterns.slope_beside(sigma, jnp.sqrt(without_derivatives(others)))
+        return Standing(mean, index, p, of_cue, lambda: patterns.pushing(x, sigma), bound)
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Any]:
         return self.held.draw(key, x, sigma)
@@ -300,9 +317,10 @@ class ObservedPatterns(Denoiser):
     def _denoise(self, x: State, sigma: Scalar) -> State:
         return self._mean_and_nearest(x, sigma)[0]
 
-    def _mean_and_certainty(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
+    def _mean_and_certainty(self, x: State, sigma: Scalar, wanted: Bool[Array, ""]) -> tuple[State, Scalar, Leader]:
         # The state does not enter: a recall may stop at once, since its last step alone says where it ends.
-        return self._denoise(x, sigma), jnp.ones_like(sigma)
+        mean, _, leader = super()._mean_and_certainty(x, sigma, wanted)
+        return mean, jnp.ones_like(sigma), leader
 
     def _nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self._mean_and_nearest(x, sigma)[1:]
