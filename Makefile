@@ -56,4 +56,4 @@ format: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv $(OUT) site
+	rm -rf .venv .pytest_cache $(OUT) site

@@ -1,10 +1,8 @@
 """Shapes and types of every public call are checked while testing, and examples run from a clean state."""
 
-import atexit
 import gc
 import os
 import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,13 +19,16 @@ os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # Programs need no traceback for each of their operations.
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
-# Every program is compiled once for all workers and for the processes that tests start. Most are single operations, and
-# even these take longer to compile than to read.
+# Every program is compiled once for all workers, for the processes that tests start and for the next run. Most are
+# single operations, and even these take longer to compile than to read. `pytest --cache-clear` forgets them.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dispersed-compiled-")
+    compiled = Path(__file__).parents[1] / ".pytest_cache" / "d" / "compiled"
+    # Those of code that has changed since stay there.
+    if compiled.exists() and sum(program.stat().st_size for program in compiled.iterdir()) > 1e9:
+        shutil.rmtree(compiled)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # Thousands of compiled programs stay alive; looking for garbage among them costs more than it frees.
 gc.set_threshold(100_000, 50, 100)

@@ -371,7 +371,7 @@ def test_bad_dynamics_get_one_line(make):
 def test_repr_says_what_happened(stored):
     memory, patterns = stored
     assert repr(recall(memory, patterns, alpha=0.9)) == (
-        "Recall(40 states of 32 units, 100.0% converged, 3 evaluations each, float32)"
+        "Recall(40 states of 32 units, 100.0% converged, 2 evaluations each, float32)"
     )
 
 
