@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +46,8 @@ def cues_of(rng, y, real):
     d = y.shape[1]
     binary = np.concatenate([rng.choice([-1.0, 1.0], (4, d)), y[:2], -y[:1]])
     more = np.concatenate([rng.choice([-1.0, 0, 1], (3, d)), np.zeros((1, d)), rng.standard_normal((2, d))])
-    return np.float32(np.concatenate([binary, more]) if real else binary)
+    # As many of either kind, which one program serves.
+    return np.float32(np.concatenate([binary, more]) if real else np.resize(binary, (len(binary) + len(more), d)))
 
 
 def tied_patterns(rng, n, d):
@@ -145,7 +147,7 @@ def test_products_of_integers_decide_nothing_wrong(rng, n):
     with jax.enable_x64(True):
         zeros = jnp.zeros((states, 1))
         parts = jnp.asarray(slopes), jnp.asarray(lead), zeros, zeros
-        found = np.asarray(network._signs_by_integers(jnp.asarray(y[:states]), *parts))
+        found = np.asarray(eqx.filter_jit(type(network)._signs_by_integers)(network, jnp.asarray(y[:states]), *parts))
     exact = lead + halves
     known = found != hopfield_dense.UNDECIDED
     np.testing.assert_array_equal(found[known], np.sign(exact)[known])
@@ -157,9 +159,13 @@ def test_ties_of_exact_sums_are_decided_by_integers(rng):
     y = rng.choice(np.float32([-1, 1]), (4, 7))
     x = jnp.asarray(rng.choice(np.float32([-1, 1]), (200, 7)))
     network = DenseHopfield(y, Polynomial(2))
+
+    @eqx.filter_jit
+    def signs(network, overlaps, x):
+        return network._signs_by_integers(x, *network._terms(overlaps, x))
+
     with jax.enable_x64(True):
-        terms = network._terms(jnp.asarray(x @ y.T, jnp.float64), x)
-        found = np.asarray(network._signs_by_integers(x, *terms))
+        found = np.asarray(signs(network, jnp.asarray(x @ y.T, jnp.float64), x))
     assert (found == 0).any()
     assert (found != hopfield_dense.UNDECIDED).all()
     classical = np.sign(x @ y.T @ y - len(y) * x)
