@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from dispersed import DDIM, AncestralSampling, InputError, Iteration, PatternMemory, ProbabilityFlow, recall
+from dispersed import DDIM, AncestralSampling, Denoiser, InputError, Iteration, PatternMemory, ProbabilityFlow, recall
 
 STEPS = 6
 
@@ -32,6 +32,38 @@ def test_what_a_callback_raises_ends_the_recall_and_comes_back(memory):
             recall(memory, np.zeros((3, 4)), DDIM(STEPS), sigma=0.7, callback=callback)
         assert told == [0, 1, 2]
         told.clear()
+
+
+class Failing(Denoiser):
+    """A denoiser on the host that raises."""
+
+    @property
+    def dimension(self):
+        return 4
+
+    def _denoise(self, x, sigma):
+        def fail(x):
+            raise StopError("of the memory")
+
+        return jax.pure_callback(fail, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="broadcast_all")
+
+
+def test_what_was_raised_in_a_program_of_the_user_is_not_taken_for_that_of_a_later_recall(memory):
+    """There the exception is JAX's, and what the callback raised stays behind."""
+    raised = StopError("of the program")
+
+    def callback(step, sigma, z):
+        if raised is not None:
+            raise raised
+
+    def program(x):
+        return recall(memory, x, DDIM(STEPS), sigma=0.7, callback=callback).x
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="of the program"):
+        jax.block_until_ready(jax.jit(program)(np.zeros(4, "f4")))
+    raised = None
+    with pytest.raises(jax.errors.JaxRuntimeError, match="of the memory"):
+        recall(Failing(), np.zeros((2, 4), "f4"), DDIM(STEPS), sigma=0.7, callback=callback)
 
 
 @pytest.mark.parametrize("dynamics", [DDIM(STEPS), AncestralSampling(STEPS), ProbabilityFlow(dfx.Heun(), STEPS)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import struct
@@ -84,6 +85,27 @@ def test_the_picture_is_the_energy(ask):
     np.testing.assert_allclose(answer["cue"]["responsibilities"], r, atol=1e-5)
     assert answer["cue"]["entropy"] == pytest.approx(-(r * np.log(r)).sum(), abs=1e-4)
     np.testing.assert_allclose(answer["cue"]["denoised"], r @ y, atol=1e-5)
+
+
+@pytest.mark.parametrize("process", ["ve", "vp"])
+def test_runs_are_drawn_from_the_cue_on_along_the_flow(ask, process):
+    """In the coordinates of the plane, whatever the process."""
+    cue = [0.25, -0.4]
+    run = ask("recall", {"scene": scene(process=process), "cue": cue, "dynamics": ["flow"], "seed": 3})["flow"]
+    path, sigmas = np.array(run["trajectory"])[0], np.array(run["sigmas"])
+    np.testing.assert_allclose(path[0], cue, atol=1e-5)
+    assert sigmas[0] == pytest.approx(SIGMA, rel=1e-5)
+    y = np.array([p["at"] for p in POINTS])
+    # The exact flow by small steps of Heun's method in log σ.
+    z, levels = np.array(cue), np.geomspace(sigmas[0], sigmas[len(sigmas) // 2], 400)
+    for a, b in itertools.pairwise(levels):
+        slopes = []
+        for at, level in ((z, a), (None, b)):
+            at = z + np.log(b / a) * slopes[0] if at is None else at
+            r = softmax(-((at - y) ** 2).sum(-1) / (2 * level**2))
+            slopes.append(at - r @ y)
+        z = z + np.log(b / a) * np.mean(slopes, axis=0)
+    np.testing.assert_allclose(path[len(sigmas) // 2], z, atol=0.02)
 
 
 @pytest.mark.slow  # the browser's tests run the code of points too
