@@ -95,7 +95,7 @@ def test_the_posterior_is_the_brute_force_one(x64, key):
     sigma = 0.7
     found = regimes(PatternMemory(y, weights), key=key, sigmas=[sigma], cues=3000)
     log_w = np.log(weights / weights.sum())
-    j = rng.choice(40, 100_000, p=weights / weights.sum())
+    j = rng.choice(40, 200_000, p=weights / weights.sum())
     x = y[j] + sigma * rng.standard_normal((len(j), 3))
     log_p = log_w - cdist(x, y, "sqeuclidean") / (2 * sigma**2)
     p = np.exp(log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True))

@@ -31,7 +31,6 @@ def _no_case_is_small():
         yield
     # Nor are programs of such cases for others.
     jax.clear_caches()
-    jax.clear_caches()
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -334,7 +334,7 @@ class _Watched:
         """The program whose values `seen` may hold, and not those of a loop inside of a step."""
         self.seen: list[_Seen] = []
         self.first: Any = None
-        """Whether the step is the first one, of which the likeliest items are asked for."""
+        """Whether the step is the first one, whose likeliest items are computed."""
         self.saw_state = False
         """Whether a step begins with the evaluation of the state that it starts from."""
 

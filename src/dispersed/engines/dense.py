@@ -178,11 +178,11 @@ class DensePatterns(PatternSet):
         """
         steps = jnp.arange(len(levels))
         before_last = steps == len(levels) - 2 if last is not None else jnp.zeros_like(steps, bool)
-        is_known, mean = (False, x) if decided is None else decided
+        is_decided, mean = (False, x) if decided is None else decided
 
         def each(x: State, now: Any) -> tuple[State, Any]:
             step, level, last_is_next = now
-            given = is_known & (step == 0)
+            given = is_decided & (step == 0)
 
             def known() -> tuple[State, Int[Array, ""], Scalar, Scalar]:
                 return mean, jnp.zeros((), jnp.int32), jnp.ones_like(level), jnp.zeros_like(level)

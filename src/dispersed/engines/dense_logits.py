@@ -75,7 +75,7 @@ class Products(eqx.Module):
     mean: Float[Numbers, " d"] | None = None
     """The mean of the patterns by their weights, where it has been computed."""
     index_wanted: Bool[Array, ""] | None = None
-    """Whether the likeliest pattern is asked for, in a program that asks for it at times only."""
+    """Whether the index of the likeliest pattern is computed; it always is where this is None."""
 
     @property
     def norms(self) -> bool:

@@ -31,7 +31,7 @@ class Leader(eqx.Module):
 
 
 class Foreseen(eqx.Module):
-    """What the steps of a recall have seen, and its end need not evaluate again."""
+    """What the steps of a recall have evaluated and its last step need not evaluate again."""
 
     behind_cue: Leader | None
     """The likeliest item behind the cue, where a step has evaluated it."""
