@@ -1,7 +1,7 @@
 r"""Gaussian blobs, with covariance of any rank (Eq. 23, 24)."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -142,8 +142,8 @@ class GaussianMemory(Extended):
 
         `core_factor` = A factor and `offset` = observation − A mean, so that A itself is never needed.
         """
-        u, reduction, fit = after_observation(core_factor, offset, noise)
-        return self._with(self.mean + self.factor @ u, *eigen(self.factor @ reduction)), fit
+        after = after_observation(core_factor, offset, noise)
+        return self._with(self.mean + self.factor @ after.mean, *eigen(self.factor @ after.root)), after.fit
 
     def _with(self, mean: State, directions: Array, variances: Array) -> "GaussianMemory":
         return eqx.tree_at(lambda m: (m.mean, m.directions, m.variances), self, (mean, directions, variances))
@@ -176,24 +176,57 @@ def svd_of_observation(core_factor: Float[Array, "w k"], noise: Scalar) -> tuple
     safe = jnp.where(scale > 0, scale, 1)
     gain = right.T * (s / safe)
     kept = jnp.where(scale > 0, jnp.abs(noise) / jnp.sqrt(safe), 1)
+    if right.shape[0] == right.shape[1]:  # what is far below round-off of 1 is not lost
+        return gain, (right.T * kept) @ right, left, safe
     reduction = jnp.eye(core_factor.shape[1], dtype=s.dtype) - (right.T * (1 - kept)) @ right
     return gain, reduction, left, safe
 
 
+@full_precision
+def unexplained(offset: Float[Array, "*n w"], left: Float[Array, "w k"]) -> Float[Array, "*n w"]:
+    """The part of offsets outside of the span of orthonormal columns, without what is round-off of those within it."""
+    if left.shape[0] == left.shape[1]:
+        return jnp.zeros_like(offset)
+    rest = offset - (offset @ left) @ left.T
+    again = rest - (rest @ left) @ left.T
+    # What a second projection takes half of was round-off of the first (Kahan), which sharp noise would measure.
+    outside = jnp.abs(again).max(axis=-1, initial=0) > jnp.abs(rest).max(axis=-1, initial=0) / 2
+    return jnp.where(outside[..., None], again, 0)
+
+
+class AfterObservation(NamedTuple):
+    r"""What B u + τε = `offset` says of u ~ N(0, I), with N = (BBᵀ + τ²I)⁻¹."""
+
+    mean: Float[Array, " k"]
+    """K `offset`."""
+    root: Float[Array, "k k"]
+    """R with R Rᵀ = (I + BᵀB/τ²)⁻¹, the covariance."""
+    fit: Scalar
+    """log p(offset) + w log(τ√2π)."""
+    gain: Float[Array, "k w"]
+    """K = BᵀN."""
+    missed: Float[Array, " w"]
+    """N `offset`."""
+    precision: Float[Array, "w w"]
+    """N."""
+    narrowed: Float[Array, "w k"]
+    """B R."""
+
+
 @jax.custom_jvp
 @full_precision
-def after_observation(
-    images: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar
-) -> tuple[Float[Array, " k"], Float[Array, "k k"], Scalar]:
-    r"""What B u + τε = `offset` says of u ~ N(0, I), B = `images`: mean, a root of the covariance, and the evidence.
-
-    The covariance is M = (I + BᵀB/τ²)⁻¹, the mean M Bᵀ offset/τ², and the evidence log p(offset) + w log(τ√2π).
-    """
+def after_observation(images: Float[Array, "w k"], offset: Float[Array, " w"], noise: Scalar) -> AfterObservation:
+    """The Gaussian u given B u + τε, with B = `images` and τ = `noise`, without loss however sharp the noise is."""
     gain, reduction, left, scale = svd_of_observation(images, noise)
     seen = left.T @ offset
-    rest = (offset - left @ seen) / noise
+    rest = unexplained(offset, left) / noise
     fit = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2)) / 2 - rest @ rest / 2
-    return gain @ seen, reduction, fit
+    precision = (left / scale) @ left.T
+    if left.shape[0] > left.shape[1]:
+        precision += (jnp.eye(len(left), dtype=left.dtype) - left @ left.T) / noise / noise
+    missed = left @ (seen / scale) + rest / noise
+    narrowed = (left * (noise * jnp.sqrt(scale))) @ gain.T
+    return AfterObservation(gain @ seen, reduction, fit, gain @ left.T, missed, precision, narrowed)
 
 
 @after_observation.defjvp
@@ -201,20 +234,21 @@ def after_observation(
 def _after_observation_jvp(primals: Any, tangents: Any) -> Any:
     """Without the derivatives of singular vectors, which there are none of where singular values are equal.
 
-    With G = BᵀB/τ² the covariance changes by −M dG M, of which −½ M dG R is a change of its symmetric root R.
+    The covariance R Rᵀ changes by as much as with dR = K (B dτ/τ − dB) R, which is bounded however sharp the noise is.
     """
-    images, offset, noise = primals
+    images, _, noise = primals
     dimages, doffset, dnoise = tangents
-    u, reduction, fit = after_observation(*primals)
-    unit, precision = dnoise / noise, 1 / noise / noise
-    half = images.T @ dimages * precision
-    dgram = half + half.T - 2 * unit * (images.T @ images) * precision
-    covariance = reduction @ reduction.T  # symmetric, but its change is not
-    missed = (offset - images @ u) * precision  # (BBᵀ + τ²I)⁻¹ offset
-    pull = dimages.T @ missed + images.T @ (doffset - dimages @ u - 2 * unit * noise**2 * missed) * precision
-    du = covariance @ pull
-    dfit = missed @ (dimages @ u - doffset) + unit * noise**2 * (missed @ missed) - jnp.sum(covariance * dgram) / 2
-    return (u, reduction, fit), (du, -(covariance @ dgram @ reduction) / 2, dfit)
+    mean, root, _, gain, missed, precision, narrowed = found = after_observation(*primals)
+    unit, shift = dnoise / noise, noise**2 * missed
+    off, pull, turned = dimages @ mean - doffset, dimages.T @ missed, precision @ dimages @ gain
+    dmean = root @ (root.T @ pull) - gain @ (off + 2 * unit * shift)
+    dfit = missed @ off + unit * (missed @ shift) - jnp.sum(gain.T * (dimages - unit * images))
+    droot = gain @ (unit * narrowed - dimages @ root)
+    dgain = root @ (root.T @ dimages.T) @ precision - gain @ dimages @ gain - 2 * unit * noise**2 * gain @ precision
+    dmissed = -precision @ (off + 2 * unit * shift) - gain.T @ pull
+    dprecision = -turned - turned.T - 2 * unit * noise**2 * precision @ precision
+    dnarrowed = noise**2 * precision @ (dimages @ root) + unit * images @ (gain @ narrowed)
+    return found, AfterObservation(dmean, droot, dfit, dgain, dmissed, dprecision, dnarrowed)
 
 
 def shrunk(

@@ -32,7 +32,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
 from dispersed.memories.components import Components, compare
-from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation
+from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation, unexplained
 from dispersed.memories.memory import Memory, gaussian_normaliser
 from dispersed.memories.mixture import Mixture
 from dispersed.precision import full_precision
@@ -204,7 +204,7 @@ class ReconstructiveMemory(Components):
             images, offset, noise = measured(observation, factor.T, means)
             gain, reduction, left, scale = svd_of_observation(images, noise)
             seen = offset @ left
-            rest = (offset - seen @ left.T) / noise
+            rest = unexplained(offset, left) / noise
             fit = -jnp.sum(seen**2 / scale + jnp.log(scale / noise**2), axis=1) / 2 - jnp.sum(rest**2, axis=1) / 2
             return means + seen @ gain.T @ factor.T, *eigen(factor @ reduction), fit
 
@@ -298,8 +298,8 @@ def _condition(
     seen = offset @ left
     means = part.mean + seen @ gain.T @ factor.T
     evidence = -jnp.sum(seen**2 / scale + jnp.log(scale), axis=1) / 2
-    missed = jnp.sum((offset - seen @ left.T) ** 2, axis=1) if left.shape[0] > left.shape[1] else 0
-    return means, *eigen(factor @ reduction), evidence - missed / 2 / jnp.maximum(tau, 1e-12) ** 2
+    missed = jnp.sum((unexplained(offset, left) / jnp.maximum(tau, 1e-12)) ** 2, axis=1)
+    return means, *eigen(factor @ reduction), evidence - missed / 2
 
 
 @full_precision
