@@ -3,12 +3,18 @@ r"""The exact posterior over any number of stored patterns, with a certificate.
 p(j | x) = softmax_j(log w_j − ‖x − y_j‖²/(2σ²)),    D_σ(x) = Σ_j p(j | x) y_j          (Eq. 28, 29)
 """
 
+import math
+from collections.abc import Callable
+
 import equinox as eqx
+import jax
 import numpy as np
 
 from dispersed.engines.ladder import SCREENING, climb
 from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.posterior import Posterior
 from dispersed.types import Numbers
+from dispersed.validation import InputError
 
 PRUNED, SCANNED = "pruned", "scan"
 
@@ -52,6 +58,40 @@ class PatternPosterior(eqx.Module):
         return (
             f"PatternPosterior({shape} states of {d} units, {pruned:.1%} pruned, within {worst:.2g} of the exact mean)"
         )
+
+
+def of_batch(
+    solve: Callable[[np.ndarray, np.ndarray], PatternPosterior], x: np.ndarray, sigma: np.ndarray, tol: float | None
+) -> PatternPosterior:
+    """The posterior of states (..., d) at noise levels that broadcast against (...), by a function of flat ones.
+
+    Raises `InputError` for a tolerance that is given and not met.
+    """
+    batch, d = np.broadcast_shapes(x.shape[:-1], np.shape(sigma)), x.shape[-1]
+    x, sigma = np.broadcast_to(x, (*batch, d)), np.broadcast_to(sigma, batch)
+    found = solve(np.asarray(x, float).reshape(-1, d), np.asarray(sigma, float).reshape(-1))
+    if tol is not None and not (found.bound <= tol).all():
+        worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
+        raise InputError("tol", worst, "a larger tol is accepted")
+    return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+
+
+def log_density(found: PatternPosterior, sigma: Numbers) -> Numbers:
+    """Log p_σ(x) of the states."""
+    return found.log_normaliser - found.mean.shape[-1] * (np.log(sigma) + math.log(2 * math.pi) / 2)
+
+
+def as_posterior(found: PatternPosterior, sigma: Numbers) -> Posterior:
+    """The same as the methods of a memory return it."""
+    return Posterior(
+        found.mean,
+        log_density(found, sigma),
+        found.index,
+        found.responsibilities,
+        found.entropy,
+        found.bound,
+        found.patterns_weighed,
+    )
 
 
 def posterior(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, tol: float, k: int) -> PatternPosterior:

@@ -87,6 +87,12 @@ class DensePatterns(PatternSet):
             log_w = np.asarray(self.log_weights)
             uniform = bool((log_w == log_w[0]).all())
             patterns = np.asarray(self.patterns)
+            with np.errstate(over="ignore"):
+                rounded = bool((patterns.astype(np.float32) != patterns).any())
+            if rounded:
+                from dispersed.engines.double_posterior import DoublePatterns
+
+                return DoublePatterns(patterns, log_w)
             return Scanned().hold(patterns, log_weights=None if uniform else log_w)
 
         return self._once("scanned", scanned).evaluated(hook, x, sigma, settings)

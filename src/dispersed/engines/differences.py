@@ -9,17 +9,44 @@ is the first l; the likeliest pattern relative to it is the next one, until the 
 """
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sized
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from dispersed.engines.collectives import all_gather
-from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.engines.options import ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
 
 ROUNDS = 4
 """The most leading patterns that are tried: the second is the likeliest already, up to the round-off of one logit."""
+
+
+@runtime_checkable
+class HostPatterns(Protocol):
+    """Patterns that NumPy reads slice after slice, those of this host; as `PlacedPatterns`, which says what is what."""
+
+    @property
+    def storage(self) -> Sized: ...
+
+    @property
+    def options(self) -> ScanOptions: ...
+
+    @property
+    def uniform(self) -> bool: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
+
+    def log_weights(self, indices: np.ndarray) -> np.ndarray: ...
+
+    def internal_patterns(self, indices: np.ndarray) -> np.ndarray: ...
+
+    def slices(self, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]: ...
 
 
 class Differences(NamedTuple):
@@ -79,7 +106,7 @@ class _Sums(NamedTuple):
         return _Sums(top, *(a + b for a, b in zip(*parts, strict=True)))
 
 
-def sum_by_differences(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, k: int) -> Differences:
+def sum_by_differences(placed: HostPatterns, x: np.ndarray, sigma: np.ndarray, k: int) -> Differences:
     """The sums over every pattern for states x (b, d) at noise levels sigma (b,), and the k likeliest patterns."""
     b, d = x.shape
     k = max(k, 1)
@@ -104,7 +131,7 @@ def sum_by_differences(placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray,
     return result
 
 
-def _first(placed: PlacedPatterns, b: int) -> tuple[np.ndarray, np.ndarray]:
+def _first(placed: HostPatterns, b: int) -> tuple[np.ndarray, np.ndarray]:
     """For b states the first pattern that has any weight."""
     n = len(placed.storage)
     there = np.flatnonzero(placed.log_weights(np.arange(n)) > -np.inf) if not placed.uniform else np.arange(1)
@@ -112,7 +139,7 @@ def _first(placed: PlacedPatterns, b: int) -> tuple[np.ndarray, np.ndarray]:
     return _patterns(placed, np.full(b, int(all_gather(np.asarray(mine)).min())))
 
 
-def _patterns(placed: PlacedPatterns, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _patterns(placed: HostPatterns, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Patterns of all hosts by index (b,), in double precision, and their log weights."""
     here = index - placed.first
     mine = (here >= 0) & (here < len(placed.storage))
@@ -123,7 +150,7 @@ def _patterns(placed: PlacedPatterns, index: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _round(
-    placed: PlacedPatterns, x: np.ndarray, sigma: np.ndarray, lead: np.ndarray, log_lead: np.ndarray, k: int
+    placed: HostPatterns, x: np.ndarray, sigma: np.ndarray, lead: np.ndarray, log_lead: np.ndarray, k: int
 ) -> tuple[list[_Sums], np.ndarray, np.ndarray]:
     """The sums over all patterns for every state, relative to its leading pattern, and the k largest logits (b, k) with
     the indices of their patterns.
@@ -175,6 +202,7 @@ def _sums(
     weight = np.exp(gap - top)
     with np.errstate(over="ignore"):
         wrong = np.exp(gap - top + error) * -np.expm1(-2 * error)
+        wrong_far = wrong @ far
     return _Sums(
         top,
         weight.sum(),
@@ -182,12 +210,12 @@ def _sums(
         weight @ far,
         weight @ (gap - top),
         wrong.sum(),
-        wrong @ far,
+        wrong_far,
     )
 
 
 def _finish(
-    placed: PlacedPatterns,
+    placed: HostPatterns,
     result: Differences,
     i: Any,
     x: np.ndarray,

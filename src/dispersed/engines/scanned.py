@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.conditioning import Observation
-from dispersed.engines.certified_posterior import PatternPosterior, posterior
+from dispersed.engines.certified_posterior import PatternPosterior, as_posterior, log_density, of_batch, posterior
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.dense import DensePatterns
 from dispersed.engines.engine import Engine, PatternSet
@@ -18,7 +18,6 @@ from dispersed.engines.handles import Placed, new_handle, placed_by
 from dispersed.engines.host_evidence import after_measurement
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
-from dispersed.posterior import Posterior
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.tracing import as_array, in_program, is_known, on_host
 from dispersed.types import Array, Int, Scalar
@@ -164,10 +163,10 @@ class ScannedPatterns(PatternSet):
     def evaluated(self, hook: str, x: Any, sigma: Any, settings: dict[str, Any]) -> Any:
         if hook not in _ANSWERS or not self.outside:
             return None
-        batch, dtype = np.broadcast_shapes(x.shape[:-1], np.shape(sigma)), x.dtype
-        tol, k = settings.get("tol"), settings.get("leading", 1)
-        found = self.posterior(np.broadcast_to(x, (*batch, x.shape[-1])), np.broadcast_to(sigma, batch), tol, k)
-        answer = _ANSWERS[hook](found, np.asarray(x, float), np.asarray(sigma, float), self.size[1])
+        dtype = x.dtype
+        x, sigma = np.asarray(x), np.asarray(sigma)
+        found = self.posterior(x, sigma, settings.get("tol"), settings.get("leading", 1))
+        answer = _ANSWERS[hook](found, x.astype(float), np.broadcast_to(sigma.astype(float), found.bound.shape))
         if hook == "_posterior":
             return answer
 
@@ -180,17 +179,10 @@ class ScannedPatterns(PatternSet):
         return jax.tree.map(narrowed, answer)
 
     def posterior(self, x: np.ndarray, sigma: np.ndarray, tol: float | None, leading: int) -> PatternPosterior:
-        """The certified posterior of states (..., d) at noise levels (...)."""
+        """The certified posterior of states (..., d) at noise levels that broadcast against (...)."""
         placed = self.placed
-        batch, d = x.shape[:-1], x.shape[-1]
         goal = max(self.tol, BEST_EFFORT * placed.radius) if tol is None else tol
-        found = posterior(
-            placed, np.asarray(x, float).reshape(-1, d), np.asarray(sigma, float).reshape(-1), goal, leading
-        )
-        if tol is not None and not (found.bound <= tol).all():
-            worst = f"got {tol:g} where double precision certifies {found.bound.max():.3g}"
-            raise InputError("tol", worst, "a larger tol is accepted")
-        return jax.tree.map(lambda array: array.reshape((*batch, *array.shape[1:])), found)
+        return of_batch(lambda x, sigma: posterior(placed, x, sigma, goal, leading), x, sigma, tol)
 
     def deviation(self) -> Scalar:
         return jnp.asarray(self.placed.spread / math.sqrt(self.size[1]), jnp.float32)
@@ -201,27 +193,15 @@ class ScannedPatterns(PatternSet):
         engine, placed = placed_by(self.handle)
         if engine.tol is not None:
             return engine.tol
-        return TOL * (placed.spread or placed.radius or 1.0)
-
-
-def _log_density(found: PatternPosterior, d: int, sigma: np.ndarray) -> Any:
-    return found.log_normaliser - d * (np.log(sigma) + math.log(2 * math.pi) / 2)
+        return TOL * (placed.spread or float(np.linalg.norm(placed.mean)) or 1.0)
 
 
 _ANSWERS: dict[str, Any] = {
-    "_denoise": lambda found, x, sigma, d: found.mean,
-    "_score": lambda found, x, sigma, d: (found.mean - x) / sigma[..., None] ** 2,
-    "_log_density": lambda found, x, sigma, d: _log_density(found, d, sigma),
-    "_energy": lambda found, x, sigma, d: -(sigma**2) * _log_density(found, d, sigma),
-    "_nearest": lambda found, x, sigma, d: (found.index[..., 0], found.responsibilities[..., 0]),
-    "_posterior": lambda found, x, sigma, d: Posterior(
-        found.mean,
-        _log_density(found, d, sigma),
-        found.index,
-        found.responsibilities,
-        found.entropy,
-        found.bound,
-        found.patterns_weighed,
-    ),
+    "_denoise": lambda found, x, sigma: found.mean,
+    "_score": lambda found, x, sigma: (found.mean - x) / sigma[..., None] ** 2,
+    "_log_density": lambda found, x, sigma: log_density(found, sigma),
+    "_energy": lambda found, x, sigma: -(sigma**2) * log_density(found, sigma),
+    "_nearest": lambda found, x, sigma: (found.index[..., 0], found.responsibilities[..., 0]),
+    "_posterior": lambda found, x, sigma: as_posterior(found, sigma),
 }
 """What the public methods return of a certified posterior, by the name of their hook."""
