@@ -19,6 +19,8 @@ from dispersed.types import Array, Float, Numbers, Scalar, State
 
 FROM_INFINITY = 0.2
 """The noise level, in units of the spread of the memories, from which on a flow begins with the value at σ = ∞."""
+FAR = 1e4
+"""The noise level, in units of the spread, from which on round-off hides what D differs from μ by."""
 SPACING = 0.6
 """The length c in units of the spread by which levels are even in log(1 + c/σ)."""
 KAPPA = 0.1
@@ -71,4 +73,4 @@ def moments(a: Scalar, b: Scalar, kappa: Scalar) -> tuple[Array, Array, Array]:
     return (a - b) / a, scale * first, scale * (a / (a + kappa)) * second
 
 
-__all__ = ["FROM_INFINITY", "KAPPA", "SPACING", "Value", "moments", "step"]
+__all__ = ["FAR", "FROM_INFINITY", "KAPPA", "SPACING", "Value", "moments", "step"]

@@ -160,7 +160,10 @@ def check_finite(argument: str, array: Array | np.ndarray) -> None:
 
 
 def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
-    """Stored patterns: a finite, non-empty `(n, d)` array whose squared norms do not overflow."""
+    """Stored patterns: a finite, non-empty `(n, d)` array whose squared norms do not overflow.
+
+    Raises `InputError` for others, and for patterns so close together that the squares of their distances underflow.
+    """
     array = real_array("patterns", patterns)
     if array.ndim != 2 or 0 in array.shape:
         accepted = "at least one pattern of at least one unit, shape (n, d), is accepted"
@@ -170,13 +173,16 @@ def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
             accepted += ": give one pattern as [pattern]"
         raise InputError("patterns", f"got shape {array.shape}", accepted)
     check_finite("patterns", array)
-    largest = math.sqrt(float(jnp.finfo(array.dtype).max) / array.shape[1]) / 4
-    if is_known(array) and np.abs(np.asarray(array)).max() > largest:
-        raise InputError(
-            "patterns",
-            f"got entries up to {np.abs(np.asarray(array)).max():.3g}",
-            f"squared norms must not overflow {array.dtype}: entries up to {largest:.3g} are accepted",
-        )
+    if is_known(array):
+        limits, most = jnp.finfo(array.dtype), float(np.abs(np.asarray(array)).max())
+        largest, least = math.sqrt(float(limits.max) / array.shape[1]) / 4, 1e4 * math.sqrt(float(limits.tiny))
+        if most > largest:
+            accepted = f"squared norms must not overflow {array.dtype}: entries up to {largest:.3g} are accepted"
+            raise InputError("patterns", f"got entries up to {most:.3g}", accepted)
+        # Those of larger entries differ by more, if they do.
+        if most < least / float(limits.eps) and 0 < (apart := float(np.ptp(np.asarray(array), axis=0).max())) < least:
+            accepted = f"squares must not underflow {array.dtype}: differences from {least:.3g} on are accepted"
+            raise InputError("patterns", f"got entries that differ by {apart:.3g} at most", accepted)
     return array
 
 
@@ -294,7 +300,7 @@ def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: np.dtype) -> np.gene
     Raises `InputError` for σ ≤ 0, NaN, infinity, shapes that do not broadcast, and levels beyond √tiny…√max of the
     precision, at which 1/σ² is no number.
     """
-    low, high = _level_range(dtype)
+    low, high = level_range(dtype)
     if type(sigma) is float and low <= sigma <= high:  # what is written most often is checked at once
         return dtype.type(sigma)
     array = host_array("sigma", sigma)
@@ -313,7 +319,8 @@ def noise_levels(sigma: Any, batch: tuple[int, ...], dtype: np.dtype) -> np.gene
 
 
 @functools.cache
-def _level_range(dtype: np.dtype) -> tuple[float, float]:
+def level_range(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the largest noise level whose squares, and their inverses, are normal numbers."""
     limits = jnp.finfo(dtype)
     return float(np.sqrt(2 * float(limits.tiny))), float(np.sqrt(float(limits.max) / 2))
 

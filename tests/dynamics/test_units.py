@@ -8,11 +8,14 @@ import pytest
 from dispersed import (
     Circuit,
     Dense,
+    ExponentialIntegrator,
     GaussianMemory,
+    InputError,
     Iteration,
     LearnedMemory,
     Memory,
     ModernHopfield,
+    MultistepFlow,
     PatternMemory,
     ProbabilityFlow,
     Scanned,
@@ -42,6 +45,41 @@ def test_a_recall_is_that_of_other_units(name, key):
     for c in (2.0**-30, 2.0**30):
         for one, other in zip(found(c), plain, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("dynamics", [MultistepFlow(), ProbabilityFlow(), ExponentialIntegrator()])
+def test_a_recall_from_far_away_is_that_from_less_far(rng, dynamics):
+    """Where D is the mean the flow is a straight line; cues in single precision that dwarf the patterns end at them."""
+    y, noise = rng.standard_normal((50, 16)).astype(np.float32), rng.standard_normal((20, 16))
+    memory, mean = PatternMemory(y), y.mean(axis=0)
+
+    def named_from(sigma):
+        found = recall(memory, mean + sigma * noise, dynamics, sigma=sigma)
+        assert found.converged.mean() > 0.9
+        return np.asarray(found.index), np.asarray(found.x)
+
+    index, _ = named_from(1e3)
+    for sigma in (1e6, 1e9, 1e12, 1e15):
+        other, x = named_from(sigma)
+        np.testing.assert_allclose(x, y[other], atol=1e-5)
+        # Solvers whose levels are even in log σ have few of them where the patterns are.
+        assert (other == index).mean() >= (0.95 if isinstance(dynamics, MultistepFlow) else 0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-17, 1e-20, 1e-30])
+def test_levels_that_leave_none_to_end_at_are_refused(rng, scale):
+    """None is raised without a word, except to the round-off of a cue."""
+    y = rng.standard_normal((20, 4))
+    for memory in (GaussianMemory(scale * y[0], scale * y[:4]), PatternMemory(y)):
+        with pytest.raises(InputError, match=r"sigma: got 3e-\d+; levels from 1.1e-16 are recalled from in float32"):
+            recall(memory, scale * y[0], sigma=3 * scale)
+    with pytest.raises(InputError, match=r"^patterns: got entries that differ by \S+ at most; squares"):
+        PatternMemory(scale * y)
+    clean = recall(PatternMemory(y), y[:3], sigma=scale)
+    np.testing.assert_array_equal(clean.index, [0, 1, 2])
+    with jax.enable_x64(True):
+        found = recall(PatternMemory(scale * y), scale * y[:3], sigma=3e-3 * scale)
+        np.testing.assert_array_equal(found.index, [0, 1, 2])
 
 
 SPREAD = np.sqrt(np.mean(np.sum((Y - Y.mean(axis=0)) ** 2, axis=1)))

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from benchmarks import references
 from scipy.integrate import quad
+from scipy.special import softmax
 
+from dispersed import Dense, PatternMemory, Scanned, recall
+from dispersed.dynamics.result import ending_names
 from dispersed.engines.certified_flow import FlowSolver, FlowState
 from dispersed.multistep import moments
 from dispersed.validation import InputError
@@ -71,6 +74,49 @@ def test_every_recall_names_a_pattern(rng, kind, sigma):
         assert end.certified.all()
     if kind in ("one", "equal"):
         np.testing.assert_allclose(end.x, y[end.pattern], rtol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [3.0, 1e2, 1e5, 1e12])
+def test_a_flow_from_far_away_begins_with_the_mean_by_the_weights(rng, sigma):
+    """It ends where one of many more steps over all patterns does, from any level, whatever the weights."""
+    y = rng.normal(size=(400, 2)).astype(np.float32)
+    y[:200] += 6
+    log_w = np.r_[np.full(200, np.log(1e-3)), np.zeros(200)]
+    held = placed(y, log_weights=log_w)
+    x = y[-1] + sigma * rng.normal(size=(40, 2))
+    end = flow(held, x, sigma, steps=16, sigma_min=None)
+    y, mean = y.astype(float), np.exp(held.prior) @ y
+    level = min(sigma, 1e4)  # the flow is a straight line before
+    x = mean + level / sigma * (x - mean)
+    for _ in range(2000):
+        p = softmax(held.prior - ((x[:, None] - y) ** 2).sum(axis=2) / 2 / level**2, axis=1)
+        x, level = p @ y + 0.99 * (x - p @ y), 0.99 * level
+    last = np.linalg.norm(y - x[:, None], axis=2)
+    assert last.min(axis=1).max() < 1e-3
+    # Steps of first order may end at a neighbour of it, a few hundredths away.
+    assert np.linalg.norm(y[end.pattern] - y[last.argmin(axis=1)], axis=1).mean() < 0.1
+
+
+@pytest.mark.parametrize("copies", [1, 3, 3000])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_one_pattern_is_an_attractor_by_any_tolerance(rng, copies, offset):
+    memory = PatternMemory(np.tile(rng.normal(size=(1, 5)) + offset, (copies, 1)), engine=Scanned())
+    found = recall(memory, np.asarray(memory.patterns)[:1] + rng.normal(size=(4, 5)), sigma=1.0)
+    assert np.asarray(found.certificate.certified).all()
+    assert (np.asarray(found.certificate.sums) == 0).all()
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 1), (20_000, 1), (2000, 2)])
+def test_it_ends_as_the_flow_of_dense_patterns_does(rng, n, d):
+    """At an attractor, at a saddle or at no fixed point, where many patterns matter to the end."""
+    y = rng.normal(size=(n, d)).astype(np.float32)
+    x = y[:12] + 0.5 * rng.normal(size=(12, d))
+    dense, scanned = (recall(PatternMemory(y, engine=engine), x, sigma=0.5) for engine in (Dense(), Scanned()))
+    names = [np.array(ending_names(found.result)) for found in (dense, scanned)]
+    open_ones = ~np.asarray(scanned.certificate.certified)
+    np.testing.assert_array_equal(names[0][open_ones], names[1][open_ones])
+    if d == 1:
+        assert {"saddle", "converged"} <= set(names[1])
 
 
 KINDS = {"all equal": 1, "two": 2, "eight": 8, "one of many": 60}

@@ -10,8 +10,9 @@ from dispersed.compiling import one_program
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.multistep_flow import MultistepFlow
 from dispersed.dynamics.result import ENDINGS, Certificate, Outcome, Recall
+from dispersed.dynamics.stability import MARGIN, largest_slopes
 from dispersed.engines import ScannedPatterns
-from dispersed.engines.certified_flow import FlowSolver
+from dispersed.engines.certified_flow import FlowResult, FlowSolver
 from dispersed.memories import AssociativeMemory, Denoiser, PatternMemory
 from dispersed.processes import Process
 from dispersed.tracing import as_array, in_program
@@ -77,7 +78,8 @@ class CertifiedFlow(Dynamics):
         solver = FlowSolver(memory.held.placed, self.steps, self.sigma_min, self.tol or memory.held.tol)
         found = solver.solve(z, np.asarray(levels, float))
         dtype = cues.dtype
-        result = np.where(found.certified, _CERTIFIED, np.where(found.converged, _CONVERGED, _EXHAUSTED))
+        fixed = np.where(_attracts(solver, found), _CONVERGED, _SADDLE)
+        result = np.where(found.certified, _CERTIFIED, np.where(found.converged, fixed, _EXHAUSTED))
         return Recall(
             as_array(found.x, dtype),
             as_array(found.pattern, int),
@@ -102,6 +104,19 @@ def _scale(process: Process, levels: Float[Array, " states"]) -> Float[Array, " 
     return process.scale(process.time(levels))
 
 
-_CONVERGED, _CERTIFIED, _EXHAUSTED = (
-    int(item._value) for item in (ENDINGS.converged, ENDINGS.certified, ENDINGS.exhausted)
+def _attracts(solver: FlowSolver, found: FlowResult) -> Bool[np.ndarray, " states"]:
+    """Whether the fixed points among the last states are attractors, by the largest slope of D there."""
+    attracts = np.ones(len(found.x), bool)
+    # The variance is at most (1 − p) times the square of the largest distance.
+    with np.errstate(over="ignore"):
+        bound = (1 - found.responsibility) * (2 * solver.placed.radius / found.sigma) ** 2
+    open_ones = np.flatnonzero(found.converged & ~found.certified & (bound > 1))
+    if open_ones.size:
+        push = solver.pushing(found.x[open_ones], found.sigma[open_ones])
+        attracts[open_ones] = largest_slopes(push, found.x[open_ones].shape) <= 1 + MARGIN
+    return attracts
+
+
+_CONVERGED, _CERTIFIED, _SADDLE, _EXHAUSTED = (
+    int(item._value) for item in (ENDINGS.converged, ENDINGS.certified, ENDINGS.saddle, ENDINGS.exhausted)
 )

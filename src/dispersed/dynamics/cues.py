@@ -8,7 +8,7 @@ import numpy as np
 from dispersed.memories import AssociativeMemory
 from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, Bool, Float, Numbers
-from dispersed.validation import host_array, mask_array, state_array
+from dispersed.validation import InputError, host_array, mask_array, state_array
 
 
 def cues_and_masks(
@@ -29,11 +29,26 @@ def cues_and_masks(
 
 def least_noise(x: Float[Array, "... d"]) -> Float[Numbers, "..."]:
     """The round-off of each cue, below which no noise can be told from none."""
-    limits = jnp.finfo(x.dtype)
     # By NumPy where the cues are on the host: no program is compiled for it.
     numpy: Any = np if on_host(x) else jnp
-    largest = numpy.abs(numpy.asarray(x)).max(axis=-1)
-    return numpy.maximum(limits.eps * largest, 1e3 * float(limits.tiny) ** 0.5).astype(x.dtype)
+    return (jnp.finfo(x.dtype).eps * numpy.abs(numpy.asarray(x)).max(axis=-1)).astype(x.dtype)
 
 
-__all__ = ["cues_and_masks", "least_noise"]
+def levels_of_cues(level: Any, x: Float[Array, "... d"]) -> Float[Numbers, "..."]:
+    """The noise levels from which cues are recalled: those given, but not less than round-off.
+
+    Raises `InputError` for levels that leave none to end at, unless they are less than round-off of a larger cue.
+    """
+    numpy: Any = np if on_host(x) and is_known(level) else jnp
+    least, round_off = 1e3 * float(jnp.finfo(x.dtype).tiny) ** 0.5, least_noise(x)
+    level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), x.shape[:-1]), round_off)
+    if is_known(level):
+        values, noise = np.asarray(level), np.asarray(round_off)
+        low = (values < least) & ((values > noise) | ((noise > 0) & (noise < 1e-3 * least)))
+        if low.any():
+            accepted = f"levels from {least:.2g} are recalled from in {x.dtype}; larger units have such"
+            raise InputError("sigma", f"got {values[low].min():.3g}", accepted)
+    return numpy.maximum(level, least).astype(x.dtype)
+
+
+__all__ = ["cues_and_masks", "least_noise", "levels_of_cues"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dispersed.multistep import SPACING
+from dispersed.multistep import FAR, SPACING
 from dispersed.processes import VE, Process
 from dispersed.types import Array, Float, Scalar
 from dispersed.validation import InputError, returned
@@ -28,10 +28,15 @@ def log_sigma(first: Scalar, last: Scalar, n: int, process: Process, spread: Sca
 
 
 def log_one_plus_snr(first: Scalar, last: Scalar, n: int, process: Process, spread: Scalar) -> Float[Array, " n"]:
-    """Levels even in log(1 + c/σ), c = 0.6 of the spread: few of them lie above it, however noisy the cue."""
-    c = SPACING * spread
-    start, end = jnp.log1p(c / first), jnp.log1p(c / last)
-    levels = c / jnp.expm1(start + (end - start) / (n - 1) * jnp.arange(n, dtype=start.dtype))
+    """Levels even in log(1 + c/σ), c = 0.6 of the spread: few of them lie above it, however noisy the cue.
+
+    From a cue that is farther than 10,000 times the spread the first step leads to a tenth of that.
+    """
+    c, far = SPACING * spread, first > FAR * spread
+    near = jnp.where(far, jnp.maximum(FAR / 10 * spread, last), first)
+    start, end = jnp.log1p(c / near), jnp.log1p(c / last)
+    k = jnp.arange(n, dtype=start.dtype)
+    levels = c / jnp.expm1(start + (end - start) * jnp.where(far, (k - 1) / max(n - 2, 1), k / (n - 1)))
     return levels.at[0].set(first).at[-1].set(last)
 
 

@@ -39,7 +39,8 @@ class MultistepFlow(Solver):
         if mean is None:
             mean = jnp.zeros_like(z)
         else:
-            level = jnp.where(sigma >= multistep.FROM_INFINITY * spread, jnp.inf, sigma)
+            high = (sigma >= multistep.FROM_INFINITY * spread) & (sigma <= multistep.FAR * spread)
+            level = jnp.where(high, jnp.inf, sigma)
         before = Value(mean.astype(z.dtype), level)
         return before, before, multistep.KAPPA * spread
 

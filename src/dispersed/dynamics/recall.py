@@ -12,7 +12,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.dynamics.certified import CertifiedFlow
-from dispersed.dynamics.cues import cues_and_masks, least_noise
+from dispersed.dynamics.cues import cues_and_masks, levels_of_cues
 from dispersed.dynamics.dynamics import Dynamics
 from dispersed.dynamics.exponential_integrators import ExponentialIntegrator
 from dispersed.dynamics.iteration import Asynchronous, Iteration
@@ -200,8 +200,7 @@ def noise_of_cues(
     level: Any = sigma_of(alpha, sigma)
     broadcast("alpha, sigma", level.shape, batch, grow=False)
     # At α = 1 the cue is clean up to round-off, and that is then its noise.
-    numpy: Any = np if on_host(x) and is_known(level) else jnp
-    level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), batch), least_noise(x))
+    level = levels_of_cues(level, x)
     if is_known(level):
         noise_levels(level, batch, x.dtype)
         if isinstance(memory, LearnedMemory):

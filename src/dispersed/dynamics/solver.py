@@ -25,7 +25,7 @@ from dispersed.memories import AssociativeMemory, Denoiser
 from dispersed.memories.denoiser import Foreseen, Leader
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, non_negative_number, returned
+from dispersed.validation import InputError, at_least, level_range, non_negative_number, returned
 
 
 class Solver(Dynamics):
@@ -159,6 +159,7 @@ class Solver(Dynamics):
         else:
             even = process.sigma(process.time(sigma) / self.steps)
             last = jnp.where(self.sigma_min > 0, jnp.minimum(self.sigma_min, sigma / 2), even)
+        last = jnp.maximum(last, 20 * level_range(sigma.dtype)[0])  # a tenth of it is a level, too
         return returned("grid", self.grid(sigma, last, self.steps, process, memory._spread_at(sigma)), (self.steps,))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from dispersed.batching import any_of_batch, mapped_like
 from dispersed.dynamics.result import ENDINGS
 from dispersed.memories.denoiser import Standing
-from dispersed.types import Array, Bool, Scalar, State
+from dispersed.types import Array, Bool, Float, Scalar, State
 
 MARGIN = 1e-3
 """A slope of 1 + `MARGIN` and more is called unstable."""
@@ -74,3 +74,16 @@ def largest_slope(push: Callable[[State], State], x: State, bound: Scalar) -> Sc
 
     begun = mapped_like(bound, (jnp.int32(0), start, jnp.zeros((), x.dtype)))
     return jax.lax.while_loop(unfinished, power, begun)[2]
+
+
+def largest_slopes(push: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int]) -> Float[np.ndarray, " b"]:
+    """The same of states (b, d) by NumPy, for products that no program computes."""
+    v = np.broadcast_to(np.random.default_rng(0).standard_normal(shape[1]), shape)
+    slope = np.zeros(shape[0])
+    for step in range(POWERS):
+        if step >= 4 and (slope > 1 + MARGIN).all():
+            break
+        w = push(v / np.linalg.norm(v, axis=1, keepdims=True))
+        slope = np.linalg.norm(w, axis=1)
+        v = np.where(slope[:, None] > 0, w, v)
+    return slope

@@ -8,6 +8,7 @@ possible are to be taken there, those of `dispersed.multistep`. Noise levels are
 fraction of the spread of the patterns.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from dispersed import multistep
 from dispersed.engines.candidate_screening import States, allowed_tail, screen_states
 from dispersed.engines.collectives import all_gather
 from dispersed.engines.engine import LAST_LEVEL
+from dispersed.engines.host_callback import Answer, pushed
 from dispersed.engines.ladder import SINGLE, climb
 from dispersed.engines.placed_patterns import DistinctPatterns, PlacedPatterns
 from dispersed.engines.shortlist import (
@@ -40,6 +42,8 @@ RUNNING, INVALID, CERTIFIED, ENDED = range(4)
 """A state is on its way, has a shortlist that does not serve any more, is decided, or is at the last noise level."""
 NARROWEST = 1e-12
 """The least spread beside a noise level, so that equal patterns have one."""
+FARTHEST = 1e10
+"""The largest noise level beside the spread: from above it D is the mean to so many digits that the flow is known."""
 
 
 class FlowState(eqx.Module):
@@ -104,6 +108,8 @@ class FlowResult(NamedTuple):
 
     x: np.ndarray
     """The last states, (b, d)."""
+    sigma: np.ndarray
+    """Their noise levels, (b,)."""
     pattern: np.ndarray
     """The index of the leading pattern of each, (b,)."""
     responsibility: np.ndarray
@@ -145,7 +151,7 @@ class FlowSolver(NamedTuple):
         Raises `InputError` as `PlacedPatterns.internal` does.
         """
         factor = self.placed.statistics.factor
-        x, level = self.placed.internal(z, sigma)
+        x, level = self._approached(*self.placed.internal(z, sigma))
         integrated = self._integrate(x, level)
         if isinstance(integrated, DistinctPatterns):
             # The flow of equal patterns is that of one of them with the weight of all.
@@ -158,6 +164,7 @@ class FlowSolver(NamedTuple):
         certified = flow.status == CERTIFIED
         return FlowResult(
             flow.x / factor,
+            flow.sigma_at(flow.step, np) / factor,
             flow.index,
             np.minimum(flow.responsibility, 1),
             self._probability(flow, x),
@@ -174,6 +181,12 @@ class FlowSolver(NamedTuple):
     def _tol(self) -> float:
         return self.tol * self.placed.statistics.factor
 
+    def _approached(self, x: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cues so far away that nothing but the mean of the patterns is to be told, at the level where more is."""
+        spread, mean = self.placed.statistics.spread, self.placed.prior_mean
+        near = np.where(spread > 0, np.minimum(sigma, FARTHEST * spread), sigma)
+        return np.where((near < sigma)[:, None], mean + (near / sigma)[:, None] * (x - mean), x), near
+
     def _start(self, z: np.ndarray, sigma: np.ndarray) -> FlowState:
         known, options = self.placed.statistics, self.placed.options
         b = len(z)
@@ -187,7 +200,7 @@ class FlowSolver(NamedTuple):
         start = np.log1p(spread / sigma)
         h = (np.log1p(spread / last) - start) / max(self.steps - 1, 1)
         zeros, none = np.zeros(b, np.int64), np.zeros(b)
-        mean = np.broadcast_to(known.mean, z.shape)
+        mean = np.broadcast_to(self.placed.prior_mean, z.shape)
         levels = (zeros, start, h, spread, multistep.KAPPA * width, high)
         flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros, none)
         return jax.tree.map(np.array, flow)
@@ -297,12 +310,23 @@ class FlowSolver(NamedTuple):
                 shortlists = shortened(shortlists, here.x, here.sigma_at(here.step, np), seen, width, ball.flush)
             most = options.stride if width > options.small_shortlist else self.steps
 
+    def pushing(self, x: np.ndarray, sigma: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """The products of the Jacobians Cov[y | x]/σ² at states x (b, d) with vectors, in the units of the patterns."""
+        placed = self.placed
+        found = climb(placed, *placed.internal(x, sigma), self._tol, 0)
+        log_mass = found.log_mass - (np.log(placed.total) if placed.uniform else 0)
+        zeros = np.zeros(len(x))
+        answer = Answer(found.mean / placed.statistics.factor, log_mass, zeros, zeros, zeros)
+        return lambda v: all_gather(pushed(placed, (), v, x, sigma, answer)).sum(axis=0)
+
     def _name(self, flow: FlowState) -> None:
-        """The likeliest pattern of states that ended without one, and its responsibility."""
+        """The likeliest pattern of states that ended without one, its responsibility, and whether they are fixed."""
         states = np.flatnonzero(flow.index < 0)
         if states.size:
-            found = climb(self.placed, flow.x[states], _levels(flow, states), np.inf, 1)
+            x, sigma = flow.x[states], _levels(flow, states)
+            found = climb(self.placed, x, sigma, self._tol, 1)
             flow.index[states], flow.responsibility[states] = found.indices[:, 0], found.responsibilities[:, 0]
+            flow.period[states] = _is_fixed(x, found.mean, sigma, np)
 
     def _probability(self, flow: FlowState, x: np.ndarray) -> np.ndarray:
         """The probability of the leading patterns given the cues x (b, d)."""
@@ -405,9 +429,16 @@ _ADVANCE = {level: jitted_soon(level)(_advance) for level in (0, 1)}
 """The program, by how much it is optimised: what runs briefly is not worth it."""
 
 
+def _is_fixed(
+    x: Float[Numbers, "*b d"], mean: Float[Numbers, "*b d"], sigma: Float[Numbers, "*b"], numpy: Any = jnp
+) -> Bool[Numbers, "*b"]:
+    """Whether denoising moves a state by less than σ/10 a unit."""
+    return numpy.sqrt(numpy.mean((mean - x) ** 2, axis=-1)) <= sigma / 10
+
+
 def _finished(shortlist: Shortlist, seen: ShortlistPosterior, flow: FlowState) -> FlowState:
-    """A state at the end of its flow: a fixed point if denoising once more moves it by less than σ/10 a unit."""
-    still = jnp.sqrt(jnp.mean((seen.mean - flow.x) ** 2)) <= flow.sigma / 10
+    """A state at the end of its flow, by what denoising once more makes of it."""
+    still = _is_fixed(flow.x, seen.mean, flow.sigma)
     # Nothing that was excluded can be likelier than the leading pattern.
     lead = jnp.where(seen.log_tail_mass <= seen.log_lead, shortlist.index[seen.lead], -1)
     return eqx.tree_at(

@@ -88,15 +88,39 @@ def jacobian(
     placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
 ) -> np.ndarray:
     """Cov[y | x]/σ² of states x (b, d) at noise levels sigma (b,), (b, d, d)."""
-    x, sigma = np.asarray(x, float), np.asarray(sigma, float)
-    found = sums(placed, observations, x, sigma)
-    log_mass = found.log_mass + (np.log(len(placed.storage)) if placed.uniform else 0)
-    total = np.zeros((len(x), x.shape[1], x.shape[1]))
-    for _, y, logits, _ in _logits(placed, observations, x, sigma):
+    total = np.zeros((*x.shape, x.shape[1]))
+    for i, weight, step in _deviations(placed, observations, x, sigma, sums(placed, observations, x, sigma)):
+        total[i] += (weight[:, None] * step).T @ step
+    return total / np.asarray(sigma, float)[:, None, None] ** 2
+
+
+def pushed(
+    placed: PlacedPatterns,
+    observations: Sequence[Observation],
+    v: np.ndarray,
+    x: np.ndarray,
+    sigma: np.ndarray,
+    found: Answer | None = None,
+) -> np.ndarray:
+    """Cov[y | x] v/σ² of vectors v and states x (b, d) at noise levels sigma (b,), (b, d), summed over these patterns.
+
+    `found` holds the mean and the mass of the patterns of all hosts.
+    """
+    total = np.zeros(x.shape)
+    found = sums(placed, observations, x, sigma) if found is None else found
+    for i, weight, step in _deviations(placed, observations, x, sigma, found):
+        total[i] += (weight * (step @ np.asarray(v[i], float))) @ step
+    return total / np.asarray(sigma, float)[:, None] ** 2
+
+
+def _deviations(
+    placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray, found: Answer
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Block after block and state after state its number, the probabilities of the patterns, (k,), and y_j − D."""
+    log_mass = found.log_mass + (np.log(placed.total) if placed.uniform else 0)
+    for _, y, logits, _ in _logits(placed, observations, np.asarray(x, float), np.asarray(sigma, float)):
         for i, weight in enumerate(np.exp(logits - log_mass[:, None])):
-            step = y - found.mean[i]
-            total[i] += (weight[:, None] * step).T @ step
-    return total / sigma[:, None, None] ** 2
+            yield i, weight, y - found.mean[i]
 
 
 def closest(placed: PlacedPatterns, x: np.ndarray) -> np.ndarray:
@@ -154,9 +178,12 @@ def _logits(
     placed: PlacedPatterns, observations: Sequence[Observation], x: np.ndarray, sigma: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """Block after block the index of the first pattern, the patterns, their logits (b, k), and ‖x − y_j‖² (b, k)."""
-    half = 1 / (2 * sigma**2)
-    own = np.sum(x * x, axis=1)
+    half, centre = 1 / (2 * sigma**2), placed.mean
+    # Squares of what is far from the origin would hide the distances.
+    off = x - centre
+    own = np.sum(off * off, axis=1)
     for start, y in _slices(placed):
-        distance = np.maximum(own[:, None] - 2 * x @ y.T + np.sum(y * y, axis=1), 0)
+        near = y - centre
+        distance = np.maximum(own[:, None] - 2 * off @ near.T + np.sum(near * near, axis=1), 0)
         logits = placed.log_weights(np.arange(start, start + len(y))) - half[:, None] * distance
         yield start, y, logits + batch_fits(y, observations), distance

@@ -131,7 +131,7 @@ class PlacedPatterns:
     def reweighted(self, log_weights: np.ndarray) -> "PlacedPatterns":
         """The same patterns with other log weights: blocks and statistics are shared, and nothing is read anew."""
         other = copy.copy(self)
-        for derived in ("quantized", "distinct"):
+        for derived in ("quantized", "distinct", "prior_mean"):
             other.__dict__.pop(derived, None)
         other._log_weights = log_weights
         other.present = int(np.sum(log_weights > -np.inf))
@@ -223,6 +223,18 @@ class PlacedPatterns:
         rounding = 1 + gamma(d + 8, np.float32)
         error = np.sqrt(max(map(float, errors)) + d * np.finfo(np.float32).tiny)
         return QuantizedCopy(list(blocks), float(rounding * error))
+
+    @functools.cached_property
+    def prior_mean(self) -> np.ndarray:
+        """The mean of the patterns of all hosts by their weights, in internal units, (d,)."""
+        if self.uniform:
+            return self.statistics.mean
+        total, mass = np.zeros(self.shape[1]), 0.0
+        for _, y, log_w in self.slices(max(1, self.options.difference_units // self.shape[1])):
+            weight = np.exp(log_w)
+            total, mass = total + weight @ (y - self.statistics.centre), mass + weight.sum()
+        total, mass = (part.sum(axis=0) for part in all_gather((total, np.asarray(mass))))
+        return self.statistics.centre + total / mass
 
     @functools.cached_property
     def distinct(self) -> DistinctPatterns | None:

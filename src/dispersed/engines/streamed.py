@@ -144,6 +144,11 @@ class StreamedPatterns(ScannedPatterns):
         like = jax.ShapeDtypeStruct((x.size, x.size), x.dtype)
         return self._on_host(host_callback.jacobian, like, self.observations, x, sigma)
 
+    def pushed(self, v: State, x: State, sigma: Scalar) -> State:
+        return self._on_host(
+            host_callback.pushed, jax.ShapeDtypeStruct(x.shape, x.dtype), self.observations, v, x, sigma
+        )
+
     def closest(self, x: State) -> State:
         return self._on_host(host_callback.closest, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 

@@ -19,7 +19,7 @@ from dispersed.validation import InputError, at_least, positive
 
 WIDE = 10
 """The noise level of `prior_start`, in units of the spread."""
-LEAST = 1e-6
+LEAST = 1e-18
 """The least extent of a memory that counts beside the noise of a cue."""
 
 
