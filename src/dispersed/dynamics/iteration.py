@@ -29,7 +29,8 @@ class Iteration(Dynamics):
     - `steps`: the most updates made.
     - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(ℓ, max|x_i|). The length ℓ is σ of a
       memory, the largest entry of the patterns of a network of real-valued ones, the width 1/√β of random features, and
-      1 of other networks. With 0 only exact repetition stops early, so the result is that of all `steps` updates.
+      of other networks the largest entry of the cue, or 1 if that is less. With 0 only exact repetition stops early,
+      so the result is that of all `steps` updates.
 
     A state that returns after two updates is on a 2-cycle, which synchronous binary networks have: the recall ends
     there as `Result.cycle`. A fixed point is called converged only if it attracts, by the Jacobian of the update, and

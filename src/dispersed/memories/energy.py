@@ -80,17 +80,24 @@ def _curvature(push: Callable[[State], State], x: State) -> Scalar:
     def norm(shift: Scalar) -> Scalar:
         def power(_: Any, carry: tuple[State, Scalar]) -> tuple[State, Scalar]:
             v, size = carry
-            w = push(v / size) + shift * v / size
-            size = jnp.linalg.norm(w)
+            unit = v / size
+            w = push(unit) + shift * unit
+            size = _norm(w)
             positive = size > 0
             return jnp.where(positive, w, v), jnp.where(positive, size, 1)
 
-        w, size = jax.lax.fori_loop(0, PRODUCTS, power, (start, jnp.linalg.norm(start)))
-        return jnp.where(jnp.linalg.norm(push(w / size)) + shift > 0, size, 0)
+        w, size = jax.lax.fori_loop(0, PRODUCTS, power, (start, _norm(start)))
+        return jnp.where(_norm(push(w / size)) + shift > 0, size, 0)
 
     whole = norm(jnp.zeros((), x.dtype))
     largest = jnp.maximum(norm(whole) - whole, whole / 16)
     return jnp.where(jnp.isfinite(largest) & (largest > 0), largest, 1)
+
+
+def _norm(v: State) -> Scalar:
+    """‖v‖, also where squares of its entries are beyond the range of the precision."""
+    largest = jnp.max(jnp.abs(v))
+    return largest * jnp.linalg.norm(v / jnp.where(largest > 0, largest, 1))
 
 
 class EnergyNetwork(DescentNetwork):

@@ -43,8 +43,11 @@ class Network(AssociativeMemory):
         return jax.jvp(self._update, (x,), (v,))[1]
 
     def _length(self, x: State) -> Scalar:
-        """The length that a fixed point is told by: of what is stored, in the units of the states; 1 by default."""
-        return jnp.ones((), x.dtype)
+        """The length that a fixed point of a cue x is told by: of what is stored, in the units of the states.
+
+        By default it is the largest entry of the cue, or 1 if that is less.
+        """
+        return jnp.minimum(jnp.max(jnp.abs(x)), 1)
 
     def energy(self, x: ArrayLike) -> Float[Array, "..."]:
         """The energy E(x) that the dynamics lowers. `x`: (..., d)."""
