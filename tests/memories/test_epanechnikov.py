@@ -93,7 +93,7 @@ def test_one_step_recalls_all_within_delta_exactly():
 
 @pytest.mark.parametrize("radius", [0.3, 0.7, 1.3, 2.9, 5.2])
 def test_minima_of_a_grid_follow_from_spacing_and_radius(radius):
-    """Runs of k points whose ball holds k of the grid: (k − 1)/2 < r ≤ (k + 1)/2, or all points."""
+    """Runs of k points whose ball holds k of the grid: (k − 1)/2 < r < (k + 1)/2, or all points."""
     n = 15
     minima = EpanechnikovHopfield(np.arange(n, dtype=float)[:, None], 2 / radius**2).minima()
     k = int(2 * radius)
@@ -122,6 +122,22 @@ def test_states_without_a_pattern_in_reach():
     np.testing.assert_array_equal(network.responsibilities([5.0, 5.0]), [0, 0])
     known = recall(network, [0.9, 0.0], known=[False, True])
     np.testing.assert_array_equal(known.x, [0.0, 0.0])
+
+
+def test_a_pattern_at_the_radius_makes_no_minimum():
+    """Towards it the energy falls, so that what is stored next to it is no attractor."""
+    for scale in (1.0, 4.0):
+        network = EpanechnikovHopfield(scale * np.array([[0.0], [1.0]]), 2 / scale**2)
+        np.testing.assert_allclose(network.minima().x, [[scale / 2]])
+        result = recall(network, [[0.0], [scale / 8]])
+        np.testing.assert_allclose(result.x, [[0], [scale / 2]])
+        assert result.converged.tolist() == [False, True]
+
+
+def test_the_closest_pattern_of_a_state_far_away():
+    far = np.array([[1e8], [1e10], [1e25], [3e38], [-3e38]])
+    network = EpanechnikovHopfield([[-1.0], [1.0]], 2.0)
+    np.testing.assert_array_equal(network.nearest(far)[0], [1, 1, 1, 1, 0])
 
 
 def test_too_many_minima_get_one_line():

@@ -8,7 +8,7 @@ depends on the active patterns A(x) = {j : ‖x − y_j‖ < r} alone. For a con
 the centroid of A, and every ReLU lies above its own parabola; so x ← centroid of A(x) never lowers S, and it is the
 gradient step x − η∇E with η = S/|A|. A maximum of S lies on no sphere ‖x − y_j‖ = r, across which the slope of S grows
 towards y_j. Hence the minima of E are the centroids of those sets A of patterns that are what lies within r of their
-own centroid.
+own centroid, with no pattern at the distance r of it.
 
 **Source**: Hoover et al. (2025), Dense associative memory with Epanechnikov energy.
 """
@@ -20,12 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.display import place, value
+from dispersed.engines.dense_logits import weighed_by_differences
 from dispersed.memories.network import Network
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
 from dispersed.types import ArrayLike, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, one_number, pattern_array, positive
 
+ROUND_OFF = 1e-12
+"""Squared distances within this fraction of r² are r²: centroids are computed in double precision."""
 BUDGET = 1 << 24
 """The most numbers of differences between states and patterns at once."""
 FEW = 3
@@ -87,10 +90,14 @@ class EpanechnikovHopfield(Network):
 
     def _kernels(self, x: State) -> Float[jax.Array, " n"]:
         """ReLU(1 − ‖x − y_j‖²/r²)."""
+        return jnp.maximum(1 - self._squares(x), 0)
+
+    def _squares(self, x: State) -> Float[jax.Array, " n"]:
+        """‖x − y_j‖²/r²."""
         # Differences: products would take the digits that decide who is within r. In units of r nothing overflows.
         limit = (float(np.finfo(x.dtype).max) / x.size) ** 0.5 / 4
         scaled = jnp.clip((x - self.patterns) * jnp.sqrt(self.beta / 2), -limit, limit)
-        return jnp.maximum(1 - jnp.sum(scaled**2, axis=1), 0)
+        return jnp.sum(scaled**2, axis=1)
 
     def _energy(self, x: State) -> Scalar:
         """−β⁻¹ log S(x)."""
@@ -113,8 +120,11 @@ class EpanechnikovHopfield(Network):
         return jnp.where(count > 0, centroid, x)
 
     def _pushed(self, v: State, x: State) -> State:
-        # The active set is constant almost everywhere. Where it is empty no state attracts.
-        return jnp.where(jnp.any(self._kernels(x) > 0), 0, 2) * v
+        # The active set is constant almost everywhere. Where it is empty no state attracts, nor does one with a pattern
+        # at the distance r, which a small step towards that pattern adds to the set.
+        squares = self._squares(x)
+        edge = jnp.abs(squares - 1) <= 4 * jnp.finfo(x.dtype).eps
+        return jnp.where(jnp.any(squares < 1) & ~jnp.any(edge), 0, 2) * v
 
     def responsibilities(self, x: ArrayLike) -> Float[jax.Array, "... n"]:
         """Each pattern's part of S(x), (..., n): they sum to one, or are 0 where no pattern is within reach."""
@@ -127,8 +137,9 @@ class EpanechnikovHopfield(Network):
 
     def _nearest(self, x: State) -> tuple[Int[jax.Array, ""], Float[jax.Array, ""]]:
         """Index of the closest pattern, the first of several, and its part of S(x)."""
-        squared = jnp.sum(((x - self.patterns) * jnp.sqrt(self.beta / 2)) ** 2, axis=1)
-        index = jnp.argmin(squared)
+        # By differences between patterns: squares of a state far away say nothing of them.
+        none, sigma = jnp.zeros((len(self.patterns),), x.dtype), jax.lax.rsqrt(self.beta)
+        index = jnp.argmax(weighed_by_differences(self.patterns, none, x[None], sigma[None], norms=True).logits[0])
         return index, self._responsibilities(x)[index]
 
     def minima(self, limit: int = 1 << 20) -> Minima:
@@ -264,10 +275,10 @@ def _about_centroids(
 def _consistent(
     sets: Bool[np.ndarray, "k n"], distances: Float[np.ndarray, "n n"], weights: Float[np.ndarray, " n"], square: float
 ) -> Bool[np.ndarray, " k"]:
-    """Whether sets are what lies within r of their centroid."""
+    """Whether sets are what lies within r of their centroid, and none lies at r."""
     sums, count, spread = _about_centroids(sets, distances, weights)
     off = sums / count - spread
-    return np.all(np.where(sets, off < square, off >= square), axis=1)
+    return np.all(np.where(sets, off < square * (1 - ROUND_OFF), off > square * (1 + ROUND_OFF)), axis=1)
 
 
 def sets_by_boxes(
