@@ -143,17 +143,19 @@ class SequenceMemory(Network):
 
     def _associate(self, x: State) -> Float[Array, " k"]:
         """The signs of the fields of one state; a unit without field keeps its own, or is +1 where it has none."""
-        return self._next(x, x)
+        return self._next(x, x[None])
 
-    def _next(self, x: State, mean: State) -> Float[Array, " k"]:
-        """What x calls, where the mean of the last states is given."""
-        signs = batched(lambda network, x, mean: network._signs(x, mean), self, x, mean)
+    def _next(self, x: State, past: Float[Array, "tau d"]) -> Float[Array, " k"]:
+        """What x calls after the last states, itself included."""
+        signs = batched(lambda network, x, past: network._signs(x, past), self, x, past.reshape(-1))
         return sign(signs, x if signs.size == x.size else jnp.ones_like(signs))
 
-    def _signs(self, x: Float[Array, "b d"], mean: Float[Array, "b d"]) -> Float[Array, "b k"]:
-        """−1, 0 or 1 of the field of every unit in a batch of states."""
+    def _signs(self, x: Float[Array, "b d"], past: Float[Array, "b tau_d"]) -> Float[Array, "b k"]:
+        """−1, 0 or 1 of the field of every unit in a batch of states, each after the last ones side by side."""
         with jax.enable_x64(True):
-            overlaps = self._overlaps(mean)
+            # The sum of ±1 states has no round-off: their mean would have lost which fields are zero.
+            past = double(past).reshape(len(x), -1, self.dimension)
+            overlaps = self._overlaps(jnp.sum(past, axis=1)) / past.shape[1]
             if self.symmetric is None:
                 field, bound = _field(jax.vmap(self.interaction.scaled)(overlaps), self.targets)
                 if self.dual is None and self.interaction.largest_sum(*self.patterns.shape) < 2.0**53:
@@ -183,7 +185,7 @@ class SequenceMemory(Network):
         past = jnp.broadcast_to(x, (self.delay if self.symmetric is not None else 1, x.size))
 
         def step(past: Float[Array, "tau d"], _: None) -> tuple[Float[Array, "tau d"], State]:
-            new = self._next(past[-1], jnp.mean(past, axis=0))
+            new = self._next(past[-1], past)
             return jnp.concatenate([past[1:], new[None]]), new
 
         return jnp.concatenate([x[None], jax.lax.scan(step, past, None, steps)[1]])
