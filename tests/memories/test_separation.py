@@ -199,6 +199,22 @@ def test_clamped_units_and_gradients(rng):
     np.testing.assert_allclose(both(0.05)[1], slow, rtol=2e-2)
 
 
+def test_distances_keep_the_digits_that_decide(rng):
+    """Between two patterns at a low temperature, and far away, where all distances round to the same number."""
+    patterns = rng.standard_normal((6, 30)).astype(np.float32)
+    between = (patterns[0] + patterns[1]) / 2
+    far = 1e10 * np.sign(rng.standard_normal((2, 30))).astype(np.float32)
+    x = np.concatenate([between[None], far, 1e20 * far])
+    wide, y = x.astype(float)[:, None], patterns.astype(float)
+    # Far away a unit differs by what the patterns differ by.
+    distances = np.where(np.abs(wide) > 1e9, -np.sign(wide) * y, np.abs(wide - y)).sum(axis=2)
+    for beta in (1.0, 1e5):
+        network = UniversalHopfield(patterns, "manhattan", Exponential(beta))
+        logits = beta * (distances.min(axis=1, keepdims=True) - distances)
+        weights = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(network.responsibilities(x), weights, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -76,6 +76,8 @@ class SimilarityNetwork(Network):
         if self.held is not None:
             return self.held.logits(self._probe(x), jax.lax.rsqrt(beta.astype(x.dtype)))
         scores = self._scores(x)
+        if self.similarity == "manhattan":
+            scores = manhattan_gaps(self.patterns, self.patterns[jnp.argmax(scores)], x)
         gap = scores - jax.lax.stop_gradient(scores.max())
         limit = float(np.finfo(x.dtype).max) / 4
         logits = jnp.clip(beta.astype(x.dtype) * gap, -limit, 0)
@@ -236,6 +238,25 @@ class FenchelYoungHopfield(SimilarityNetwork):
         return f"FenchelYoungHopfield({n} patterns of {d} units, {self.separation}, {self.held.where})"
 
 
+def manhattan_gaps(y: Patterns, c: State, x: State) -> Float[Array, " n"]:
+    """Σ|x − c| − Σ|x − y_j| of every pattern, unit by unit, in double precision whatever that of the program.
+
+    Its derivatives are those in the precision of the program.
+    """
+
+    def gaps(y: Patterns, c: State, x: State) -> Float[Array, " n"]:
+        own, other = x - c, x - y
+        # On the same side of both a unit says by how much they differ, however far away it is.
+        one_side = jnp.where(own > 0, y - c, c - y)
+        return jnp.sum(jnp.where(own * jnp.sign(other) > 0, one_side, jnp.abs(own) - jnp.abs(other)), axis=1)
+
+    found = gaps(y, c, x)
+    with jax.enable_x64(True):
+        wide = (jax.lax.convert_element_type(jax.lax.stop_gradient(part), jnp.float64) for part in (y, c, x))
+        exact = jax.lax.convert_element_type(gaps(*wide), found.dtype)
+    return found + jax.lax.stop_gradient(exact - found)
+
+
 def _direction(x: State) -> State:
     """x/‖x‖, or 0."""
     largest = jnp.abs(x).max()
@@ -243,4 +264,4 @@ def _direction(x: State) -> State:
     return scaled / jnp.maximum(jnp.sqrt(jnp.sum(jnp.where(largest > 0, scaled, 1) ** 2)), 1e-30)
 
 
-__all__ = ["FenchelYoungHopfield", "SimilarityNetwork", "UniversalHopfield"]
+__all__ = ["FenchelYoungHopfield", "SimilarityNetwork", "UniversalHopfield", "manhattan_gaps"]
