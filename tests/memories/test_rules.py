@@ -131,6 +131,37 @@ def test_updates_one_by_one_lower_the_energy(rng, rule):
     np.testing.assert_array_equal(network.update(result.x), result.x)
 
 
+def test_units_without_a_field_keep_their_sign_one_by_one():
+    """Of the third set no other unit is coupled to the fourth, so that its field is but the round-off of W."""
+    sets = [np.array([[1.0, 1, 1, 1, 1, 1], [1, 1, 1, -1, -1, -1], [1, -1, 1, -1, 1, 1]])]
+    sets += [np.roll(sets[0], 1, axis=1)]
+    sets += [np.array([[-1.0, 1, -1, -1, 1, -1], [1, -1, 1, -1, -1, 1], [1, 1, -1, -1, 1, 1]])]
+    cues = 1.0 - 2.0 * (np.arange(64)[:, None] >> np.arange(6) & 1)
+    orders = jnp.arange(6)
+    for y in sets:
+        w = y.T @ np.linalg.pinv(y @ y.T) @ y
+        np.fill_diagonal(w, 0)
+        expected = cues.copy()
+        for i in range(6):
+            field = expected @ w[i]
+            expected[:, i] = np.where(np.abs(field) > 1e-9, np.sign(field), expected[:, i])
+        network = ClassicalHopfield(y, rule=PseudoInverse())
+        found = jax.vmap(network.sweep, (0, None))(jnp.asarray(cues, jnp.float32), orders)
+        np.testing.assert_array_equal(found, expected)
+        fields = cues @ w
+        np.testing.assert_array_equal(network.update(cues), np.where(np.abs(fields) > 1e-9, np.sign(fields), cues))
+
+
+def test_states_near_the_largest_number_have_fields(rng):
+    y = signs(rng, 3, 8)
+    network = ClassicalHopfield(y, rule=PseudoInverse())
+    cue = signs(rng, 1, 8)[0]
+    np.testing.assert_array_equal(network.update(3e38 * cue), network.update(cue))
+    swept, expected = (network.sweep(jnp.asarray(scale * cue, jnp.float32), jnp.arange(8)) for scale in (3e38, 1))
+    assert swept[0] == expected[0]
+    np.testing.assert_array_equal(jnp.abs(swept), 1)
+
+
 def test_clamped_units_of_another_rule(rng):
     y = signs(rng, 10, 60).astype(np.float32)
     known = np.arange(60) < 40
@@ -158,6 +189,24 @@ def test_sparse_patterns_are_recalled_from_a_part_far_beyond_dense_ones(rng, rul
     assert np.mean(np.all(np.asarray(result.x) == y, axis=1)) > 0.95
     assert np.mean(np.asarray(result.index) == np.arange(n)) > 0.98
     assert (network.energy(result.x) <= network.energy(cues) + 1e-4).all()
+
+
+def test_a_field_at_the_threshold_activates_no_unit():
+    """In whole numbers: of one pattern with f = 1/3 fields of two active units are 1/6, which is θ = ½ − f."""
+    for y in ([[0, 0, 1, 1, 0, 0]], [[1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]]):
+        cues = np.arange(64)[:, None] >> np.arange(6) & 1
+        size, total = np.size(y), np.sum(y)
+        off = size * np.array(y) - total
+        w = off.T @ off
+        np.fill_diagonal(w, 0)
+        # V = w/(6 total (size − total)), θ = (size − 2 total)/(2 size)
+        expected = 2 * size * (cues @ w) > 6 * total * (size - total) * (size - 2 * total)
+        np.testing.assert_array_equal(SparseHopfield(y).update(cues), expected)
+
+
+def test_the_sparse_pattern_closest_to_a_state_far_away():
+    network = SparseHopfield([[1, 1, 0, 0], [0, 1, 1, 1]])
+    np.testing.assert_array_equal(network.nearest([[-1e10, 1, 3e10, 1e10], [1e20, 1, 1, 0]])[0], [1, 0])
 
 
 def test_willshaw_couplings_are_clipped(rng):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dispersed.compiling import one_program
 from dispersed.display import place
 from dispersed.memories.hopfield_binary import LARGEST, BinaryNetwork, double, double_product
-from dispersed.memories.rules import Hebb, Rule, one_by_one
+from dispersed.memories.rules import Hebb, Rule, certain, one_by_one
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Int, Patterns, Scalar, State
@@ -122,11 +122,10 @@ class ClassicalHopfield(BinaryNetwork):
 
     def _signs_of_any(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         if not self._hebbian:
-            # W itself is rounded: fields that are no larger than what that makes of them are none.
-            sizes = jnp.max(jnp.abs(x), axis=1, keepdims=True) * jnp.sum(jnp.abs(self.couplings), axis=1)
+            sizes, largest = jnp.sum(jnp.abs(self.couplings), axis=1), jnp.max(jnp.abs(x), axis=1, keepdims=True)
             with jax.enable_x64(True):
-                fields = jax.lax.convert_element_type(self._fields(double(x)), x.dtype)
-            return jnp.where(jnp.abs(fields) > 4 * jnp.finfo(x.dtype).eps * sizes, jnp.sign(fields), 0)
+                signs = certain(self._fields(double(x)), double(largest), double(sizes), x.dtype)
+                return jax.lax.convert_element_type(signs, x.dtype)
         with jax.enable_x64(True):
             return jax.lax.convert_element_type(jnp.sign(self._fields(double(x))), x.dtype)
 

@@ -4,11 +4,14 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dispersed.compiling import one_program
 from dispersed.display import one_line, place
+from dispersed.memories.hopfield_binary import batched, double, double_product
+from dispersed.memories.hopfield_universal import manhattan_gaps
 from dispersed.memories.network import Network
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
@@ -45,11 +48,14 @@ class Covariance(SparseRule):
     @full_precision
     def learned(self, patterns: Patterns) -> tuple[Float[Array, "d d"], Scalar]:
         d = patterns.shape[1]
-        f = jnp.mean(patterns)
-        off = patterns - f
-        spread = f * (1 - f)
-        w = off.T @ off / (d * jnp.where(spread > 0, spread, 1))
-        theta = 0.5 - f if self.threshold is None else jnp.asarray(self.threshold, patterns.dtype)
+        with jax.enable_x64(True):
+            wide = double(patterns)
+            f = jnp.mean(wide)
+            off = wide - f
+            spread = f * (1 - f)
+            w = off.T @ off / (d * jnp.where(spread > 0, spread, 1))
+            theta = 0.5 - f if self.threshold is None else jnp.asarray(self.threshold)
+            w, theta = (jax.lax.convert_element_type(part, patterns.dtype) for part in (w, theta))
         return w - jnp.diag(jnp.diag(w)), theta
 
 
@@ -69,6 +75,8 @@ class Willshaw(SparseRule):
 
 class SparseHopfield(Network):
     r"""Units of 0 and 1, few of them active: x_i ← 1 where (V x)_i > θ, else 0, which lowers −½ xᵀVx + θ Σ_i x_i.
+
+    Fields that exceed θ by no more than round-off count as θ.
 
     **Arguments**: `patterns`, (n, d) of 0 and 1; `rule`, `Covariance()` or `Willshaw()`.
 
@@ -113,10 +121,17 @@ class SparseHopfield(Network):
         x = jnp.clip(x, -farthest, farthest)
         return -x @ (self.matrix @ x) / 2 + self.theta * jnp.sum(x)
 
-    @full_precision
     def _update(self, x: State) -> State:
-        farthest = float(np.finfo(x.dtype).max) / (4 * self.matrix.size)
-        return (self.matrix @ jnp.clip(x, -farthest, farthest) > self.theta).astype(x.dtype)
+        return batched(lambda network, x: network._active(x), self, x)
+
+    def _active(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        """1 of the units of a batch of states whose fields exceed θ by more than the rounding of V makes of them."""
+        eps = float(jnp.finfo(x.dtype).eps)
+        with jax.enable_x64(True):
+            wide, theta = double(x), double(self.theta)
+            fields = double_product(wide, self.matrix.T) - theta
+            sizes = double_product(jnp.abs(wide), jnp.abs(self.matrix.T)) + jnp.abs(theta)
+            return jax.lax.convert_element_type(fields > 4 * eps * sizes, x.dtype)
 
     def _slope_bound(self, x: State, p: Scalar | None) -> Scalar:
         # Steps are constant almost everywhere.
@@ -127,8 +142,8 @@ class SparseHopfield(Network):
 
     def _nearest(self, x: State) -> tuple[Int[Array, ""], Float[Array, ""]]:
         """Index of the pattern that differs in the fewest units, the first of several, and its part of the overlaps."""
-        off = jnp.sum(jnp.abs(self.patterns - x), axis=1)
-        return jnp.argmin(off), self._responsibilities(x)[jnp.argmin(off)]
+        index = jnp.argmax(manhattan_gaps(self.patterns, self.patterns[0], x))
+        return index, self._responsibilities(x)[index]
 
     def responsibilities(self, x: ArrayLike) -> Float[Array, "... n"]:
         """The patterns' parts of the sum of their overlaps with each state, (..., n)."""

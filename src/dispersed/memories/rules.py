@@ -15,7 +15,7 @@ measured by `python -m benchmarks.rules`:
 """
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -112,11 +112,15 @@ class PseudoInverse(Rule):
             y = double(patterns)
             values, vectors = jnp.linalg.eigh(y @ y.T if n <= d else y.T @ y)
             # Repeated and dependent patterns span no more than the others do.
-            spans = values > values[-1] * (max(n, d) * float(np.finfo(float).eps))
+            eps = max(n, d) * float(np.finfo(float).eps)
+            spans = values > values[-1] * eps
             if n <= d:
                 vectors = (y.T @ vectors) / jnp.sqrt(jnp.where(spans, values, 1))
             vectors = jnp.where(spans, vectors, 0)
-            return jax.lax.convert_element_type(vectors @ vectors.T, patterns.dtype)
+            w = vectors @ vectors.T
+            # A unit that no other is coupled to has no field, but that of round-off.
+            w = jnp.where(jnp.abs(w) > 64 * eps * jnp.max(jnp.abs(w)), w, 0)
+            return jax.lax.convert_element_type(w, patterns.dtype)
 
 
 class Perceptron(Rule):
@@ -215,14 +219,28 @@ def relaxed(w: Float[Array, "d d"], x: State, sweeps: int = 100) -> State:
     return jax.lax.while_loop(unfinished, sweep, (x, jnp.ones((), bool), jnp.zeros((), jnp.int32)))[0]
 
 
+def certain(
+    fields: Float[Array, "..."], largest: Float[Array, "..."], sizes: Float[Array, "..."], dtype: Any
+) -> Float[Array, "..."]:
+    """Signs of fields W x in double precision, 0 of those that are no larger than what the rounding of W makes of them.
+
+    `largest` is that of |x|, `sizes` are the sums Σ_k |W_ik|, and `dtype` is the precision of W.
+    """
+    return jnp.where(jnp.abs(fields) > 4 * float(jnp.finfo(dtype).eps) * largest * sizes, jnp.sign(fields), 0)
+
+
 def one_by_one(w: Float[Array, "d d"], x: State, order: Int[Array, " d"]) -> State:
     """One update of every unit in the given order: the sign of its field, or what it was without one."""
+    sizes = jnp.sum(jnp.abs(w), axis=1)
 
-    @full_precision
     def visit(step: Int[Array, ""], x: State) -> State:
         i = order[step]
-        field = w[i] @ x
-        return x.at[i].set(jnp.where(field == 0, jnp.where(x[i] < 0, -1, 1), jnp.sign(field)).astype(x.dtype))
+        with jax.enable_x64(True):
+            wide = double(x)
+            field = jnp.sum(double(w[i]) * wide)
+            found = certain(field, jnp.max(jnp.abs(wide)), double(sizes[i]), w.dtype)
+            found = jax.lax.convert_element_type(found, x.dtype)
+        return x.at[i].set(jnp.where(found == 0, jnp.where(x[i] < 0, -1, 1).astype(x.dtype), found))
 
     return jax.lax.fori_loop(0, x.size, visit, x)
 
@@ -235,6 +253,7 @@ __all__ = [
     "Rule",
     "Storkey",
     "Unlearning",
+    "certain",
     "one_by_one",
     "relaxed",
 ]
