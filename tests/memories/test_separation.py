@@ -199,6 +199,23 @@ def test_clamped_units_and_gradients(rng):
     np.testing.assert_allclose(both(0.05)[1], slow, rtol=2e-2)
 
 
+def test_near_softmax_weights_and_their_potential_keep_their_digits(rng):
+    """The root is near −1 there, whose digits a power of millions would take."""
+    theta = np.array([0, -0.5, -1, -3, -10])
+    soft = np.exp(theta) / np.exp(theta).sum()
+    for alpha in (1 + 1e-7, 1 + 1e-5):
+        weights = entmax(jnp.asarray(theta, jnp.float32), alpha)
+        np.testing.assert_allclose(weights, soft, rtol=60 * (alpha - 1) + 1e-6)
+        potential = Entmax(alpha).potential(jnp.asarray(theta, jnp.float32))
+        np.testing.assert_allclose(potential, np.log(np.exp(theta).sum()), rtol=3 * (alpha - 1) + 1e-6)
+
+
+def test_slopes_of_steep_weights_sum_to_zero():
+    """What one pattern gains others lose, also where slopes differ by factors of a million."""
+    slopes = jax.jacfwd(lambda z: entmax(z, 25.0))(jnp.array([0.0, -0.001, -0.01]))
+    np.testing.assert_allclose(slopes.sum(axis=0), 0, atol=1e-5 * jnp.abs(slopes).max())
+
+
 def test_distances_keep_the_digits_that_decide(rng):
     """Between two patterns at a low temperature, and far away, where all distances round to the same number."""
     patterns = rng.standard_normal((6, 30)).astype(np.float32)

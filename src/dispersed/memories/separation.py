@@ -15,6 +15,7 @@ Learning with Fenchel–Young losses; Santos et al. (2024), Hopfield–Fenchel�
 """
 
 import abc
+import math
 from functools import partial
 from typing import Any
 
@@ -72,8 +73,9 @@ class Entmax(Separation):
         if self.alpha == 1:
             return jax.nn.logsumexp(logits)
         p = entmax(logits, self.alpha)
-        regulariser = (jnp.sum(p**self.alpha) - 1) / (self.alpha * (self.alpha - 1))
-        return p @ jnp.where(p > 0, logits, 0) - regulariser
+        # Σ p^α − 1 = Σ p(p^{α−1} − 1), which is small for α near 1.
+        powers = jnp.expm1((self.alpha - 1) * jnp.log(jnp.where(p > 0, p, 1)))
+        return p @ (jnp.where(p > 0, logits, 0) - powers / (self.alpha * (self.alpha - 1)))
 
 
 class Normmax(Separation):
@@ -144,8 +146,8 @@ def entmax(scores: Float[Array, " n"], alpha: float) -> Float[Array, " n"]:
     """α-entmax of scores, α ≥ 1."""
     if alpha == 1:
         return jax.nn.softmax(scores)
-    z = (alpha - 1) * (scores - scores.max())
-    p = _power(jnp.maximum(z - root(z, 1 / (alpha - 1)), 0), 1 / (alpha - 1))
+    z, k = (alpha - 1) * (scores - scores.max()), 1 / (alpha - 1)
+    p = _power(z, root(z, k), k, k >= STEEP)
     return p / jnp.sum(p)
 
 
@@ -153,15 +155,16 @@ def entmax(scores: Float[Array, " n"], alpha: float) -> Float[Array, " n"]:
 def _(alpha: float, primals: Any, tangents: Any) -> Any:
     p = entmax(*primals, alpha)
     slope = jnp.where(p > 0, jnp.where(p > 0, p, 1) ** (2 - alpha), 0)
-    change = slope * tangents[0]
-    return p, change - slope * (jnp.sum(change) / jnp.sum(slope))
+    # Only differences of tangents matter: from that of the largest slope, which for a large α all others are small to.
+    off = tangents[0] - tangents[0][jnp.argmax(slope)]
+    return p, slope * off - slope * (jnp.sum(slope * off) / jnp.sum(slope))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def normmax(scores: Float[Array, " n"], gamma: float) -> Float[Array, " n"]:
     """γ-normmax of scores, γ > 1."""
-    z = scores - scores.max()
-    u = _power(jnp.maximum(z - root(z, gamma / (gamma - 1)), 0), 1 / (gamma - 1))
+    z, k = scores - scores.max(), gamma / (gamma - 1)
+    u = _power(z, root(z, k), 1 / (gamma - 1), k >= STEEP)
     return u / jnp.sum(u)
 
 
@@ -180,15 +183,18 @@ def _(gamma: float, primals: Any, tangents: Any) -> Any:
 
 STEPS = 64
 """The most passes over the scores; bisection alone halves the bracket as often as a double has bits."""
+STEEP = 16
+"""Powers k from which on τ is near −1, and is found as τ + 1."""
 BLOCK = 64
 """Scores of which the largest alone are solved for first: fewer scores have a lower root, and one close by."""
 
 
 def root(z: Float[Array, " n"], k: float) -> Scalar:
-    """The τ with Σ_j (z_j − τ)₊^k = 1, for scores whose largest is 0 and k > 0."""
-    eps = float(jnp.finfo(z.dtype).eps)
+    """The τ with Σ_j (z_j − τ)₊^k = 1, for scores whose largest is 0 and k > 0; τ + 1 for k from `STEEP` on."""
+    eps, steep = float(jnp.finfo(z.dtype).eps), k >= STEEP
     # One pattern alone has the sum 1 at −1, and all of them together, if they were equal, at −n^{−1/k}.
-    low, high = jnp.asarray(-1.0, z.dtype), jnp.asarray(-(z.size ** (-1 / k)), z.dtype)
+    ends = (0.0, -math.expm1(-math.log(z.size) / k)) if steep else (-1.0, -(z.size ** (-1 / k)))
+    low, high = (jnp.asarray(end, z.dtype) for end in ends)
     start = low
     if z.size >= BLOCK**2:
         blocks = jnp.pad(z, (0, -z.size % BLOCK), constant_values=-jnp.inf).reshape(-1, BLOCK)
@@ -199,12 +205,13 @@ def root(z: Float[Array, " n"], k: float) -> Scalar:
 
     def advance(carry: Any) -> Any:
         tau, low, high, _, step = carry
-        u = jnp.maximum(z - tau, 0)
-        total = jnp.sum(_power(u, k))
-        slope = jnp.sum(u > 0) if k == 1 else jnp.sum(jnp.where(u > 0, _power(u, k - 1), 0))
+        total = jnp.sum(_power(z, tau, k, steep))
+        live = z > tau - 1 if steep else z > tau
+        slope = jnp.sum(live) if k == 1 else jnp.sum(jnp.where(live, _power(z, tau, k - 1, steep), 0))
         low, high = jnp.where(total >= 1, tau, low), jnp.where(total <= 1, tau, high)
         # Newton's step for the norm, total^{1/k}.
-        newton = tau + (total - total ** (1 - 1 / k)) / slope
+        excess = -total * jnp.expm1(-jnp.log(total) / k) if steep else total - total ** (1 - 1 / k)
+        newton = tau + excess / slope
         inside = (newton >= low) & (newton <= high)
         # Below k = 1 the norm is not convex, and from the right Newton's steps may be short or run away.
         new = jnp.where(inside & ((k >= 1) | (step % 2 == 0)), newton, (low + high) / 2)
@@ -215,8 +222,11 @@ def root(z: Float[Array, " n"], k: float) -> Scalar:
     return jax.lax.while_loop(unfinished, advance, (start, low, high, done, zero))[0]
 
 
-def _power(u: Float[Array, " n"], k: float) -> Float[Array, " n"]:
-    """u^k, by products where k is a whole number."""
+def _power(z: Float[Array, " n"], tau: Scalar, k: float, steep: bool) -> Float[Array, " n"]:
+    """(z − τ)₊^k, by products where k is a whole number; (1 + z − τ)₊^k where τ stands for τ + 1."""
+    if steep:
+        return jnp.exp(k * jnp.log1p(jnp.maximum(z - tau, -1)))
+    u = jnp.maximum(z - tau, 0)
     return u ** int(k) if k == int(k) else u**k
 
 
