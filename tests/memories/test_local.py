@@ -70,6 +70,16 @@ def test_of_black_and_white_every_pixel_follows_the_majority_around_it():
     np.testing.assert_array_equal(np.sign(sums), np.sign(ends))
 
 
+def test_levels_far_below_the_differences_of_images_leave_the_nearest_patches():
+    """Logits of 1e20 are rounded by more than the largest one whose exponential is a number."""
+    images = np.random.default_rng(0).standard_normal((3, 3, 3)).astype(np.float32)
+    levels = np.geomspace(1e-9, 1e-18, 10, dtype=np.float32)[:, None]
+    # Only an optimising compiler computes a number twice.
+    denoise = jax.jit(LocalMemory(images, 3).denoise, compiler_options={"xla_backend_optimization_level": 3})
+    found = denoise(np.broadcast_to(1.01 * images.reshape(3, 9), (10, 3, 9)), levels)
+    np.testing.assert_array_equal(found, np.broadcast_to(images.reshape(3, 9), found.shape))
+
+
 def test_the_field_is_no_gradient_and_so_there_is_no_density():
     memory = LocalMemory(RNG.standard_normal((5, 3, 3)), 3)
     jacobian = memory.jacobian(0.3 * RNG.standard_normal(9), 0.5)

@@ -194,7 +194,10 @@ def _mean(
             logits = jnp.einsum("gkp,gmp->gkm", own[index], a) - jnp.sum(a * a, -1)[:, None] / 2
             logits = jnp.where(jnp.repeat(real, k), logits / sigma / sigma, -jnp.inf)
             top = jax.lax.stop_gradient(logits.max(axis=-1))
-            weight = jnp.exp(logits - top[..., None])
+            gap = logits - top[..., None]
+            # Computed twice, the largest logit may be rounded twice, and its weight would be no number.
+            slack = 8 * float(jnp.finfo(x.dtype).eps) * jnp.abs(top[..., None])
+            weight = jnp.exp(gap - jax.lax.stop_gradient(jnp.where(gap >= -slack, gap, 0)))
             total = jnp.einsum("gkm,gmc->gkc", weight, values)
             parts.append((top.reshape(-1), weight.sum(axis=-1).reshape(-1), total.reshape(-1, c)))
         top, mass, total = (jnp.concatenate(part)[order] for part in zip(*parts, strict=True))
