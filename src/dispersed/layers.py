@@ -322,8 +322,9 @@ def _energy(
 ) -> Float[Array, "... q"]:
     """‖q‖²/2 − β⁻¹ log Σ_j exp(β q·k_j)."""
     logits = beta * (q @ jnp.swapaxes(k, -1, -2))
-    log_sum = jax.nn.logsumexp(jnp.where(allowed, logits, jnp.finfo(q.dtype).min), axis=-1)
-    return jnp.sum(q**2, axis=-1) / 2 - log_sum / beta[..., 0]
+    largest = jnp.finfo(q.dtype).max
+    log_sum = jax.nn.logsumexp(jnp.where(allowed, logits, -largest), axis=-1)
+    return jnp.clip(jnp.sum(q**2, axis=-1) / 2 - log_sum / beta[..., 0], -largest, largest)
 
 
 def _moved(new: Float[Array, "... c"], old: Float[Array, "... c"]) -> Float[Array, "..."]:

@@ -117,6 +117,12 @@ def loss(layer, state, stored, values, mask):
     return jnp.sum(jnp.sin(3 * layer(state, stored, values, mask=mask)))
 
 
+def test_energies_are_numbers_where_nothing_may_be_retrieved(rng):
+    layer = Hopfield(4, beta=0.1, project=False, normalise=False, key=KEY)
+    found = layer.associate(rng.normal(size=(2, 4)), rng.normal(size=(3, 4)), mask=np.zeros((2, 3), bool))
+    assert np.isfinite(found.energy).all()
+
+
 @pytest.mark.parametrize("beta", [0.5, 3.0])
 def test_a_fixed_point_and_its_derivative_are_those_of_updates_written_out(rng, arrays, beta):
     mask = rng.random((B, N)) < 0.8
