@@ -394,6 +394,7 @@ calls = [
     lambda: d.Smoothed(7, 0.5), lambda: d.Mixture(7), lambda: m.posterior(np.zeros(3), 0.5, leading="2"),
     lambda: m.posterior(np.zeros(3), 0.5, leading=2.5),
     lambda: m.at([1.0, 2.0]),
+    lambda: m.at(1e-25),
     lambda: d.condition(m, np.zeros(3)), lambda: d.condition(np.eye(3), d.Observation(np.zeros(3), sigma=1)),
     lambda: d.Observation("abc", sigma=1), lambda: d.Observation(None, sigma=1),
     lambda: d.Observation([1.0], sigma="1"),

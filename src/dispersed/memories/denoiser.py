@@ -15,7 +15,7 @@ from dispersed.memories.associative_memory import AssociativeMemory
 from dispersed.memories.network import Network
 from dispersed.posterior import Posterior
 from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
-from dispersed.validation import InputError, at_least, positive
+from dispersed.validation import InputError, at_least, noise_levels, positive
 
 WIDE = 10
 """The noise level of `prior_start`, in units of the spread."""
@@ -178,6 +178,7 @@ class Denoiser(AssociativeMemory):
         level = positive("sigma", sigma)
         if level.shape:
             raise InputError("sigma", f"got shape {level.shape}", "a network has one noise level")
+        noise_levels(level, (), self._dtype)
         return Held(self, level)
 
     def _prior_spread(self) -> Scalar | float:
