@@ -205,6 +205,14 @@ def test_a_circuit_is_that_of_other_units():
         np.testing.assert_array_equal(found.converged, plain.converged)
 
 
+def test_a_circuit_of_patterns_does_not_depend_on_the_origin():
+    plain = recall(PatternMemory(Y), CUES, Circuit(), sigma=0.5)
+    for offset in (64.0, 4096.0):  # of which sums with the patterns are exact
+        found = recall(PatternMemory(Y + offset), CUES + offset, Circuit(), sigma=0.5)
+        np.testing.assert_allclose(found.x - offset, plain.x, atol=1e-3)
+        np.testing.assert_array_equal(found.converged, plain.converged)
+
+
 def test_solvers_that_break_down_do_not_stop_derivatives_in_reverse_mode(rng):
     def end(y):
         return recall(PatternMemory(y), 1.125 * y[0], Iteration(), sigma=0.25).x

@@ -48,7 +48,8 @@ class Circuit(Dynamics):
     - `points`: states stored of a trajectory.
 
     A state counts as a fixed point if one more update would move it by less than 3σ a unit, σ the last noise level
-    (at which it still carries noise of that size), or for a network by less than a hundredth.
+    (at which it still carries noise of that size), or for a network by less than a hundredth of the largest difference
+    between a pattern and their mean.
 
     **Source**: Krotov & Hopfield (2021), Large associative memory problem in neurobiology and machine learning,
     with the softmax of their model B.
@@ -84,20 +85,26 @@ class Circuit(Dynamics):
         key: Key[Array, ""],
         trajectory: bool,
     ) -> Outcome:
-        # In units of the patterns: tolerances are those of numbers near 1.
-        largest = jnp.max(jnp.abs(jax.lax.stop_gradient(memory.patterns)))
-        unit = jnp.where(largest > 0, largest, 1)
-        y = memory.patterns / unit
+        # From the middle of the patterns, lest an offset take the digits of products, and in units of them:
+        # tolerances are those of numbers near 1.
+        middle = memory.patterns[0] + jnp.mean(memory.patterns - memory.patterns[0], axis=0)
+        y = memory.patterns - middle
+        largest, away = (jnp.max(jnp.abs(jax.lax.stop_gradient(part))) for part in (y, z - middle))
+        unit = jnp.where(largest > 0, largest, jnp.where(away > 0, away, 1))
+        y = y / unit
         if isinstance(memory, ModernHopfield):
             start = last = memory.beta**-0.5
             end, rate = jnp.asarray(self.duration, z.dtype), jnp.zeros((), z.dtype)
             thresholds = bias = jnp.zeros(len(y), z.dtype)
+            # Scores without norms depend on where the origin is.
+            offsets = y @ (middle / unit)
         else:
             start, last = sigma, memory._last_level(sigma)
             if self.sigma_min is not None:
                 last = jnp.minimum(self.sigma_min, sigma / 2)
             end, rate = (jnp.log(start) - jnp.log(last)) / self.ramp, self.ramp
             thresholds, bias = jnp.sum(y**2, axis=1) / 2, memory.log_weights
+            offsets = jnp.zeros_like(thresholds)
 
         log_start = jnp.log(start / unit)
 
@@ -106,7 +113,7 @@ class Circuit(Dynamics):
             v, h = state
             beta = jnp.exp(2 * (rate * t - log_start))
             drive = jax.nn.softmax(beta * h + bias) @ y - v
-            return drive, (y @ v - thresholds - h) / self.hidden
+            return drive, (y @ v + offsets - thresholds - h) / self.hidden
 
         times = jnp.linspace(0, end, self.points)
         solution = dfx.diffeqsolve(
@@ -115,13 +122,14 @@ class Circuit(Dynamics):
             t0=0.0,
             t1=end,
             dt0=None,
-            y0=(z / unit, -thresholds),  # the cue arrives at a hidden layer at rest
+            y0=((z - middle) / unit, -thresholds),  # the cue arrives at a hidden layer at rest, in their middle
             stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-5),
             saveat=dfx.SaveAt(ts=times) if trajectory else dfx.SaveAt(t1=True),
             max_steps=16**4,
             throw=False,
         )
-        x = unit * solution.ys[0][-1]
+        visible = middle + unit * solution.ys[0]
+        x = visible[-1]
         network = without_derivatives(memory.at(last))
         moved = jnp.sqrt(jnp.mean((network._update(x) - x) ** 2))
         near = 0.01 * unit if isinstance(memory, ModernHopfield) else 3 * last
@@ -133,6 +141,6 @@ class Circuit(Dynamics):
         steps = solution.stats["num_steps"].astype(int)
         states = sigmas = None
         if trajectory:
-            states = jnp.concatenate([unit * solution.ys[0], x[None]])
+            states = jnp.concatenate([visible, x[None]])
             sigmas = jnp.append(start * jnp.exp(-rate * times), 0)
         return Outcome(x, last, result, steps, 6 * steps + 2, states, sigmas, index, p)
