@@ -8,6 +8,8 @@ import pytest
 from dispersed import (
     Circuit,
     Dense,
+    EpanechnikovHopfield,
+    Exponential,
     ExponentialIntegrator,
     GaussianMemory,
     InputError,
@@ -21,6 +23,7 @@ from dispersed import (
     Scanned,
     Sharded,
     Smoothed,
+    UniversalHopfield,
     recall,
 )
 from dispersed.dynamics import named
@@ -203,6 +206,26 @@ def test_a_circuit_is_that_of_other_units():
         found = recall(ModernHopfield(c * Y, 2 / c**2), c * CUES, Circuit())
         np.testing.assert_allclose(np.asarray(found.x) / c, plain.x, atol=1e-3)
         np.testing.assert_array_equal(found.converged, plain.converged)
+
+
+NEAR = np.array([[0.0], [1.0], [2.25], [3.125]])
+WITHOUT_ORIGIN = {
+    "memory": lambda y: PatternMemory(y).at(1 / 3),
+    "distances": lambda y: UniversalHopfield(y, "euclidean", Exponential(9.0)),
+    "radius": lambda y: EpanechnikovHopfield(y, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_ORIGIN)
+def test_a_fixed_point_far_from_the_origin_is_told_as_precisely(x64, name):
+    """A millionth of the offset is as much as patterns are apart, and not what double precision leaves of a step."""
+    cues = np.array([[0.375], [1.4375], [2.375]])
+    plain = recall(WITHOUT_ORIGIN[name](NEAR), cues)
+    for offset in (2.0**14, 2.0**20):
+        found = recall(WITHOUT_ORIGIN[name](NEAR + offset), cues + offset)
+        np.testing.assert_allclose(found.x - offset, plain.x, atol=1e-6)
+        np.testing.assert_array_equal(found.steps, plain.steps)
+        assert found.converged.all()
 
 
 def test_a_circuit_of_patterns_does_not_depend_on_the_origin():

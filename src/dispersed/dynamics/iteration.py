@@ -27,9 +27,11 @@ class Iteration(Dynamics):
     **Arguments**
 
     - `steps`: the most updates made.
-    - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(ℓ, max|x_i|). The length ℓ is σ of a
-      memory, the largest entry of the patterns of a network of real-valued ones, the width 1/√β of random features, and
-      of other networks the largest entry of the cue, or 1 if that is less. With 0 only exact repetition stops early,
+    - `tol`: a fixed point is a state that no unit leaves by more than `tol`·max(ℓ, max|x_i|). The length ℓ is the
+      largest entry of the patterns of a network of real-valued ones, and of other networks the largest entry of the
+      cue, or 1 if that is less. Where updates do not depend on the origin it is `tol`·ℓ, or round-off of max|x_i| if
+      that is more: ℓ is σ of a memory, the radius of an Epanechnikov network, the width 1/√β of random features, and
+      the largest difference of patterns that are told by their distance. With 0 only exact repetition stops early,
       so the result is that of all `steps` updates.
 
     A state that returns after two updates is on a 2-cycle, which synchronous binary networks have: the recall ends
@@ -60,7 +62,12 @@ class Iteration(Dynamics):
         network = memory if isinstance(memory, Network) else Held(memory, sigma)
         constant, cue = without_derivatives((network, z))
         length = constant._length(cue)
-        repeated = _iterate(lambda x, step: constant._update(x), cue, length, self.steps, self.tol, True, trajectory)
+
+        def most(x: State) -> Scalar:
+            relative = jnp.minimum(self.tol, 8 * jnp.finfo(x.dtype).eps) if constant._without_origin else self.tol
+            return jnp.maximum(self.tol * length, relative * jnp.abs(x).max())
+
+        repeated = _iterate(lambda x, step: constant._update(x), cue, most, self.steps, True, trajectory)
         x, period, steps, states = repeated
         index, p = constant._nearest(x)
         end = ending(period == 1, lambda: lambda v: constant._pushed(v, x), x, constant._slope_bound(x, p))
@@ -96,7 +103,7 @@ class Asynchronous(Dynamics):
         def sweep(x: State, step: Int[Array, ""]) -> State:
             return memory.sweep(x, jax.random.permutation(jax.random.fold_in(key, step), x.size))
 
-        x, period, steps, states = _iterate(sweep, z, jnp.ones_like(sigma), self.sweeps, 0.0, False, trajectory)
+        x, period, steps, states = _iterate(sweep, z, lambda x: 0.0, self.sweeps, False, trajectory)
         # A change of one unit raises the energy of a state that a sweep leaves as it is, or leaves it the same.
         result = ENDINGS.where(period == 1, ENDINGS.converged, ENDINGS.exhausted)
         sigmas = jnp.full(self.sweeps + 1, sigma) if trajectory else None
@@ -112,13 +119,14 @@ def _tolerance(tol: float) -> float:
 def _iterate(
     update: Callable[[State, Int[Array, ""]], State],
     z: State,
-    length: Scalar,
+    most: Callable[[State], Scalar | float],
     steps: int,
-    tol: Scalar | float,
     cycles: bool,
     trajectory: bool,
 ) -> tuple[State, Int[Array, ""], Int[Array, ""], Float[Array, "times d"] | None]:
     """Repeat `update(x, step)` until a fixed point, a 2-cycle (if `cycles` may occur) or `steps`.
+
+    A fixed point is a state x that no unit was moved to by more than `most(x)`.
 
     Returns the last state, its period (1 for a fixed point, 2 on a 2-cycle, 0 otherwise), the number of updates and the
     states passed through.
@@ -136,7 +144,7 @@ def _iterate(
 
     def advance(carry: Carry) -> Carry:
         new = update(carry.x, carry.step)
-        fixed = jnp.abs(new - carry.x).max() <= tol * jnp.maximum(length, jnp.abs(new).max())
+        fixed = jnp.abs(new - carry.x).max() <= most(new)
         cycle = jnp.all(new == carry.before) & (carry.step > 0) & cycles
         period = jnp.where(fixed, 1, jnp.where(cycle, 2, 0)).astype(int)
         states = None if carry.states is None else carry.states.at[carry.step + 1].set(new)

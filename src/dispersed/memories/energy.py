@@ -220,6 +220,10 @@ class RandomFeatureHopfield(DescentNetwork):
     def dimension(self) -> int:
         return self.frequencies.shape[1]
 
+    @property
+    def _without_origin(self) -> bool:
+        return True
+
     @full_precision
     def _terms(self, x: State) -> Float[Array, " m"]:
         """Σ_j cos ω·(x − y_j) of every frequency ω."""

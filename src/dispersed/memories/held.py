@@ -24,6 +24,10 @@ class Held(Network):
     def dimension(self) -> int:
         return self.memory.dimension
 
+    @property
+    def _without_origin(self) -> bool:
+        return True
+
     def _prepared(self) -> "Held":
         return Held(self.memory._prepared(), self.sigma)
 

@@ -85,6 +85,10 @@ class EpanechnikovHopfield(Network):
     def dimension(self) -> int:
         return self.patterns.shape[1]
 
+    @property
+    def _without_origin(self) -> bool:
+        return True
+
     def _most_states(self, hook: Any) -> int:
         return max(1, BUDGET // self.patterns.size)
 
@@ -108,7 +112,7 @@ class EpanechnikovHopfield(Network):
         return jnp.where(some, energy, largest)
 
     def _length(self, x: State) -> Scalar:
-        return jnp.max(jnp.abs(self.patterns))
+        return jnp.sqrt(2 / self.beta)
 
     @full_precision
     def _update(self, x: State) -> State:

@@ -109,8 +109,12 @@ class SimilarityNetwork(Network):
         # Weights that do not sum to one by round-off must not scale an offset.
         return weights @ known.centred + known.centre
 
+    @property
+    def _without_origin(self) -> bool:
+        return self.similarity in ("euclidean", "manhattan")
+
     def _length(self, x: State) -> Scalar:
-        return jnp.max(jnp.abs(self.patterns))
+        return jnp.max(jnp.abs(self.patterns - self.patterns[0] if self._without_origin else self.patterns))
 
     @full_precision
     def _energy(self, x: State) -> Scalar:

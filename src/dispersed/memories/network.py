@@ -19,6 +19,11 @@ class Network(AssociativeMemory):
     keeps a list of patterns.
     """
 
+    @property
+    def _without_origin(self) -> bool:
+        """Whether patterns and states that are all moved by the same have the same updates."""
+        return False
+
     @abc.abstractmethod
     def _energy(self, x: State) -> Scalar:
         """E(x) of one state."""
@@ -92,6 +97,10 @@ class Clamped(Network):
     @property
     def dimension(self) -> int:
         return self.network.dimension
+
+    @property
+    def _without_origin(self) -> bool:
+        return self.network._without_origin
 
     def _energy(self, x: State) -> Scalar:
         return self.network._energy(x)
