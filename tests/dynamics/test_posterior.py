@@ -145,6 +145,20 @@ def test_chi_squared_is_scipys_and_joins_rare_cells():
     assert int(rare.chi_squared().freedom) == 1
 
 
+def test_probabilities_of_many_recalls_keep_their_digits():
+    """Of a million recalls, whose factorials have no digits left in single precision; in programs too."""
+    samples, exact = 10**6, np.array([0.3, 0.7 - 1e-6, 1e-6], np.float32)
+    counts = jnp.array([300_400, 699_596, 4])
+    found = Posterior(jnp.zeros((samples, 0)), counts, jnp.asarray(exact), jnp.array(1.0))
+    p = exact.astype(float)
+    k = np.floor(samples * p) + 1
+    floor = np.sum(2 * k * (1 - p) * stats.binom.pmf(k, samples, p)) / samples / 2
+    np.testing.assert_allclose(found.expected_total_variation, floor, rtol=1e-5)
+    rare = stats.binom.sf(3, samples, p[2])
+    np.testing.assert_allclose(found.chi_squared().p_value, 3 * rare, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(lambda found: found.chi_squared().p_value)(found), 3 * rare, rtol=1e-4)
+
+
 def of_counts(counts, exact):
     counts, exact = jnp.asarray(counts), jnp.asarray(exact)
     return dispersed.Posterior(jnp.zeros((int(counts.sum()), 1)), counts, exact, jnp.array(1.0)).chi_squared()

@@ -9,6 +9,7 @@ entropy and the leading alternatives: what a memory needs to say "I don't know".
 """
 
 import dataclasses
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -16,8 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betainc, gammaincc
-from jax.scipy.stats import binom
+from scipy.special import betainc, betaln, chdtrc, xlog1py, xlogy
 
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
@@ -126,10 +126,7 @@ class Posterior(eqx.Module):
 
         De Moivre's mean absolute deviation of a binomial count: E|K − mp| = 2k(1−p) P(K = k), k = ⌊mp⌋ + 1.
         """
-        k = jnp.floor(self.samples * self.exact) + 1
-        # For p = 1 the probability of k = m + 1 is 0, and 0 · log 0 is not wanted.
-        p = jnp.clip(self.exact, 1e-30, 1 - jnp.finfo(self.exact.dtype).epsneg)
-        deviation = 2 * k * (1 - p) * binom.pmf(k, self.samples, p)
+        deviation = _in_double(_mean_deviation, self.exact, self.samples)
         return deviation.sum(axis=-1) / self.samples / 2
 
     @one_program
@@ -312,7 +309,7 @@ def _chi_squared(counts: Int[Array, " n"], exact: Float[Array, " n"]) -> ChiSqua
     terms = jnp.where(rare, 0, (counts - expected) ** 2 / jnp.where(rare, 1, expected))
     statistic = terms.sum() + jnp.where(separate & (rest > 0), (rest_counts - rest) ** 2 / jnp.maximum(rest, 1e-30), 0)
     freedom = jnp.sum(~rare) + separate - 1
-    p_value = jnp.where(freedom > 0, gammaincc(jnp.maximum(freedom, 1) / 2, statistic / 2), 1.0)
+    p_value = _in_double(_beyond, statistic, freedom)
     total, number = given.sum(), jnp.maximum(rare.sum(), 1)
     of_all = _at_least(rest_counts, total, rest / jnp.maximum(total, 1))
     of_one = jnp.min(jnp.where(rare, _at_least(given, total, exact), 1)) * number
@@ -324,11 +321,41 @@ def _at_least(
     count: Int[Array, "..."], trials: Int[Array, ""], probability: Float[Array, "..."]
 ) -> Float[Array, "..."]:
     """The probability of so many successes or more, of a binomial distribution."""
-    inside = (count > 0) & (count < trials)
-    some = jnp.where(inside, count, 1)
-    tail = betainc(some * 1.0, jnp.maximum(trials - some, 0) + 1.0, jnp.clip(probability, 0, 1))
-    every = jnp.exp(trials * jnp.log(jnp.clip(probability, 1e-37, 1)))
-    return jnp.where(count <= 0, 1.0, jnp.where(inside, tail, every))
+    return _in_double(_tail, probability, count, trials)
+
+
+def _in_double(function: Callable[..., np.ndarray], values: Array, *counts: Array | int) -> Array:
+    """A function of values and counts, by SciPy in double precision, in programs too.
+
+    In single precision the logarithms of factorials of 10⁵ are off by a tenth, and so are probabilities of counts.
+    """
+
+    def call(values: Any, *counts: Any) -> np.ndarray:
+        given = (np.asarray(part, float) for part in (values, *counts))
+        return np.asarray(function(*given), values.dtype)
+
+    arrays = jnp.broadcast_arrays(values, *counts)
+    like = jax.ShapeDtypeStruct(arrays[0].shape, values.dtype)
+    return jax.pure_callback(call, like, *arrays, vmap_method="broadcast_all")
+
+
+def _mean_deviation(p: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """E|K − mp| of the number K of successes in m trials."""
+    k = np.floor(trials * p) + 1
+    rest = np.maximum(trials - k, 0)
+    # C(m, k) p^k (1−p)^{m−k+1}, which is 0 for p = 1, where k = m + 1.
+    log_p = -np.log1p(trials) - betaln(rest + 1, k + 1) + xlogy(k, p) + xlog1py(rest + 1, -np.minimum(p, 1))
+    return 2 * k * np.exp(log_p)
+
+
+def _tail(p: np.ndarray, count: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    some = np.clip(count, 1, trials)
+    return np.where(count > 0, betainc(some, trials - some + 1, np.clip(p, 0, 1)), 1)
+
+
+def _beyond(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """The probability of a larger χ², 1 without degrees of freedom."""
+    return np.where(freedom > 0, chdtrc(np.maximum(freedom, 1), statistic), 1)
 
 
 __all__ = ["Alternatives", "ChiSquared", "Posterior", "recall_many", "wilson"]
