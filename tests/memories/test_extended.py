@@ -189,6 +189,14 @@ def test_single_precision_follows_double_from_the_smallest_noise_to_the_largest(
         np.testing.assert_allclose(found["denoise"], exact, rtol=2e-4, atol=2e-6 * max(1, sigma))
 
 
+def test_an_interval_of_any_number_of_levels_has_its_density():
+    """Beyond 10¹⁵ levels too: far inside, and at its end, of which noise takes half."""
+    for length, sigma in ((1e6, 1e-8), (1e8, 1e-10), (1e4, 1e-18)):
+        x = np.array([length / 3, 0.0])[:, None]
+        found = Segment([0.0], [length]).log_density(x, sigma)
+        np.testing.assert_allclose(found, -np.log(length * np.array([1, 2])), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", kinds())
 def test_no_noise_leads_to_the_nearest_point(x64, rng, everything, kind):
     memory = kinds()[kind]

@@ -61,7 +61,9 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     a, b = (_in_levels(end, u, sigma) for end in (low, high))
     mirrored = a + b < 0
     a, b = jnp.where(mirrored, -b, a), jnp.where(mirrored, -a, b)
-    width = jnp.where(bounded, jnp.minimum(jnp.where(bounded, high - low, 0) / sigma, 2 * REACH), b - a)
+    finite_low, finite_width = jnp.where(bounded, low, 0), jnp.where(bounded, high - low, 0)
+    whole = jnp.where(bounded, finite_width / sigma, b - a)
+    width = jnp.minimum(whole, 2 * REACH)
     outside = a >= 0
     m = jnp.where(outside, a, 0)
     spread = jnp.where(outside, a * width + width**2 / 2, b**2 / 2)
@@ -75,7 +77,6 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     total = heights.sum()
     share = heights @ jnp.asarray(_NODES, a.dtype) / total
     share = jnp.where(mirrored, 1 - share, share)
-    finite_low, finite_width = jnp.where(bounded, low, 0), jnp.where(bounded, high - low, 0)
 
     wide_out = ~narrow & outside
     near, far_w = jnp.where(wide_out, m, 0), jnp.where(wide_out, width, 2)
@@ -90,7 +91,8 @@ def interval(u: Scalar, low: Scalar, high: Scalar, sigma: Scalar) -> tuple[Scala
     mass_in = math.sqrt(math.pi / 2) * (erf(in_b / math.sqrt(2)) + erf(-in_a / math.sqrt(2)))
     offset_in = (jnp.exp(-jnp.minimum(in_a**2, 1e3) / 2) - jnp.exp(-jnp.minimum(in_b**2, 1e3) / 2)) / mass_in
 
-    wide_w = jnp.where(narrow, 1, width)
+    # Beyond the reach a density goes on falling with the width.
+    wide_w = jnp.where(narrow, 1, jnp.minimum(whole, jnp.finfo(whole.dtype).max))
     excess = jnp.where(narrow, jnp.log(total), jnp.log(jnp.where(outside, mass_out, mass_in)) - jnp.log(wide_w))
     excess = jnp.where(bounded, excess, excess + jnp.log(wide_w) + jnp.log(sigma))
     offset = sigma * jnp.where(outside, offset_out, offset_in)
