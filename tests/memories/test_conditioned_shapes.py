@@ -132,6 +132,25 @@ def measurements(rng, x, tau):
     ]
 
 
+def test_sharp_measurements_are_evidence_of_rounded_points(rng):
+    """In single precision, with noise below the round-off of the point that fits best: what lies within the limits fits
+    all the same, and says no more than how wide they are.
+    """
+    low, high = np.full(40, -0.7), np.linspace(0.5, 3, 40)
+    v = np.float32(low + (high - low) * rng.uniform(0.1, 0.9, 40))
+    segment, row = Segment([0.1, 0.2], [0.7, 1.0]), np.float32([[1.0, 2.0]])
+    for tau in (1e-6, 1e-7, 1e-8):
+        box = condition(Box(low, high), Observation(v, sigma=tau))
+        np.testing.assert_allclose(box.log_evidence, -np.log(high - low).sum(), atol=1e-3)
+        # A state at the same level is the sum of two noises off.
+        density = -2 * np.log(tau * np.sqrt(4 * np.pi))
+        assert float(condition(Box(low[:2], high[:2]), Observation(v[:2], sigma=tau)).log_density(v[:2], tau)) == (
+            pytest.approx(density, abs=1e-3)
+        )
+        seen = [float(condition(segment, Observation([at], operator=row, sigma=tau)).log_evidence) for at in (0.9, 1.7)]
+        np.testing.assert_allclose(seen, -np.log(2.2), atol=1e-3)  # it goes from 0.5 to 2.7
+
+
 @pytest.mark.parametrize("kind", ["segment", "circle", "open subspace"])
 def test_measurements_with_noise_of_their_own_are_evidence(x64, rng, kind):
     memory, nodes = KINDS[kind](), nodes_of(kind)

@@ -117,17 +117,17 @@ class ConditionedShape(Extended):
         precision = sharpness**2 * jnp.ones_like(off if self.directions is None else self.directions[:, 0])
         weighted = sharpness * (off if self.directions is None else self.directions @ off)
         for observation in self.observations:
-            residual = observation.residual(self._origin)
-            if self.directions is None and observation.matrix is None:
-                images = unit * observation.sharpness
-                precision = precision + images**2
-                weighted = weighted + residual * images
-                continue
-            units = jnp.eye(self.dimension, dtype=x.dtype) if self.directions is None else self.directions
-            images = unit * _beyond_roundoff(observation, units)
-            precision = precision + jnp.sum(images**2, axis=0)
-            weighted = weighted + residual @ images
+            residual, images = observation.residual(self._origin), self._seen(observation, unit)
+            precision = precision + jnp.sum(jnp.atleast_2d(images**2), axis=0)
+            weighted = weighted + (residual @ images if images.ndim == 2 else residual * images)
         return precision, weighted
+
+    def _seen(self, observation: Observation, unit: Array) -> Float[Array, "*m k"]:
+        """The images A v_k/τ of the directions in a unit; of a mask and the unit vectors the diagonal of them."""
+        if self.directions is None and observation.matrix is None:
+            return unit * observation.sharpness
+        units = jnp.eye(self.dimension, dtype=self._origin.dtype) if self.directions is None else self.directions
+        return unit * _beyond_roundoff(observation, units)
 
     def _finest(self) -> Scalar:
         """The largest 1/τ of the observations; where nothing was observed, the least one whose square is a number."""
@@ -218,6 +218,20 @@ class ConditionedFlat(ConditionedShape):
         unbounded = ~(jnp.isfinite(self.low) & jnp.isfinite(self.high))
         unknown = unbounded & (sharpness == 0) & self._uninformed(spread)
         return self._state(nearest), jnp.where(unknown, 0, excess).sum(), self._state(mean)
+
+    @full_precision
+    def _explained(self, x: State, sharpness: Scalar) -> tuple[State, Scalar]:
+        y, fit = super()._explained(x, sharpness)
+        # The point is rounded, which sharp noise makes much of. Along coordinates within their limits nothing is missed
+        # at the best point, and a Newton step from the rounded one says what it lacks.
+        centre, spread = self._coordinates(x, sharpness)
+        off = sharpness * (x - y)
+        lack = spread * sharpness * (off if self.directions is None else self.directions @ off)
+        for observation in self.observations:
+            missed, images = observation.residual(y), self._seen(observation, spread)
+            lack = lack + (missed @ images if images.ndim == 2 else missed * images)
+        inside = (self.low < centre) & (centre < self.high)
+        return y, fit + jnp.sum(jnp.where(inside, lack, 0) ** 2) / 2
 
     def _drawn(self, key: Key[Array, ""], x: State, sharpness: Scalar) -> State:
         """One state from the posterior, each coordinate by the inverse of its distribution function."""
