@@ -96,6 +96,19 @@ def test_limits_of_rates():
             theory.channel_rate(bad)
 
 
+def test_formulas_keep_their_digits_at_their_ends():
+    """Where terms of a formula nearly cancel, or leave the range of numbers."""
+    for alpha in (1e-12, 1e-8, 1e-4):  # C = ρ²/2 − ρ⁴/4 + …, where ρ² = α² + α⁴ + …
+        assert theory.channel_rate(alpha) == pytest.approx(alpha**2 / 2 + alpha**4 / 4, rel=1e-11)
+        # sρ² − E log cosh(sρx), of which the last is s²ρ²/2 for small ρ.
+        assert theory.random_energy_rate(alpha, beta=0.5) == pytest.approx(3 / 8 * alpha**2, rel=2 * alpha + 1e-11)
+    assert theory.channel_rate(0.4472) == pytest.approx(theory.channel_rate(0.4473), rel=5e-4)  # two forms meet there
+    assert theory.symmetry_breaking_alpha(1e8) == pytest.approx(math.sqrt(0.5e-8), rel=1e-12)
+    assert theory.gardner_load(-20.0) == pytest.approx(7.35341203973473e90, rel=1e-12)  # by 60 digits
+    assert theory.gardner_load(-40.0) == math.inf
+    assert theory.nearest_pattern(1000, 0.99, 0.03) == math.inf
+
+
 @pytest.mark.parametrize("beta", [None, 0.4])
 @pytest.mark.parametrize("decoder", ["euclidean", "dot"])
 @pytest.mark.parametrize("ensemble", ["binary", "gaussian"])

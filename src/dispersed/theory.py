@@ -96,10 +96,11 @@ def gardner_load(margin: float = 0.0) -> float:
     kappa = double_number("margin", margin)
     # For κ → −∞ the terms cancel; the integral is then far below the round-off of either.
     if kappa < -5:
-        integral = quad(lambda z: (z + kappa) ** 2 * _normal(z), -kappa, math.inf, epsabs=0, epsrel=1e-12)[0]
-    else:
-        integral = (1 + kappa * kappa) * float(ndtr(kappa)) + kappa * _normal(kappa)
-    return 1 / integral
+        # By z = t/|κ| − κ, without the factor e^{−κ²/2}, which underflows.
+        rest = quad(lambda t: t**2 * math.exp(-t - (t / kappa) ** 2 / 2), 0, math.inf, epsabs=0, epsrel=1e-12)[0]
+        log_load = kappa**2 / 2 + math.log(2 * math.pi) / 2 + 3 * math.log(-kappa) - math.log(rest)
+        return math.exp(log_load) if log_load < 709 else math.inf
+    return 1 / ((1 + kappa * kappa) * float(ndtr(kappa)) + kappa * _normal(kappa))
 
 
 def krotov_hopfield_error(units: int | float, patterns: int | float, degree: int) -> float:
@@ -182,6 +183,8 @@ def channel_rate(alpha: float) -> float:
     rho = _signal_to_noise(alpha)
     if math.isinf(rho):
         return math.log(2)
+    if rho < 0.5:  # what is lost is nearly all there is
+        return rho**2 - _binary_free_energy(rho, 1.0)
 
     def lost(e: float) -> float:
         return float(np.logaddexp(0, -2 * rho**2 - 2 * rho * e)) * _normal(e)
@@ -266,9 +269,11 @@ def _binary_free_energy(rho: float, s: float) -> float:
 
     def term(e: float) -> float:
         a = abs(s * rho * (rho + e))
-        return (a + math.log1p(math.exp(-2 * a)) - math.log(2)) * _normal(e)
+        # For small a the terms of the second form cancel.
+        log_cosh = math.log1p(2 * math.sinh(a / 2) ** 2) if a < 1 else a + math.log1p(math.exp(-2 * a)) - math.log(2)
+        return log_cosh * _normal(e)
 
-    return float(sum(quad(term, *ends, epsabs=1e-14, epsrel=1e-12, limit=200)[0] for ends in ((-38, -rho), (-rho, 38))))
+    return float(sum(quad(term, *ends, epsabs=0, epsrel=1e-12, limit=200)[0] for ends in ((-38, -rho), (-rho, 38))))
 
 
 def _spherical_free_energy(a: float) -> float:
@@ -294,7 +299,7 @@ def nearest_pattern(dimension: ArrayLike, alpha: float, threshold: float) -> Flo
     if (d % 1 != 0).any() or d.max(initial=1) > MOST_UNITS:
         raise InputError("dimension", f"got {d.max():g}", f"whole numbers of units up to {MOST_UNITS} are accepted")
     k = np.arange(1, d.max(initial=1) + 1)
-    with np.errstate(divide="ignore"):  # beyond all bounds where p underflows
+    with np.errstate(divide="ignore", over="ignore"):  # beyond all bounds where p underflows
         p = np.sum(binom.pmf(k, d, 0.5) * ndtr(-np.sqrt(k) * rho) * k / d, axis=-1)  # zero for k > d
         return np.asarray(1 + threshold / p)
 
@@ -395,7 +400,7 @@ def symmetry_breaking_alpha(variance: float = 1.0) -> float:
     **Source**: Raya & Ambrogioni (2023).
     """
     lam = positive_number("variance", variance)
-    return math.sqrt(math.hypot(1, lam) - lam)
+    return 1 / math.sqrt(math.hypot(1, lam) + lam)  # as a difference it would cancel
 
 
 def double_factorial(n: int) -> int:
