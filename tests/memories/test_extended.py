@@ -197,6 +197,18 @@ def test_an_interval_of_any_number_of_levels_has_its_density():
         np.testing.assert_allclose(found, -np.log(length * np.array([1, 2])), rtol=1e-5)
 
 
+def test_slopes_of_a_sphere_are_numbers_at_any_noise():
+    """In single precision, in both modes of differentiation: 0 where noise is all, r/ρ across where there is none."""
+    sphere, x = Sphere(np.zeros(3), 1.5), jnp.array([1e6, 0, 0])
+
+    def slopes(sigma):
+        return jax.jacfwd(sphere._denoise)(x, sigma), jax.jacrev(sphere._denoise)(x, sigma)
+
+    for found in jax.vmap(slopes)(jnp.array([1e-8, 1.0, 1e14])):
+        np.testing.assert_allclose(found[:2], np.diag([0, 1.5e-6, 1.5e-6])[None].repeat(2, 0), atol=1e-9)
+        np.testing.assert_allclose(found[2], 0, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", kinds())
 def test_no_noise_leads_to_the_nearest_point(x64, rng, everything, kind):
     memory = kinds()[kind]

@@ -82,11 +82,11 @@ def _functions(nu: float, kappa: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     def down(carry: tuple[Scalar, Scalar, Scalar], order: Scalar) -> tuple[tuple[Scalar, Scalar, Scalar], None]:
         g, h, c = carry
         h = 1 / (2 * order + kappa * (kappa * h))
-        # Far out c stays near ν + ½ while κ grows: divide before multiplying.
-        c = (2 * order - c) / ((2 * order - c) / kappa_or_one + 1) * small
+        # Far out c stays near ν + ½ while κ grows, and near 0 its quotient by κ has slopes beyond all numbers.
+        rest = 2 * order - c
+        c = jnp.where(kappa < 1, kappa * rest / (rest + jnp.minimum(kappa, 1)), rest / (rest / one_or_more + 1))
         return (g - jnp.log(2 * order * h), h, c), None
 
-    small = jnp.where(kappa > 0, 1, 0)
-    kappa_or_one = jnp.where(kappa > 0, kappa, 1)
+    one_or_more = jnp.maximum(kappa, 1)
     orders = jnp.arange(mu, nu, -1, dtype=p.dtype)
     return jax.lax.scan(down, (g, h, c), orders)[0]

@@ -98,7 +98,8 @@ class Sphere(Extended):
     def _denoise(self, x: State, sigma: Scalar) -> State:
         """D_σ(x) = c + r (I_{ν+1}(κ)/I_ν(κ)) v/ρ."""
         v, rho = self._polar(x)
-        kappa = self._kappa(rho, sigma)
+        # Beyond ε^{−3/2} what the mean cosine lacks to 1 is nothing, and its slopes would leave the range of numbers.
+        kappa = jnp.minimum(self._kappa(rho, sigma), float(jnp.finfo(x.dtype).eps) ** -1.5)
         h, c = mean_cosine(self._order, kappa)
         near = kappa < 1
         inner = h * (self.radius / sigma) ** 2
