@@ -240,6 +240,12 @@ def vector(argument: str, value: ArrayLike, d: int | None = None) -> Float[Array
     return array
 
 
+def in_widest(*arrays: Array | np.ndarray) -> tuple[Any, ...]:
+    """Arrays in the precision of the widest of them."""
+    dtype = functools.reduce(jnp.promote_types, [array.dtype for array in arrays])
+    return tuple(array if array.dtype == dtype else array.astype(dtype) for array in arrays)
+
+
 def first_line(error: Exception) -> str:
     """What an exception of other code says, in one line."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

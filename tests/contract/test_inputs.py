@@ -421,3 +421,26 @@ for number, call in enumerate(calls):
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not run.stdout
+
+
+def test_parts_of_mixed_precision_meet_in_the_wider(x64, rng):
+    """Whichever of them comes first, as numbers that single precision cannot hold tell."""
+    y = rng.standard_normal((5, 4))
+    narrow = y.astype(np.float32)
+
+    def memories(a, b):
+        yield "segment", Segment(a[0], b[1])
+        yield "subspace", Subspace(a[0], b[1:3])
+        yield "subspace with limits", Subspace(a[0], a[1:3], -np.abs(b[3, :2]), np.abs(b[4, :2]))
+        yield "sphere", Sphere(a[0], 1.0, b[1:3])
+        yield "Gaussian", GaussianMemory(a[0], b[1:3].T)
+        yield "cores", ReconstructiveMemory(GaussianMemory(a[0], a[1:].T), b[:1], b[3:, :1], noise=0.3)
+
+    x = rng.standard_normal(4)
+    for a, b in ((narrow, y), (y, narrow)):
+        widened = memories(*(part.astype(np.float64) for part in (a, b)))
+        for (name, mixed), (_, wide) in zip(memories(a, b), widened, strict=True):
+            assert mixed.denoise(x, 0.7).dtype == np.float64, name
+            slack = 1e-6 if name == "cores" else 1e-12  # a semantic memory in single precision has rounded axes
+            np.testing.assert_allclose(mixed.denoise(x, 0.7), wide.denoise(x, 0.7), rtol=0, atol=slack, err_msg=name)
+            np.testing.assert_allclose(mixed.log_density(x, 0.7), wide.log_density(x, 0.7), atol=slack, err_msg=name)

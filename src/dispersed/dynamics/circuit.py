@@ -97,7 +97,7 @@ class Circuit(Dynamics):
             end, rate = jnp.asarray(self.duration, z.dtype), jnp.zeros((), z.dtype)
             thresholds = bias = jnp.zeros(len(y), z.dtype)
             # Scores without norms depend on where the origin is.
-            offsets = y @ (middle / unit)
+            offsets = full_precision(jnp.matmul)(y, middle / unit)
         else:
             start, last = sigma, memory._last_level(sigma)
             if self.sigma_min is not None:

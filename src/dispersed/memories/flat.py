@@ -17,7 +17,7 @@ from dispersed.memories.interval import interval, product
 from dispersed.precision import full_precision
 from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, host_array, orthonormal_rows, vector
+from dispersed.validation import InputError, check_finite, host_array, in_widest, orthonormal_rows, real_array, vector
 
 
 class Segment(Extended):
@@ -34,8 +34,9 @@ class Segment(Extended):
     length: Scalar
 
     def __init__(self, start: ArrayLike, end: ArrayLike) -> None:
-        self.start = vector("start", start)
-        self.direction, self.length = _direction(self.start, vector("end", end, self.start.shape[0]))
+        begin = vector("start", start)
+        self.start, finish = in_widest(begin, vector("end", end, begin.shape[0]))
+        self.direction, self.length = _direction(self.start, finish)
 
     def __repr__(self) -> str:
         return f"Segment({self.dimension} units, {place(self.start)})"
@@ -183,8 +184,10 @@ class Subspace(Extended):
     def __init__(
         self, origin: ArrayLike, directions: ArrayLike, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
     ) -> None:
-        self.origin = vector("origin", origin)
-        self.directions = orthonormal_rows("directions", directions, self.origin.shape[0]).astype(self.origin.dtype)
+        given: list[Any] = [vector("origin", origin), real_array("directions", directions)]
+        given += [host_array(name, limit) for name, limit in (("low", low), ("high", high)) if np.ndim(limit)]
+        self.origin, rows, *_ = in_widest(*given)
+        self.directions = orthonormal_rows("directions", rows, self.origin.shape[0])
         low, high = limits(low, high, self.directions.shape[0])
         self.low, self.high = low.astype(self.origin.dtype), high.astype(self.origin.dtype)
         self.limited = not is_known(low, high) or bool(np.isfinite(np.stack([low, high])).any())
@@ -254,7 +257,7 @@ class Subspace(Extended):
 @one_program
 def _direction(start: State, end: State) -> tuple[State, Scalar]:
     """The direction from one state to another, and their distance."""
-    step = end.astype(start.dtype) - start
+    step = end - start
     largest = jnp.abs(step).max()
     scaled = step / jnp.where(largest > 0, largest, 1)
     norm = jnp.linalg.norm(scaled)

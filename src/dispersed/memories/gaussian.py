@@ -16,7 +16,7 @@ from dispersed.memories.extended import Extended
 from dispersed.precision import full_precision
 from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, real_array, vector
+from dispersed.validation import InputError, check_finite, in_widest, real_array, vector
 
 
 class GaussianMemory(Extended):
@@ -43,13 +43,14 @@ class GaussianMemory(Extended):
     variances: Float[Array, " k"]
 
     def __init__(self, mean: ArrayLike, factor: ArrayLike) -> None:
-        self.mean = vector("mean", mean)
-        d = self.mean.shape[0]
+        centre = vector("mean", mean)
+        d = centre.shape[0]
         factor = real_array("factor", factor)
         if factor.ndim != 2 or factor.shape[0] != d:
             raise InputError("factor", f"got shape {factor.shape}", f"the mean has {d} units: ({d}, k) is accepted")
         check_finite("factor", factor)
-        self.directions, self.variances = eigen(factor.astype(self.mean.dtype))
+        self.mean, matrix = in_widest(centre, factor)
+        self.directions, self.variances = eigen(matrix)
 
     @classmethod
     def from_covariance(cls, mean: ArrayLike, covariance: ArrayLike, rank: int | None = None) -> "GaussianMemory":

@@ -31,6 +31,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
+from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.components import Components, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation, unexplained
 from dispersed.memories.memory import Memory, gaussian_normaliser
@@ -93,6 +94,7 @@ class ReconstructiveMemory(Components):
         tau = jnp.asarray(non_negative_number("noise", noise))
         stored = _core_array(cores)
         n, w = stored.shape
+        semantic = in_precision(semantic, jnp.promote_types(semantic._dtype, stored.dtype))
         prior = log_prior(weights, None, n, "core")
         events = as_array(np.full(n, -np.log(n)) if prior is None else prior)
         if callable(encoder):
@@ -104,6 +106,7 @@ class ReconstructiveMemory(Components):
             check_finite("encoder, cores", evidence)
         else:
             matrix = _matrix(encoder, stored, semantic.dimension)
+            semantic = in_precision(semantic, jnp.promote_types(semantic._dtype, matrix.dtype))
             found, scales = _of_matrix(semantic, matrix, stored, tau, events)
             reachable = np.asarray(scales)
             least = 1e-5 * np.abs(reachable).max(initial=0)

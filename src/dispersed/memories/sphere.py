@@ -13,7 +13,7 @@ from dispersed.memories.extended import Extended
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Scalar, State
-from dispersed.validation import InputError, check_finite, orthonormal_rows, real_array, vector
+from dispersed.validation import InputError, check_finite, in_widest, orthonormal_rows, real_array, vector
 
 
 class Sphere(Extended):
@@ -39,18 +39,16 @@ class Sphere(Extended):
     directions: Float[Array, "m d"] | None
 
     def __init__(self, centre: ArrayLike, radius: ArrayLike, directions: ArrayLike | None = None) -> None:
-        self.centre = vector("centre", centre)
+        self.centre, self.directions = vector("centre", centre), None
         radius = real_array("radius", radius)
         check_finite("radius", radius)
         if radius.shape != () or (is_known(radius) and bool(radius < 0)):
             given = f"got shape {radius.shape}" if radius.shape else f"got {float(radius):g}"
             raise InputError("radius", given, "one number from 0 is accepted")
+        if directions is not None:
+            self.centre, rows = in_widest(self.centre, real_array("directions", directions))
+            self.directions = orthonormal_rows("directions", rows, self.centre.shape[0])
         self.radius = radius.astype(self.centre.dtype)
-        if directions is None:
-            self.directions = None
-        else:
-            rows = orthonormal_rows("directions", directions, self.centre.shape[0])
-            self.directions = rows.astype(self.centre.dtype)
 
     def __repr__(self) -> str:
         return f"Sphere({self._m}-dimensional in {self.dimension} units, {place(self.centre)})"
