@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dispersed
-from dispersed import VE, VP, Cosine, InputError, Linear, PatternMemory
+from dispersed import VE, VP, Cosine, InputError, Linear, PatternMemory, recall
 
 PROCESSES = {
     "VE": VE,
@@ -157,12 +157,21 @@ def test_noise_of_any_unit_is_the_noise_given(make, sigma, key):
     process = make()
     unit = np.asarray(VE().corrupt(np.zeros((4, 3), np.float32), sigma=1.0, key=key), float)
     scale = 1.0 if isinstance(process, VE) else 1 / np.hypot(1, sigma)
-    # The time of the cosine rate ends at 1, next to which single precision has few numbers.
-    cosine = isinstance(process, VP) and isinstance(process.rate, Cosine)
-    if cosine and sigma > 1:
-        return
     found = process.corrupt(np.zeros((4, 3), np.float32), sigma=sigma, key=key)
     np.testing.assert_allclose(found, scale * sigma * unit, rtol=2e-5)
+    np.testing.assert_allclose(process.scale_at(jnp.float32(sigma)), scale, rtol=2e-5)
+
+
+def test_cues_of_little_signal_are_scaled_by_it(make, rng):
+    """A cue αy + √(1−α²)ε is recalled as what it is, whatever the rate, where its time has no digits left."""
+    process, y = make(), rng.standard_normal((20, 6)).astype(np.float32)
+    sigma = np.float32([1e2, 1e5, 1e9])
+    z = y[:3] + sigma[:, None] * rng.standard_normal((3, 6)).astype(np.float32)
+    scale = 1 if isinstance(process, VE) else 1 / np.hypot(1, sigma)[:, None]
+    found = recall(PatternMemory(y), scale * z, sigma=sigma, process=process)
+    plain = recall(PatternMemory(y), z, sigma=sigma, process=VE())
+    np.testing.assert_array_equal(found.index, plain.index)
+    np.testing.assert_allclose(found.x, plain.x, atol=1e-5)
 
 
 @pytest.mark.parametrize("t", [30.0, 100.0, 1e4, 1e30])

@@ -101,7 +101,7 @@ class CertifiedFlow(Dynamics):
 
 @one_program
 def _scale(process: Process, levels: Float[Array, " states"]) -> Float[Array, " states"]:
-    return process.scale(process.time(levels))
+    return process.scale_at(levels)
 
 
 def _attracts(solver: FlowSolver, found: FlowResult) -> Bool[np.ndarray, " states"]:

@@ -110,7 +110,7 @@ def _recalled(
             probability = _probability(memory, cue, sigma, known, index)
         states = outcome.states
         if states is not None and not isinstance(memory, Network):
-            states = states * process.scale(process.time(outcome.sigmas))[:, None]
+            states = states * process.scale_at(outcome.sigmas)[:, None]
         return Recall(
             z,
             index,

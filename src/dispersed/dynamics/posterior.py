@@ -277,7 +277,7 @@ def _recall_cue(
     # Behind the barrier the compiler does not see that all samples start alike; it tries for long to exploit it.
     many, levels = jax.lax.optimization_barrier((jnp.broadcast_to(x, (samples, x.size)), jnp.full(samples, sigma)))
     result = recall(memory, many, dynamics, sigma=levels, process=process, known=known, key=key)
-    z = x / process.scale(process.time(sigma))
+    z = x / process.scale_at(sigma)
     if known is None:
         exact = memory._responsibilities(z, sigma)
     else:

@@ -120,7 +120,7 @@ def _without_process(
 ) -> tuple[Float[Array, "... d"], Float[Array, "..."]]:
     """Cues in the coordinates of the memory, and the noise level of each."""
     level = level.reshape(x.shape[:-1])
-    return x / process.scale(process.time(level))[..., None], level
+    return x / process.scale_at(level)[..., None], level
 
 
 def _alternatives(

@@ -45,7 +45,7 @@ def landscape_code(scene: Scene, cue: tuple[float, float] | None, names: list[st
             "",
             f"process = dispersed.{PROCESSES[scene.process]}",
             f"z = jnp.array([{cue[0]!r}, {cue[1]!r}])",
-            "cue = process.scale(process.time(jnp.asarray(sigma))) * z  # x = s(t) z",
+            "cue = process.scale_at(jnp.asarray(sigma)) * z  # x = s(t) z",
             "print(memory.responsibilities(z, sigma))",
             "recalled = {}",
         ]
@@ -60,7 +60,7 @@ def landscape_code(scene: Scene, cue: tuple[float, float] | None, names: list[st
         lines += [
             "for name, result in recalled.items():",
             '    print(name, result.x if result.x.ndim == 1 else f"{len(result.x)} recalls", result)',
-            "    states = result.trajectory / process.scale(process.time(result.sigmas))[..., None]",
+            "    states = result.trajectory / process.scale_at(result.sigmas)[..., None]",
             '    plane.plot(*jnp.moveaxis(states.reshape(-1, *states.shape[-2:]), -1, 0).swapaxes(1, 2), color="C1")',
         ]
     return "\n".join([*lines, 'figure.savefig("landscape.png")', ""])

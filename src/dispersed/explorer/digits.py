@@ -80,7 +80,7 @@ def digit(given: Any, check: Check) -> dict[str, Any]:
     check()
     found = recall(memory, cue, dynamics, alpha=alpha, known=known, key=for_recall, trajectory=True)
     check()
-    z = cue / process.scale(process.time(sigma))
+    z = cue / process.scale_at(sigma)
     if known is None:
         exact = memory.responsibilities(z, sigma)
     else:
@@ -90,7 +90,7 @@ def digit(given: Any, check: Check) -> dict[str, Any]:
     by_digit = np.bincount(labels, posterior, minlength=10)
     entropy = float(entr(posterior).sum())
     sigmas, nearest = jnp.asarray(found.sigmas), int(jnp.asarray(found.index))
-    states = np.asarray(found.trajectory) / np.asarray(process.scale(process.time(sigmas)))[:, None]
+    states = np.asarray(found.trajectory) / np.asarray(process.scale_at(sigmas))[:, None]
     kept = np.linspace(0, min(int(found.steps) + 1, len(states) - 1), FRAMES).round().astype(int)
     return {
         "truth": images[index],

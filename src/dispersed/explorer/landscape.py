@@ -86,7 +86,7 @@ def runs(
 ) -> dict[str, Any]:
     """Recall of one cue by some dynamics: trajectories (recalls, times, 2) in z = x/s(t), and how they ended."""
     process = PROCESSES[scene.process]()
-    x = jnp.asarray(cue, jnp.float32) * process.scale(process.time(jnp.float32(scene.sigma)))
+    x = jnp.asarray(cue, jnp.float32) * process.scale_at(jnp.float32(scene.sigma))
     slots = scene.slots()
     answer: dict[str, Any] = {}
     for name in names:
@@ -103,7 +103,7 @@ def runs(
             trajectory=True,
         )
         sigmas = jnp.asarray(found.sigmas)
-        states = np.asarray(found.trajectory) / np.asarray(process.scale(process.time(sigmas)))[..., None]
+        states = np.asarray(found.trajectory) / np.asarray(process.scale_at(sigmas))[..., None]
         used = int(found.steps.max()) + 1
         kept = np.unique(np.linspace(0, min(used, states.shape[1]) - 1, FRAMES).round().astype(int))
         index = np.asarray(found.index)

@@ -49,6 +49,13 @@ class Process(eqx.Module):
     def time(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
         """The time t at which the noise is `sigma`: the inverse of `sigma(t)`."""
 
+    def scale_at(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The factor on the pattern at the time at which the noise is `sigma`.
+
+        To be overridden where it is known without that time, which may have no digits left to tell it by.
+        """
+        return self.scale(self.time(sigma))
+
     def spread(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """s(t)σ(t), the standard deviation of the noise in x.
 
@@ -128,9 +135,10 @@ def _corrupted(
 ) -> Float[Array, "... d"]:
     """Noisy patterns, at times or at noise levels σ."""
     process = process.in_precision(y.dtype)
-    time = level if timed else process.time(level)
-    scale, spread = process.scale(time), process.spread(time)
-    if not timed:
+    if timed:
+        scale, spread = process.scale(level), process.spread(level)
+    else:
+        scale = process.scale_at(level)
         # By way of t, whose range may be narrower than that of σ, only where nothing of the pattern is left.
-        spread = jnp.where(scale > 0, scale * level, spread)
+        spread = jnp.where(scale > 0, scale * level, process.spread(process.time(level)))
     return scale[..., None] * y + spread[..., None] * normal(key, y.shape, y.dtype)

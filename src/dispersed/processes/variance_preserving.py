@@ -24,6 +24,9 @@ class VP(Process):
     def scale(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.exp(-self.rate.integral(t) / 2)
 
+    def scale_at(self, sigma: Float[Array, "..."]) -> Float[Array, "..."]:
+        return 1 / jnp.hypot(1.0, sigma)
+
     def sigma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.exp(self.rate.integral(t) / 2) * self.spread(t)
 

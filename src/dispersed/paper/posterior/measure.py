@@ -95,7 +95,7 @@ def _recall(
     repeats: int | None = None,
 ) -> Posterior:
     dynamics, process = _sampler(method, intervals)
-    x = process.scale(process.time(sigma)) * cue
+    x = process.scale_at(sigma) * cue
     if repeats is not None:
         x = jnp.broadcast_to(x, (repeats, UNITS))
     return recall_many(memory, x, dynamics, samples=samples, sigma=sigma, process=process, key=key)
