@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import betainc, betaln, chdtrc, xlog1py, xlogy
 
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
@@ -341,6 +340,8 @@ def _in_double(function: Callable[..., np.ndarray], values: Array, *counts: Arra
 
 def _mean_deviation(p: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """E|K − mp| of the number K of successes in m trials."""
+    from scipy.special import betaln, xlog1py, xlogy  # slow to import
+
     k = np.floor(trials * p) + 1
     rest = np.maximum(trials - k, 0)
     # C(m, k) p^k (1−p)^{m−k+1}, which is 0 for p = 1, where k = m + 1.
@@ -349,12 +350,16 @@ def _mean_deviation(p: np.ndarray, trials: np.ndarray) -> np.ndarray:
 
 
 def _tail(p: np.ndarray, count: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    from scipy.special import betainc
+
     some = np.clip(count, 1, trials)
     return np.where(count > 0, betainc(some, trials - some + 1, np.clip(p, 0, 1)), 1)
 
 
 def _beyond(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """The probability of a larger χ², 1 without degrees of freedom."""
+    from scipy.special import chdtrc
+
     return np.where(freedom > 0, chdtrc(np.maximum(freedom, 1), statistic), 1)
 
 
