@@ -42,8 +42,8 @@ def levels_of_cues(level: Any, x: Float[Array, "... d"]) -> Float[Numbers, "..."
     numpy: Any = np if on_host(x) and is_known(level) else jnp
     least, round_off = 1e3 * float(jnp.finfo(x.dtype).tiny) ** 0.5, least_noise(x)
     level = numpy.maximum(numpy.broadcast_to(numpy.asarray(level, x.dtype), x.shape[:-1]), round_off)
-    if is_known(level):
-        values, noise = np.asarray(level), np.asarray(round_off)
+    if is_known(level) and (values := np.asarray(level)).min(initial=np.inf) < least:
+        noise = np.asarray(round_off)
         low = (values < least) & ((values > noise) | ((noise > 0) & (noise < 1e-3 * least)))
         if low.any():
             accepted = f"levels from {least:.2g} are recalled from in {x.dtype}; larger units have such"
