@@ -1,9 +1,21 @@
 """Attractors over noise levels, beside minima that are counted on a fine grid in double precision."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
-from dispersed import GaussianMemory, InputError, Mixture, ModernHopfield, PatternMemory, Smoothed, bifurcations
+from dispersed import (
+    DenseHopfield,
+    EnergyNetwork,
+    GaussianMemory,
+    InputError,
+    Mixture,
+    ModernHopfield,
+    PatternMemory,
+    Smoothed,
+    bifurcations,
+)
 
 
 def minima(y, w, sigma):
@@ -60,7 +72,10 @@ def test_a_memory_that_lists_no_patterns_needs_starts():
     ("memory", "got"),
     [
         (lambda sigma: PatternMemory([[0.0], [1.0]]), "got a function that makes a PatternMemory"),
-        (lambda sigma: ModernHopfield([[0.0]] * (1 + (sigma > 1)), 1.0), "got networks of different shapes"),
+        (
+            lambda sigma: ModernHopfield([[0.0]] * (1 + (sigma > 1)), 1.0),
+            "got networks that differ in more than the values",
+        ),
     ],
 )
 def test_networks_are_made_by_a_function_of_the_level(memory, got):
@@ -82,3 +97,27 @@ def test_networks_are_made_by_a_function_of_the_level(memory, got):
 def test_bad_arguments_are_named(argument, settings):
     with pytest.raises(InputError, match=f"^{argument}"):
         bifurcations(PatternMemory([[0.0, 0.0], [1.0, 0.0]]), **settings)
+
+
+def pitchfork(level, x):
+    return jnp.sum(x**4) / 4 - (1 - level) * jnp.sum(x**2) / 2
+
+
+def test_networks_of_functions_differ_by_arrays_alone():
+    """What a function closes over is not followed from level to level; those of equal values are one."""
+    found = bifurcations(
+        lambda sigma: EnergyNetwork(Partial(pitchfork, jnp.asarray(sigma)), 1), [1.5, 0.5], starts=[[-1.0], [1.0]]
+    )
+    assert found.splits[0].sigma == pytest.approx(1, rel=0.05)
+    patterns = np.array([[1.0, 1, -1], [-1, 1, 1]])
+    cubic = bifurcations(lambda sigma: DenseHopfield(patterns, lambda x: x**3), [1.5, 0.5], starts=patterns)
+    assert [len(attractors) for attractors in cubic.attractors] == [2, 2]
+    for make in (
+        lambda sigma: EnergyNetwork(lambda x: pitchfork(sigma, x), 1),
+        lambda sigma: EnergyNetwork(lambda x: pitchfork(1.0, x), 1),
+        lambda sigma: DenseHopfield([[1.0], [-1.0]], lambda x: jnp.exp(x / sigma)),
+    ):
+        with pytest.raises(
+            InputError, match=r"^memory: got networks that differ in more than the values of their arrays"
+        ):
+            bifurcations(make, [1.5, 0.5], starts=[[-1.0], [1.0]])

@@ -14,6 +14,7 @@ attractor if the spectral radius of the update's Jacobian is at most 1.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -164,15 +165,32 @@ def attractors_of(
     """The same of each of some networks, which differ in the values of their arrays alone."""
     for network in networks:
         state_array("starts", starts, network.dimension)
-    arrays = [eqx.filter(network, eqx.is_array) for network in networks]
-    if len({(jax.tree.structure(held), *map(jnp.shape, jax.tree.leaves(held))) for held in arrays}) > 1:
-        raise InputError("memory", "got networks of different shapes", "networks of the same arrays are accepted")
-    one, *_ = networks
+    one, *others = networks
+    if not any(map(eqx.is_array, jax.tree.leaves(one))) or not all(_differ_in_values(one, other) for other in others):
+        given = "got networks that differ in more than the values of their arrays"
+        accepted = "what depends on sigma is accepted as an array, as by jax.tree_util.Partial(function, array)"
+        raise InputError("memory", given, f"{accepted} of one function")
     dtype = jnp.promote_types(one._dtype, jnp.float32)
     stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf) if eqx.is_array(leaf[0]) else leaf[0], *networks)
     found = _settled_networks(stacked, jnp.asarray(starts, dtype), jnp.asarray(scale, dtype))
     ends, at_rest = map(np.asarray, found)
     return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
+
+
+def _differ_in_values(one: Network, other: Network) -> bool:
+    """Whether two networks have arrays of the same shapes, and all else in common."""
+    same: Any = jax.tree.structure(one)
+    return same == jax.tree.structure(other) and all(map(_alike, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two leaves are arrays of one shape, or equal, as functions of one code are with equal values in them."""
+    if eqx.is_array(one) and eqx.is_array(other):
+        return bool(one.shape == other.shape)
+    if isinstance(one, FunctionType) and isinstance(other, FunctionType) and one.__code__ is other.__code__:
+        cells = zip(one.__closure__ or (), other.__closure__ or (), strict=True)
+        return all(bool(eqx.tree_equal(a.cell_contents, b.cell_contents)) for a, b in cells)
+    return bool(eqx.tree_equal(one, other))
 
 
 def distinct(
