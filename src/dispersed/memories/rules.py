@@ -22,12 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dispersed.batching import any_of_batch
 from dispersed.compiling import one_program
 from dispersed.display import one_line
 from dispersed.memories.hopfield_binary import double
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
-from dispersed.types import Array, Bool, Float, Int, Patterns, State
+from dispersed.types import Array, Bool, Float, Int, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, one_number, positive, random_seed, real_array
 
 
@@ -231,18 +232,23 @@ def certain(
 
 def one_by_one(w: Float[Array, "d d"], x: State, order: Int[Array, " d"]) -> State:
     """One update of every unit in the given order: the sign of its field, or what it was without one."""
-    sizes = jnp.sum(jnp.abs(w), axis=1)
+    sizes, largest = jnp.sum(jnp.abs(w), axis=1), jnp.maximum(jnp.max(jnp.abs(x)), 1)  # visited units are ±1
+    # What rounding makes of products and sums in the precision of the states.
+    slack = (x.size + 8) * jnp.finfo(x.dtype).eps * largest * sizes
 
-    def visit(step: Int[Array, ""], x: State) -> State:
-        i = order[step]
-        with jax.enable_x64(True):
-            wide = double(x)
-            field = jnp.sum(double(w[i]) * wide)
-            found = certain(field, jnp.max(jnp.abs(wide)), double(sizes[i]), w.dtype)
-            found = jax.lax.convert_element_type(found, x.dtype)
-        return x.at[i].set(jnp.where(found == 0, jnp.where(x[i] < 0, -1, 1).astype(x.dtype), found))
+    def visit(x: State, i: Int[Array, ""]) -> tuple[State, None]:
+        field = jnp.sum(w[i] * x)
+        unsure = jnp.abs(field) <= slack[i]
 
-    return jax.lax.fori_loop(0, x.size, visit, x)
+        def exactly() -> Scalar:
+            with jax.enable_x64(True):
+                found = certain(jnp.sum(double(w[i]) * double(x)), double(largest), double(sizes[i]), w.dtype)
+                return jax.lax.convert_element_type(found, x.dtype)
+
+        found = jax.lax.cond(any_of_batch(unsure), exactly, lambda: jnp.sign(field))
+        return x.at[i].set(jnp.where(found == 0, jnp.where(x[i] < 0, -1, 1).astype(x.dtype), found)), None
+
+    return jax.lax.scan(visit, x, order)[0]
 
 
 __all__ = [
