@@ -19,7 +19,7 @@ from dispersed import (
     Willshaw,
     recall,
 )
-from dispersed.memories.rules import relaxed
+from dispersed.memories.rules import one_by_one, relaxed
 
 
 def signs(rng, n, d):
@@ -150,6 +150,19 @@ def test_units_without_a_field_keep_their_sign_one_by_one():
         np.testing.assert_array_equal(found, expected)
         fields = cues @ w
         np.testing.assert_array_equal(network.update(cues), np.where(np.abs(fields) > 1e-9, np.sign(fields), cues))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30, 3e38])
+def test_units_one_by_one_follow_the_field_of_what_is_left(rng, scale):
+    """By a loop in double precision, also where units that were not visited yet dwarf the others."""
+    w = rng.standard_normal((6, 6)).astype(np.float32)
+    w = w + w.T - np.diag(np.diag(w + w.T))
+    for _ in range(5):
+        x = (scale * rng.choice([-1, 1], 6)).astype(np.float32)
+        expected = x.astype(float)
+        for i in range(6):
+            expected[i] = np.sign(w[i].astype(float) @ expected)
+        np.testing.assert_array_equal(one_by_one(jnp.asarray(w), jnp.asarray(x), jnp.arange(6)), expected)
 
 
 def test_states_near_the_largest_number_have_fields(rng):

@@ -238,11 +238,12 @@ def one_by_one(w: Float[Array, "d d"], x: State, order: Int[Array, " d"]) -> Sta
 
     def visit(x: State, i: Int[Array, ""]) -> tuple[State, None]:
         field = jnp.sum(w[i] * x)
-        unsure = jnp.abs(field) <= slack[i]
+        unsure = ~((jnp.abs(field) > slack[i]) & jnp.isfinite(field))
 
         def exactly() -> Scalar:
             with jax.enable_x64(True):
-                found = certain(jnp.sum(double(w[i]) * double(x)), double(largest), double(sizes[i]), w.dtype)
+                terms = double(w[i]) * double(x)
+                found = certain(jnp.sum(terms), jnp.ones_like(terms[0]), jnp.sum(jnp.abs(terms)), w.dtype)
                 return jax.lax.convert_element_type(found, x.dtype)
 
         found = jax.lax.cond(any_of_batch(unsure), exactly, lambda: jnp.sign(field))
