@@ -74,7 +74,7 @@ def test_levels_that_leave_none_to_end_at_are_refused(rng, scale):
     """None is raised without a word, except to the round-off of a cue."""
     y = rng.standard_normal((20, 4))
     for memory in (GaussianMemory(scale * y[0], scale * y[:4]), PatternMemory(y)):
-        with pytest.raises(InputError, match=r"sigma: got 3e-\d+; levels from 1.1e-16 are recalled from in float32"):
+        with pytest.raises(InputError, match=r"sigma: got 3e-\d+; a recall accepts levels from 1.1e-16 in float32"):
             recall(memory, scale * y[0], sigma=3 * scale)
     with pytest.raises(InputError, match=r"^patterns: got entries that differ by \S+ at most; squares"):
         PatternMemory(scale * y)

@@ -37,7 +37,8 @@ def least_noise(x: Float[Array, "... d"]) -> Float[Numbers, "..."]:
 def levels_of_cues(level: Any, x: Float[Array, "... d"]) -> Float[Numbers, "..."]:
     """The noise levels from which cues are recalled: those given, but not less than round-off.
 
-    Raises `InputError` for levels that leave none to end at, unless they are less than round-off of a larger cue.
+    Raises `InputError` for levels so low that the square of the last level of their recall would underflow, unless they
+    are less than the round-off of a larger cue.
     """
     numpy: Any = np if on_host(x) and is_known(level) else jnp
     least, round_off = 1e3 * float(jnp.finfo(x.dtype).tiny) ** 0.5, least_noise(x)
@@ -46,7 +47,7 @@ def levels_of_cues(level: Any, x: Float[Array, "... d"]) -> Float[Numbers, "..."
         noise = np.asarray(round_off)
         low = (values < least) & ((values > noise) | ((noise > 0) & (noise < 1e-3 * least)))
         if low.any():
-            accepted = f"levels from {least:.2g} are recalled from in {x.dtype}; larger units have such"
+            accepted = f"a recall accepts levels from {least:.2g} in {x.dtype}: give patterns and cues in larger units"
             raise InputError("sigma", f"got {values[low].min():.3g}", accepted)
     return numpy.maximum(level, least).astype(x.dtype)
 

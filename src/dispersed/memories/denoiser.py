@@ -190,7 +190,7 @@ class Denoiser(AssociativeMemory):
         return self.prior_start()[1] / WIDE
 
     def _spread_at(self, sigma: Scalar) -> Scalar:
-        """The same as solvers use it for a cue at σ: not less than a millionth of σ, so that it can be divided by."""
+        """The same as solvers use it for a cue at σ: not less than 10⁻¹⁸ σ, so that it can be divided by."""
         return jnp.maximum(jnp.asarray(self._prior_spread(), sigma.dtype), LEAST * sigma)
 
     def _extent(self) -> Scalar | float:
