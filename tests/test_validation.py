@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from ast import literal_eval
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -302,3 +303,20 @@ def test_what_is_zero_in_single_precision_is_told_as_it_was_given(sigma):
     ):
         with pytest.raises(d.InputError, match=r"got 1e-300; numbers from 1.2e-38 in float32 are accepted$"):
             evaluate()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, jnp.bfloat16])
+@pytest.mark.parametrize("make", [np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2]])
+def test_every_entry_is_looked_at(dtype: type, make: Callable[[np.ndarray], np.ndarray]) -> None:
+    largest = jnp.finfo(dtype).max if dtype is not np.longdouble else np.finfo(dtype).max
+    for values in (np.zeros((3, 4)), np.full((3, 4), largest), np.full((3, 4), -largest), np.zeros((0, 4))):
+        validation.check_finite("x", make(values.astype(dtype)))
+    for odd in (np.nan, np.inf, -np.inf):
+        array = np.full((3, 4), largest, dtype)
+        array[1, 2] = odd
+        with pytest.raises(d.InputError, match=r"x: got 1 NaN .* entry \(1, 2\)"):
+            validation.check_finite("x", make(array))
+    opposite = np.zeros((3, 4), dtype)
+    opposite[0, 0], opposite[2, 3] = np.inf, -np.inf
+    with pytest.raises(d.InputError, match="x: got 2 NaN or infinite entries"):
+        validation.check_finite("x", make(opposite))

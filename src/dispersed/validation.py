@@ -22,6 +22,7 @@ MOST = 2**31 - 1
 """The largest whole number that counts something: steps, samples, units."""
 SIGNAL_LEVELS = "signal levels in (0, 1] are accepted; a noise standard deviation is given as sigma"
 """What is said of others."""
+SINGLE = np.dtype(np.float32)
 LONGEST = 600
 """Characters of each part of an error's message."""
 
@@ -151,12 +152,23 @@ def check_finite(argument: str, array: Array | np.ndarray) -> None:
     """Raise `InputError` for NaN and infinite entries, if the values are known."""
     if not is_known(array):
         return
-    finite = np.isfinite(array)
+    values = np.asarray(array)
+    if _has_finite_norm(values):
+        return
+    finite = np.isfinite(values)
     if not finite.all():
         first = tuple(int(i) for i in np.argwhere(~finite)[0])
         count = int((~finite).sum())
         where = f"; the first is entry {first}" if first else ""
         raise InputError(argument, f"got {count} NaN or infinite entries", f"only finite numbers are accepted{where}")
+
+
+def _has_finite_norm(values: np.ndarray) -> bool:
+    """Whether the sum of all squares is finite, so that all entries are: a fraction of the time of a look at each."""
+    if values.dtype.kind != "f" or not values.flags.forc:
+        return False
+    flat = values.ravel("K")
+    return math.isfinite(np.vdot(flat, flat))  # which does not warn of overflow, as `dot` does
 
 
 def pattern_array(patterns: ArrayLike) -> Float[Array, "n d"]:
@@ -289,7 +301,7 @@ def _gram_schmidt(rows: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float
 
 def state_array(argument: str, x: Any, d: int) -> np.ndarray | Array:
     """Finite states `(..., d)` of a memory with `d` units, where they are: of NumPy or of JAX."""
-    array = x if isinstance(x, jax.Array) and x.dtype == jnp.float32 else host_array(argument, x)
+    array = x if isinstance(x, jax.Array) and x.dtype == SINGLE else host_array(argument, x)
     if array.ndim == 0 or array.shape[-1] != d:
         accepted = f"the memory has {d} units: shape (..., {d}) is accepted"
         if array.ndim > 1 and math.prod(array.shape[-2:]) == d:

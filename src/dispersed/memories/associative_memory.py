@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from dispersed.conditioning import CONDITIONED, Observation
 from dispersed.derived import Deriving
@@ -55,8 +56,9 @@ class AssociativeMemory(Deriving):
     ) -> Any:
         """What `_mapped` returns, from checked arguments of one precision."""
         memory = self._prepared()
-        run = _run if memory._is_arrays else _run_filtered
-        return run(hook, settings, memory, x, levels)
+        if memory._is_arrays:
+            return _run(hook, settings, *memory._flat, x, levels)
+        return _run_filtered(hook, settings, memory, x, levels)
 
     def _prepared(self) -> Any:
         """The same memory with whatever its hooks would otherwise compute anew in every program."""
@@ -79,6 +81,11 @@ class AssociativeMemory(Deriving):
     def _is_arrays(self) -> bool:
         """Whether all leaves of the memory are arrays."""
         return self._once("is_arrays", lambda: all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(self)))
+
+    @property
+    def _flat(self) -> tuple[PyTreeDef, list[Any]]:
+        """The structure of the memory and its leaves, which JAX would take apart anew at every call."""
+        return self._once("flat", lambda: jax.tree.flatten(self)[::-1])
 
     @property
     def _size(self) -> float:
@@ -155,7 +162,18 @@ def _map(
     return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), found)
 
 
-_run = functools.partial(jax.jit, static_argnums=(0, 1))(_map)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(
+    hook: Hook,
+    settings: tuple[tuple[str, Hashable], ...],
+    structure: PyTreeDef,
+    leaves: list[Array],
+    x: Array,
+    levels: tuple[Array, ...],
+) -> Any:
+    return _map(hook, settings, jax.tree.unflatten(structure, leaves), x, levels)
+
+
 _run_filtered = eqx.filter_jit(_map)
 """For memories with leaves that are no arrays, such as the activation functions of a network."""
 
