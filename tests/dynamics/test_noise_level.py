@@ -9,6 +9,7 @@ from scipy import special, stats
 import dispersed as ds
 from dispersed.conditioning import Observation
 from dispersed.dynamics import noise_level
+from dispersed.engines import dense
 
 DROP = stats.chi2.ppf(0.95, 1) / 2
 
@@ -185,17 +186,72 @@ def test_scanned_patterns_count_as_dense_ones(rng):
 
 
 def test_few_levels_are_evaluated(rng, monkeypatch):
-    counted = []
-    plain = noise_level._fits
+    """Of a memory of several parts; that of patterns is told by their distances, which are computed once."""
+    counted, passes = [], []
+    plain, misfits = noise_level._fits, dense.misfit_logits
 
     def counting(memory, x, known, levels):
         counted.append(len(levels))
         return plain(memory, x, known, levels)
 
+    def passing(*given):
+        passes.append(given)
+        return misfits(*given)
+
     monkeypatch.setattr(noise_level, "_fits", counting)
+    monkeypatch.setattr(dense, "misfit_logits", passing)
     y, x, _ = cues_of(rng, 500, 200, 32)
-    ds.estimate_sigma(ds.PatternMemory(y), x)
-    assert sum(counted) <= 24
+    memory = ds.PatternMemory(y)
+    alone = ds.estimate_sigma(memory, x)
+    assert not counted
+    assert len(passes) == 1
+    apart = ds.estimate_sigma(ds.Mixture([memory, memory], [0.5, 0.5]), x)
+    assert 0 < sum(counted) <= 24
+    np.testing.assert_allclose(parts(alone), parts(apart), rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "case", ["plain", "ties", "unequal weights", "masked", "far", "one pattern", "tiny", "on a line"]
+)
+def test_distances_tell_what_densities_do(rng, monkeypatch, case):
+    """From all distances at once as level by level, where patterns are near each other and where they are not."""
+    n, d = (1, 8) if case == "one pattern" else (40, 1) if case == "on a line" else (300, 8)
+    y, x, _ = cues_of(rng, n, d, 60, 6)
+    known, weights = None, None
+    if case == "ties":
+        y = np.repeat(y[:100], 3, axis=0)
+        y[::3] += 1e-5 * rng.standard_normal(y[::3].shape).astype(np.float32)
+        x[:20] = y[:20]
+    elif case == "unequal weights":
+        weights = np.exp(rng.uniform(-300, 0, n))
+    elif case == "masked":
+        known = rng.random((60, d)) < 0.5
+        known[:, 0] = True
+    elif case == "far":
+        y, x = y + np.float32(1e4), x + np.float32(1e4)
+    elif case == "tiny":
+        y, x = y * np.float32(1e-12), x * np.float32(1e-12)
+    memory = ds.PatternMemory(y, weights)
+    at_once = parts(ds.estimate_sigma(memory, x, known))
+    monkeypatch.setattr(ds.PatternMemory, "_misfits", lambda *_: None)
+    by_level = parts(ds.estimate_sigma(memory, x, known))
+    np.testing.assert_allclose(at_once, by_level, rtol=4e-3, atol=1e-6 * np.abs(x).max())
+
+
+def test_many_cues_are_searched_some_at_a_time(rng, monkeypatch):
+    y, x, _ = cues_of(rng, 50, 8, 100)
+    memory = ds.PatternMemory(y)
+    whole = parts(ds.estimate_sigma(memory, x))
+    search, counts = noise_level._search, []
+
+    def counting(memory, x, known):
+        counts.append(len(x))
+        return search(memory, x, known)
+
+    monkeypatch.setattr(noise_level, "_search", counting)
+    monkeypatch.setattr(ds.PatternMemory, "_most_states", lambda self, hook: 30)
+    np.testing.assert_allclose(parts(ds.estimate_sigma(memory, x)), whole, rtol=2e-3)
+    assert counts == [30, 30, 30, 10]
 
 
 def test_recall_estimates_a_level_that_is_not_given(rng, key):

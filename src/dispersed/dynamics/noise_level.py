@@ -8,7 +8,8 @@ The likelihood of σ is log p_σ(x), the log density of the cue x = y + σε und
 Q is a cumulant generating function, hence convex: between two levels it lies below its chord and above its tangents.
 The chord bounds the likelihood at all levels from a few evaluations: the highest of several maxima is found, and levels
 that cannot matter are never evaluated. At every maximum σ² = R²/d, and R² increases with σ up to E r² under the
-prior: no maximum lies beyond σ = √(E r²/d), where a cue far outside the memory has its only one.
+prior: no maximum lies beyond σ = √(E r²/d), where a cue far outside the memory has its only one. Of stored patterns y_j
+the distances r_j are computed once, and Q(β) = log Σ_j w_j e^{−βr_j²/2} follows from them at every level.
 
 The interval holds all σ that a likelihood ratio test does not reject, 2(max log p − log p_σ(x)) ≤ χ²₁(.95) (Wilks).
 Of a cue of which only the entries K were observed the likelihood is log p_σ(x_K), with |K| in place of d.
@@ -26,6 +27,7 @@ import numpy as np
 from dispersed.conditioning import Observation
 from dispersed.display import one_line
 from dispersed.dynamics.cues import cues_and_masks, least_noise
+from dispersed.engines.engine import Misfits
 from dispersed.memories import AssociativeMemory, Memory
 from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.memory import gaussian_normaliser
@@ -46,6 +48,11 @@ BAND = 1.0
 """Nats between chord and tangents from which on the model between two levels is good."""
 ROUNDS = 10
 """How often three more levels of every cue are evaluated at most."""
+TOLD = 1e-5
+"""The least level at which products in double precision provably tell by how much patterns fit a cue, as a rule: in
+units of √(d(d + 10)) and of the last level at which there may be a maximum."""
+ALONE = 120.0
+"""How many nats less than the nearest pattern all others fit where they count neither there nor at lower levels."""
 GRID = np.linspace(0, 1, 33)
 
 
@@ -100,8 +107,14 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
     cues = reshaped(x, (math.prod(batch), x.shape[-1]))
     if known is not None and not np.asarray(known).any(axis=1).all():
         raise InputError("known", "got a cue of which no entry is known", "noise is told by at least one entry")
-    found = _search(cast(Memory, memory._prepared()), cues, known)
-    return NoiseLevel(*(as_array(np.asarray(part).reshape(batch), x.dtype) for part in found))
+    memory = cast(Memory, memory._prepared())
+    most = memory._most_states("_log_density") or len(cues)
+    parts = [
+        _search(memory, cues[i : i + most], None if known is None else known[i : i + most])
+        for i in range(0, len(cues), most)
+    ]
+    found = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return NoiseLevel(*(as_array(part.reshape(batch), x.dtype) for part in found))
 
 
 @full_precision
@@ -126,6 +139,30 @@ def _fits(memory: Memory, x: Array, known: Array | None, levels: Float[Array, "k
 
     of_all = jax.vmap(one, (0, None if known is None else 0, 0))
     return jax.lax.map(lambda level: of_all(x, known, level), levels)
+
+
+@eqx.filter_jit
+def _alone(misfits: Misfits) -> Bool[Array, " cues"]:
+    """Whether no pattern but the nearest one counts, at the level that misfits are relative to and below it."""
+    others = jnp.arange(misfits.excess.shape[1]) != misfits.nearest[:, None]
+    beside = misfits.excess + misfits.log_weights - misfits.log_weights[misfits.nearest][:, None]
+    return jnp.max(jnp.where(others, beside, -jnp.inf), axis=1) < -ALONE
+
+
+@eqx.filter_jit
+def _sums(misfits: Misfits, ratio: Float[Array, "k cues"]) -> tuple[Array, Array]:
+    """Log Σ_j w_j e^{−ρm_j} and Σ_j p_j m_j of every cue, m_j its misfits beyond the least, ρ the squared ratio of the
+    level they are relative to and that of the sum; (k, cues) each.
+    """
+
+    def at(ratio: Float[Array, " cues"]) -> tuple[Array, Array]:
+        logits = ratio[:, None] * misfits.excess + misfits.log_weights
+        top = jnp.max(logits, axis=1)
+        weight = jnp.exp(logits - top[:, None])
+        total = jnp.sum(weight, axis=1)
+        return top + jnp.log(total), -jnp.sum(weight * misfits.excess, axis=1) / total
+
+    return jax.lax.map(at, ratio)
 
 
 class _Profile(NamedTuple):
@@ -228,9 +265,26 @@ def _search(memory: Memory, x: Float[Array, "cues d"], known: Array | None) -> t
     units = units.astype(float)
     floor, start, top, limit = _range(memory, x, known, units)
 
+    def fits(levels: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.asarray(part, float).T for part in _fits(memory, x, known, as_array(levels.T)))
+
+    least = np.exp(np.maximum(start, top + np.log(TOLD * np.sqrt(units * (units + 10))))[:, 0]).astype(dtype)
+    misfits = memory._misfits(x, known, as_array(least))
+    # Below the level that misfits are relative to they serve where the nearest pattern alone counts there.
+    alone = np.zeros(count, bool) if misfits is None else np.asarray(_alone(misfits))
+
     def evaluate(s: np.ndarray) -> tuple[np.ndarray, ...]:
         levels = np.exp(s).astype(dtype)
-        q, r = (np.asarray(part, float).T for part in _fits(memory, x, known, as_array(levels.T)))
+        if misfits is None:
+            q, r = fits(levels)
+        else:
+            ratio = (least[:, None] / levels.astype(float)) ** 2
+            log_sum, excess = (np.asarray(part, float).T for part in _sums(misfits, as_array(ratio.T.astype(dtype))))
+            off = misfits.least[:, None]
+            q, r = log_sum - ratio * off, 2 * ratio * (excess + off)
+            doubtful = (levels < least[:, None]) & ~alone[:, None]
+            if doubtful.any():
+                q, r = (np.where(doubtful, exact, sums) for exact, sums in zip(fits(levels), (q, r), strict=True))
         # What overflows is a cue many orders of magnitude too far away for its level.
         r = np.where(np.isfinite(r), np.maximum(r, 0), 1e30)
         return np.log(levels.astype(float)), np.where(np.isfinite(q), q, -1e30), r

@@ -1,7 +1,7 @@
 """What an engine is: how sums over stored patterns are done, below the memory and invisible to the dynamics."""
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
 from dispersed.precision import full_precision
-from dispersed.types import Array, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 
 LAST_LEVEL = 0.02
 """The last noise level of a recall, where it is not given and the cue is no clearer, in units of the root-mean-square
@@ -24,6 +24,19 @@ def likeliest(log_weights: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
     """The first pattern of the largest weight, and that weight."""
     index = jnp.argmax(log_weights)
     return index, jnp.exp(log_weights[index])
+
+
+class Misfits(NamedTuple):
+    """How far each cue of a batch lies from every pattern, in units of a noise level σ of its own."""
+
+    excess: Float[Array, "b n"]
+    """(min_k ‖x − y_k‖² − ‖x − y_j‖²)/2σ², over the entries that were observed."""
+    nearest: Int[Array, " b"]
+    """The pattern of the least distance."""
+    least: Float[np.ndarray, " b"]
+    """Half its square, in units of σ²."""
+    log_weights: Float[Array, " n"]
+    """Logarithms of the prior probabilities."""
 
 
 class PatternSet(Deriving):
@@ -136,6 +149,14 @@ class PatternSet(Deriving):
         """The mean, the likeliest pattern and its probability after a measurement."""
         held, _ = self.conditioned(observation)
         return held.start()[0], *likeliest(held.log_weights)
+
+    def misfits(
+        self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+    ) -> Misfits | None:
+        """How far known cues lie from all patterns, from which their density at every level follows; None where the
+        engine does not keep a number for each.
+        """
+        return None
 
     def prepared(self) -> "PatternSet":
         """The same with whatever programs would otherwise compute anew."""

@@ -21,12 +21,14 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.precision import full_precision
 from dispersed.primitives import primitive
-from dispersed.types import Array, Float, Patterns, Scalar
+from dispersed.types import Array, Bool, Float, Int, Patterns, Scalar, State
 
 ROWS = 1 << 13
 """Patterns that are converted to double precision at once."""
 TOLERANCE = 1e-5
 """The most by which round-off of products may change a weight in the worst case."""
+AT_ONCE = 1 << 22
+"""Measurements × patterns weighed at once, of those of a batch whose number is not bounded elsewhere."""
 LEAST = 60.0
 """How far below the largest a logit lies whose pattern has no weight, in nats."""
 
@@ -45,6 +47,22 @@ def evidence(y: Patterns, log_w: Float[Array, " n"], observation: Observation) -
     log_evidence = total + log_w[c] - off @ off / 2 - observation.normaliser
     absent = logits <= jnp.finfo(y.dtype).min / 8
     return jnp.where(absent, -jnp.inf, logits - total), log_evidence.astype(y.dtype)
+
+
+@one_program
+@full_precision
+def misfit_logits(
+    y: Patterns, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+) -> tuple[Float[Array, "b n"], Int[Array, " b"]]:
+    """−‖x − y_j‖²/2σ² over the observed entries of each cue, less the largest, and which pattern that is."""
+    observed = jnp.ones_like(x, bool) if known is None else known
+    precision = jnp.where(observed, (1 / sigma / sigma)[:, None], 0)
+
+    def of_one(cue: tuple[State, Float[Array, " d"]]) -> Float[Array, " n"]:
+        return evidence_logits(y, jnp.zeros_like(y, shape=len(y)), None, *cue)
+
+    logits = jax.lax.map(of_one, (jnp.where(observed, x, 0), precision), batch_size=max(1, AT_ONCE // len(y)))
+    return logits, jnp.argmax(logits, axis=1)
 
 
 @full_precision
@@ -88,7 +106,17 @@ def _in_one_program(
 
         if len(v) == 1:
             return finished(by_squares((z[0], a[0]))[None])
-        cross, square = of_rows(lambda f: ((a * z) @ f.T, a @ (f * f).T))
+        # As a rule all measurements are of the same entries, to a noise that all of these share.
+        scale = jnp.max(a, axis=1)
+        shape = a / jnp.where(scale > 0, scale, 1)[:, None]
+        alike = jnp.all(shape == shape[0])
+
+        @full_precision
+        def products(f: Float[Array, "k m"]) -> tuple[Float[Array, "b k"], Float[Array, "b k"]]:
+            of_one, of_each = lambda: scale[:, None] * (shape[0] @ (f * f).T), lambda: a @ (f * f).T
+            return (a * z) @ f.T, jax.lax.cond(alike, of_one, of_each)
+
+        cross, square = of_rows(products)
         logits = cross - square / 2
         off = _round_off(jnp.sum(a * z * z, axis=1), square, logits + log_w, len(z[0]))
         by_products = finished(logits)
@@ -184,4 +212,4 @@ def evidence_logits(
     return _of_batch(y, log_w, y[:0] if matrix is None else matrix, value[None], precision[None])[0]
 
 
-__all__ = ["evidence", "evidence_logits"]
+__all__ = ["evidence", "evidence_logits", "misfit_logits"]

@@ -7,9 +7,10 @@ import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.engines.dense import DensePatterns
+from dispersed.engines.engine import Misfits
 from dispersed.engines.scanned import ScannedPatterns
 from dispersed.tracing import as_array, is_known
-from dispersed.types import Array, Float, Int, Key, Scalar, State
+from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 
 
 class ResidentPatterns(ScannedPatterns):
@@ -48,6 +49,11 @@ class ResidentPatterns(ScannedPatterns):
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         return self.dense.anchored(x, sigma)
+
+    def misfits(
+        self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+    ) -> Misfits | None:
+        return self.dense.misfits(x, known, sigma)
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.dense.nearest(x, sigma)

@@ -24,12 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.conditioning import Observation
+from dispersed.engines.engine import Misfits
 from dispersed.keys import state_keys
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.denoiser import Denoiser, Standing
 from dispersed.posterior import Posterior
 from dispersed.tracing import is_known
-from dispersed.types import Array, ArrayLike, Float, Int, Key, Scalar, State
+from dispersed.types import Array, ArrayLike, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, broadcast, host_array, random_key
 
 
@@ -56,6 +57,12 @@ class Memory(Denoiser):
     @abc.abstractmethod
     def _log_density(self, x: State, sigma: Scalar) -> Scalar:
         """Log p_σ(x) of one state, in nats."""
+
+    def _misfits(
+        self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+    ) -> Misfits | None:
+        """How far known cues lie from all stored patterns, where the memory keeps patterns and can say so at once."""
+        return None
 
     def _energy(self, x: State, sigma: Scalar) -> Scalar:
         largest = jnp.finfo(x.dtype).max

@@ -21,7 +21,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import MOST, gallery
 from dispersed.engines import Engine, PatternSet, choose_engine, pattern_source
-from dispersed.engines.engine import LAST_LEVEL, with_prepared
+from dispersed.engines.engine import LAST_LEVEL, Misfits, with_prepared
 from dispersed.memories.associative_memory import without_derivatives
 from dispersed.memories.components import components_posterior
 from dispersed.memories.denoiser import Denoiser, Foreseen, Leader, Standing
@@ -132,6 +132,11 @@ class PatternMemory(Memory):
         anchor, excess = self.held.anchored(x, sigma)
         residual = (x - anchor) / sigma
         return excess - residual @ residual / 2 - gaussian_normaliser(self.dimension, sigma)
+
+    def _misfits(
+        self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+    ) -> Misfits | None:
+        return self.held.misfits(x, known, sigma)
 
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         """The leading pattern, and the log-sum of all relative to it."""
