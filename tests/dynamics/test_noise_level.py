@@ -235,7 +235,17 @@ def test_distances_tell_what_densities_do(rng, monkeypatch, case):
     at_once = parts(ds.estimate_sigma(memory, x, known))
     monkeypatch.setattr(ds.PatternMemory, "_misfits", lambda *_: None)
     by_level = parts(ds.estimate_sigma(memory, x, known))
-    np.testing.assert_allclose(at_once, by_level, rtol=4e-3, atol=1e-6 * np.abs(x).max())
+    log_w = np.asarray(memory.log_weights, float)
+    likelier = 0
+    for i, cue in enumerate(x):
+        seen = np.ones(d, bool) if known is None else known[i]
+        more, less = profile(y[:, seen], log_w, cue[seen], np.log([at_once[0, i], by_level[0, i]]))
+        assert more >= less - 2e-3
+        likelier += more > less + 2e-3
+    if case == "on a line":  # where patterns are dense, few levels miss some maxima by hundredths of a nat
+        assert likelier > 0
+    else:
+        np.testing.assert_allclose(at_once, by_level, rtol=4e-3, atol=1e-6 * np.abs(x).max())
 
 
 def test_many_cues_are_searched_some_at_a_time(rng, monkeypatch):

@@ -290,10 +290,12 @@ def _search(memory: Memory, x: Float[Array, "cues d"], known: Array | None) -> t
         return np.log(levels.astype(float)), np.where(np.isfinite(q), q, -1e30), r
 
     wide = top + 1.3 * np.sqrt(ALLOWED / units) + ALLOWED / units
-    levels = np.concatenate([start + (top - start) * np.linspace(0, 1, 5), wide], axis=1)
+    # Where distances are known many levels cost little, but for the first one.
+    begin, several = (start, 5) if misfits is None else (np.maximum(start, np.log(least)[:, None]), 17)
+    levels = np.concatenate([begin + (top - begin) * np.linspace(0, 1, several), wide], axis=1)
     profile = _Profile(*(np.zeros((count, 0)),) * 3)
-    for three in (levels[:, 1::2], levels[:, ::2]):
-        profile = profile.with_levels(evaluate, np.minimum(three, limit))
+    for some in (levels[:, 1::2], levels[:, ::2]) if misfits is None else (start, levels):
+        profile = profile.with_levels(evaluate, np.minimum(some, limit))
     for _ in range(ROUNDS):
         found = _ends(profile, units, floor, limit)
         if found.done.all():
