@@ -127,6 +127,21 @@ def test_weights_of_duplicates_are_added_up():
     np.testing.assert_allclose(found, [0.3, 0.3, 0.3, 0.4, 0.4])
 
 
+def test_cues_are_of_patterns_by_their_weights(key):
+    """As many cues as patterns, of which one has half of all weight and some have none."""
+    rng = np.random.default_rng(0)
+    y, w = rng.standard_normal((CUES, 4)).astype("f4"), np.ones(CUES)
+    w[0], w[CUES // 2 :] = CUES / 2 - 1, 0
+    found = regimes(PatternMemory(y, w), key=key, sigmas=[0.7], cues=CUES)
+    j = rng.choice(CUES, 20_000, p=w / w.sum())
+    x = y[j] + 0.7 * rng.standard_normal((20_000, 4))
+    p = w * np.exp(-cdist(x, y, "sqeuclidean") / (2 * 0.7**2))
+    largest = (p.max(axis=1) / p.sum(axis=1)).mean()
+    value, low, high = found.certainty[0]
+    assert low < largest < high
+    assert value == pytest.approx(largest, abs=0.06)
+
+
 def test_held_out_states_are_covered_where_noise_hides_what_they_are(key):
     rng = np.random.default_rng(4)
     y, fresh = rng.standard_normal((2, N, D)).astype("f4")

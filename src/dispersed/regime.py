@@ -149,7 +149,9 @@ def regimes(
     log_w = np.asarray(memory.log_weights, float)
     log_w = log_w - logsumexp(log_w)
     weights = np.exp(log_w)
-    behind = memory.held.rows(rng.choice(n, count, replace=count > n, p=weights))
+    # Without replacement rare patterns would be cues as often as others; of equal weights it is the better sample.
+    again = count > n or bool(np.ptp(log_w) > 0)
+    behind = memory.held.rows(rng.choice(n, count, replace=again, p=weights))
     noise = np.asarray(jax.random.normal(for_noise, (count, d)))
     centre, wide, total = _widest(memory, weights)
     if wide.value == 0:
