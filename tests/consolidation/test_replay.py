@@ -48,6 +48,18 @@ def test_fixation_probability():
     assert fixation_probability(300, 0.2, 0.01) == pytest.approx(kimura, rel=0.01)
 
 
+@pytest.mark.parametrize("advantage", [-1000.0, 1000.0])
+def test_an_advantage_beyond_all_bounds_wins_wherever_there_is_a_trace(advantage):
+    """One replay of the favoured memory is enough, and at that advantage the first generation has no other."""
+    assert fixation_probability(50, 0.02, advantage) == pytest.approx(float(advantage > 0), abs=1e-300)
+
+
+def test_weights_of_many_replays_sum_to_one(key):
+    """All of 30,000 replays show one pattern: a sum of as many 1/30,000 in single precision is not one."""
+    weights = replay(PatternMemory(CORNERS[:2], [1.0, 0.0]), generations=1, replays=30_000, key=key)
+    np.testing.assert_allclose(weights[1], [1, 0], rtol=0, atol=1e-6)
+
+
 def test_one_generation_samples_the_weights(key):
     """Replays from pure noise are a multinomial sample: no memory is favoured by the sampler."""
     weights = np.array([1, 2, 3, 4, 1, 2, 3, 4.0])
@@ -138,6 +150,11 @@ def test_partial_replay_keeps_the_core_and_draws_the_rest(key):
         ({"generations": 0}, "generations: got 0"),
         ({"bias": np.ones(3)}, "bias: got shape"),
         ({"bias": np.array([np.inf] * 8)}, "bias: got 8"),
+        (
+            {"experiences": np.eye(8)[0] - np.eye(8)[1] + np.eye(8)[2], "replayed": 0.5},
+            "experiences: got weights from -1",
+        ),
+        ({"experiences": np.ones(8), "replayed": 0.5}, "experiences: got weights from 1 that sum to 8"),
         ({"memory": PatternMemory(np.ones((2, 3)))}, "memory: got equal patterns"),
     ],
 )

@@ -58,6 +58,7 @@ def fixation_probability(replays: int, weight: float, advantage: float = 0.0) ->
     `advantage` s: its replays are e^s times as likely as its weight says. Exact, by the chain of its number of
     traces; `weight` alone if s = 0. Kimura's (1 − e^{−2Msw})/(1 − e^{−2Ms}) is the limit of many replays.
     """
+    from scipy.special import expit, logit
     from scipy.stats import binom  # half a second to import
 
     replays = at_least("replays", replays, 1)
@@ -65,8 +66,7 @@ def fixation_probability(replays: int, weight: float, advantage: float = 0.0) ->
         raise InputError("weight", f"got {weight!r}", "a weight in (0, 1) is accepted")
 
     def step(share: np.ndarray) -> np.ndarray:
-        favoured = share * np.exp(advantage)
-        return binom.pmf(np.arange(replays + 1), replays, (favoured / (favoured + 1 - share))[:, None])
+        return binom.pmf(np.arange(replays + 1), replays, expit(logit(share) + advantage)[:, None])
 
     chain = step(np.arange(replays + 1) / replays)
     inner = chain[1:-1, 1:-1]
