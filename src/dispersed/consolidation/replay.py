@@ -25,6 +25,7 @@ from dispersed.dynamics import AncestralSampling, Dynamics, recall
 from dispersed.engines import Dense
 from dispersed.memories import Denoiser, PatternMemory
 from dispersed.precision import full_precision
+from dispersed.tracing import is_known
 from dispersed.types import Array, ArrayLike, Float, Key, Patterns, Scalar, State
 from dispersed.validation import InputError, at_least, check_finite, positive, real_array, state_array
 
@@ -85,11 +86,22 @@ def replay(
         except ValueError:
             accepted = f"a table that broadcasts against (generations, n) = {(generations, n)} is accepted"
             raise InputError(name, f"got shape {array.shape}", accepted) from None
+    if experiences is not None and is_known(tables[1]):
+        _check_weights(np.asarray(tables[1], float))
     # The bias of coarse steps is a selection too: with 24 of them rare memories lose 2 % a generation.
     dynamics = AncestralSampling(48, sigma_min=_closest(memory) / 8) if dynamics is None else dynamics
     # Numbers of the program, so that others do not compile it anew.
     gamma, rho = (jnp.asarray(number, memory.weights.dtype) for number in (sharpness, replayed))
     return _replay(memory, tables[0], tables[1], gamma, rho, dynamics, replays, key)
+
+
+def _check_weights(experiences: np.ndarray) -> None:
+    """Raise `InputError` for weights (generations, n) that are no distributions."""
+    totals = experiences.sum(axis=1)
+    if (experiences < 0).any() or (abs(totals - 1) > 1e-3).any():
+        given = f"got weights from {experiences.min():g} that sum to {totals.min():g} to {totals.max():g}"
+        accepted = "weights from 0 on that sum to one in each generation are accepted"
+        raise InputError("experiences", given, accepted)
 
 
 def _closest(memory: PatternMemory) -> float:
@@ -117,7 +129,8 @@ def _replay(
         mean = source.weights @ source.patterns
         states = generate(source, replays, mean, widest, dynamics, own_key)
         nearest = jnp.argmin(jnp.sum((states[:, None] - memory.patterns) ** 2, axis=-1), axis=1)
-        share = jnp.zeros_like(weights).at[nearest].add(1 / replays)
+        # Whole numbers: thousands of parts that are rounded alike do not add up to one.
+        share = (jnp.zeros(len(weights), int).at[nearest].add(1) / replays).astype(weights.dtype)
         after = replayed * share + (1 - replayed) * new
         return after, after
 
