@@ -8,12 +8,15 @@ from jax.tree_util import Partial
 from dispersed import (
     DenseHopfield,
     EnergyNetwork,
+    Entmax,
     GaussianMemory,
     InputError,
     Mixture,
     ModernHopfield,
     PatternMemory,
+    Scanned,
     Smoothed,
+    UniversalHopfield,
     bifurcations,
 )
 
@@ -47,6 +50,20 @@ def test_unequal_patterns_split_where_the_grid_says(unit, offset):
     assert found.splits[1].sigma / unit == pytest.approx(first_split(line[1:], w[1:]), rel=4e-2)
     levels = found.sigma[[0, 20, -1]] / unit
     assert [len(found.attractors[i]) for i in (0, 20, 47)] == [minima(line, w, sigma) for sigma in levels]
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4, 1e5])
+def test_splits_do_not_depend_on_the_origin_in_single_precision(offset):
+    y = (np.array([[-1.0, 0, 0], [1, 0, 0]]) + offset).astype(np.float32)
+    levels = np.geomspace(2, 0.1, 48)
+    for memory, expected in (
+        (PatternMemory(y), 1.0),
+        (PatternMemory(y, engine=Scanned()), 1.0),
+        (Mixture([GaussianMemory(at, 0.5 * np.eye(3)) for at in y]), np.sqrt(0.75)),
+        (lambda sigma: UniversalHopfield(y, "euclidean", Entmax(1.0, 0.5 / sigma**2)), np.sqrt(0.5)),
+    ):
+        (split,) = bifurcations(memory, levels, y).splits
+        assert split == (pytest.approx(expected, rel=1e-3), 1, 2)
 
 
 def test_duplicates_never_split_and_smoothing_moves_splits():

@@ -24,7 +24,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from dispersed.memories import Memory, Network, PatternMemory, Smoothed
-from dispersed.memories.associative_memory import over_states
+from dispersed.memories.associative_memory import in_precision, over_states
 from dispersed.precision import full_precision
 from dispersed.types import Array, ArrayLike, Bool, Float, Scalar, State
 from dispersed.validation import InputError, double_array, state_array
@@ -45,6 +45,8 @@ BUDGET = 1 << 22
 LEAST_CURVATURE = 3e-4
 MARGIN = 1e-3
 """A network's slope of 1 + `MARGIN` and more is called unstable."""
+FAR = 30
+"""States farther from the origin, in lengths of the energy, are in double precision: round-off moves splits there."""
 RESOLUTION = 2e-3
 """Changes within this fraction of σ are one split: so near to it a minimum cannot be told from a saddle."""
 
@@ -153,9 +155,10 @@ def attractors_at(
     """
     if isinstance(memory, Smoothed):  # its minima are those of what it smooths, and there they are better conditioned
         sigma, memory = np.hypot(sigma, np.asarray(memory.bandwidth)), memory.memory
-    x = jnp.asarray(starts, jnp.promote_types(memory._dtype, jnp.float32))
-    found = _settled(memory, x, jnp.asarray(sigma, x.dtype), jnp.asarray(scale, x.dtype))
-    ends, at_rest = map(np.asarray, found)
+    dtype = _precision(memory, starts, scale)
+    with jax.enable_x64(dtype == np.float64):
+        x, levels, length = (jnp.asarray(part, dtype) for part in (starts, sigma, scale))
+        ends, at_rest = map(np.asarray, _settled(in_precision(memory, dtype), x, levels, length))
     return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
 
 
@@ -170,11 +173,19 @@ def attractors_of(
         given = "got networks that differ in more than the values of their arrays"
         accepted = "what depends on sigma is accepted as an array, as by jax.tree_util.Partial(function, array)"
         raise InputError("memory", given, f"{accepted} of one function")
-    dtype = jnp.promote_types(one._dtype, jnp.float32)
-    stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf) if eqx.is_array(leaf[0]) else leaf[0], *networks)
-    found = _settled_networks(stacked, jnp.asarray(starts, dtype), jnp.asarray(scale, dtype))
-    ends, at_rest = map(np.asarray, found)
+    dtype = _precision(one, starts, scale)
+    with jax.enable_x64(dtype == np.float64):
+        wide = [in_precision(network, dtype) for network in networks]
+        stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf) if eqx.is_array(leaf[0]) else leaf[0], *wide)
+        found = _settled_networks(stacked, jnp.asarray(starts, dtype), jnp.asarray(scale, dtype))
+        ends, at_rest = map(np.asarray, found)
     return [*distinct(ends, at_rest, scale / 100 if same is None else same)]
+
+
+def _precision(memory: Memory | Network, starts: np.ndarray, scale: float) -> np.dtype:
+    """That of the memory, or double where single precision has too few digits of a state this far from the origin."""
+    far = np.abs(starts).max() > FAR * scale
+    return np.dtype(np.float64) if far else np.dtype(jnp.promote_types(memory._dtype, jnp.float32))
 
 
 def _differ_in_values(one: Network, other: Network) -> bool:
