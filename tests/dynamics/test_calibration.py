@@ -40,6 +40,33 @@ def test_p_values_are_uniform():
     assert np.mean(gaps) == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize("concentration", [[50.0, 0.05], [0.05] * 5], ids=["sure", "sure of most"])
+def test_p_values_hold_where_few_truths_are_expected(concentration):
+    rng = np.random.default_rng(0)
+    values, gaps, expected = [], [], []
+    for _ in range(300):
+        p = rng.dirichlet(concentration, 20)
+        truth = np.minimum((rng.random((20, 1)) > p.cumsum(axis=1)).sum(axis=1), p.shape[1] - 1)
+        curve = reliability(p, truth)
+        values.append(curve.p_value)
+        gaps.append(curve.gap)
+        expected.append(curve.expected_gap)
+    for level in (0.003, 0.01, 0.05, 0.2):
+        assert np.mean(np.array(values) <= level) <= level + 4 * np.sqrt(level / 300)
+    assert np.mean(gaps) == pytest.approx(np.mean(expected), abs=4 * np.std(gaps) / np.sqrt(300))
+
+
+@pytest.mark.parametrize("doubt", [0.0, 1e-30, 1e-9])
+def test_a_sure_answer_that_is_wrong_shows(doubt):
+    """Among others that are unsure, too; and one that is right does not."""
+    sure = np.array([[1 - doubt, doubt]] * 20)
+    unsure, found = np.array([[0.3, 0.7]] * 1000), np.repeat([0, 1], [300, 700])
+    for others, truth in ((sure, np.zeros(20, int)), (unsure, found)):
+        assert reliability(np.concatenate([sure, others]), np.concatenate([np.zeros(20, int), truth])).p_value > 0.5
+        wrong = np.concatenate([np.eye(20, dtype=int)[0], truth])
+        assert reliability(np.concatenate([sure, others]), wrong).p_value < 1e-3
+
+
 def test_overconfidence_shows(drawn):
     p, truth = drawn
     sharp = p**3 / (p**3).sum(axis=1, keepdims=True)
