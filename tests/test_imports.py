@@ -29,6 +29,7 @@ LAYERS = [
         "precision",
         "primitives",
         "progress",
+        "resampling",
         "theory",
     },
     {"storage"},

@@ -30,6 +30,7 @@ from dispersed.diagnostics import jacobian_spectrum
 from dispersed.dynamics import Iteration, recall
 from dispersed.memories import PatternMemory
 from dispersed.progress import track
+from dispersed.resampling import expanded_percentiles
 from dispersed.types import Array, ArrayLike, Float, Key
 from dispersed.validation import InputError, double_array, plain_array, positive, random_key, state_array, whole_number
 
@@ -359,7 +360,7 @@ def _interval(values: Any, rng: np.random.Generator) -> np.ndarray:
     """The mean of values and its 95 % interval."""
     values = np.asarray(values, float)
     means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    return np.array([values.mean(), *np.quantile(means, (0.025, 0.975))])
+    return np.array([values.mean(), *np.quantile(means, expanded_percentiles(len(values)))])
 
 
 def _crossing(levels: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> Estimate:
@@ -375,7 +376,8 @@ def _crossing(levels: np.ndarray, values: np.ndarray, rng: np.random.Generator) 
 
     cues = values.shape[1]
     again = [sigma(values[:, rng.integers(cues, size=cues)].mean(axis=1)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(again, (0.025, 0.975)) if np.isfinite(again).any() else (np.nan, np.nan)
+    ends = expanded_percentiles(cues)
+    low, high = np.nanquantile(again, ends) if np.isfinite(again).any() else (np.nan, np.nan)
     return Estimate(sigma(values.mean(axis=1)), float(low), float(high))
 
 

@@ -4,15 +4,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from dispersed.resampling import expanded_percentiles
+
 
 def bootstrap_mean(
     values: ArrayLike, seed: int, level: float = 0.95, resamples: int = 2000
 ) -> tuple[float, float, float]:
-    """The mean of independent values and its percentile bootstrap interval."""
+    """The mean of independent values and its bootstrap interval by expanded percentiles."""
     values = np.asarray(values, dtype=float)
     rng = np.random.default_rng(seed)
     means = values[rng.integers(values.size, size=(resamples, values.size))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, expanded_percentiles(values.size, level))
     return float(values.mean()), float(low), float(high)
 
 
