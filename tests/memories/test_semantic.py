@@ -91,6 +91,19 @@ def test_a_manifold_is_the_closed_form_of_its_shape(x64, rng):
             np.testing.assert_allclose(memory.denoise(x, sigma), shape.denoise(x, sigma), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-14, 3e-13, 1.0, 1e15])
+def test_volumes_of_manifolds_have_no_unit(unit):
+    """Of a solid ball, whose volume elements in single precision are no numbers in small and large units."""
+
+    def ball(u):
+        at = jnp.array([jnp.sin(u[1]) * jnp.cos(u[2]), jnp.sin(u[1]) * jnp.sin(u[2]), jnp.cos(u[1])])
+        return unit * u[0] * at
+
+    memory = manifold(ball, [0.0] * 3, [1.0, np.pi, 2 * np.pi], 8, periodic=[False, False, True])
+    inside = np.asarray(memory.patterns, float) / unit
+    np.testing.assert_allclose(memory.weights @ inside**2, [0.2] * 3, rtol=1e-5)
+
+
 def test_a_density_on_a_manifold_weighs_its_nodes(x64):
     line = manifold(lambda u: jnp.array([u[0], 0.0]), [0.0], [1.0], 40, density=lambda u: 2 * u[0])
     np.testing.assert_allclose(line.weights @ line.patterns, [2 / 3, 0], rtol=1e-12)

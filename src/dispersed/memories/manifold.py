@@ -68,26 +68,27 @@ def manifold(
     @full_precision
     def node(u: Float[Array, " k"]) -> tuple[State, Scalar]:
         jacobian = jax.jacfwd(embedding)(u)
-        return embedding(u), _volume(jacobian)
+        return embedding(u), _log_volume(jacobian)
 
-    states, volumes = map(np.asarray, jax.jit(jax.vmap(node))(parameters))
+    states, log_volumes = map(np.asarray, jax.jit(jax.vmap(node))(parameters))
     check_finite("embedding", states)
-    check_finite("embedding", volumes)
+    check_finite("embedding", np.maximum(log_volumes, -1e30))  # a node may have no volume
     densities = np.ones(1, states.dtype) if density is None else np.asarray(jax.jit(jax.vmap(density))(parameters))
     check_finite("density", densities)
     if (densities < 0).any():
         raise InputError("density", f"got {float(densities.min()):g}", "densities must not be negative")
-    prior = weights.astype(states.dtype) * volumes * densities
-    if not (prior > 0).any():
+    with np.errstate(divide="ignore"):
+        log_prior = np.log(weights) + log_volumes + np.log(densities.astype(float))
+    if not (log_prior > -np.inf).any():
         raise InputError("embedding, density", "got a manifold without volume", "some node must have weight")
-    return PatternMemory(states, prior)
+    return PatternMemory(states, log_weights=log_prior - log_prior.max())
 
 
-def _volume(jacobian: Float[Array, "d k"]) -> Scalar:
-    """√det(JᵀJ) = |det R| of J = QR."""
+def _log_volume(jacobian: Float[Array, "d k"]) -> Scalar:
+    """Log √det(JᵀJ) = log |det R| of J = QR, since products of several small or large lengths are no numbers."""
     if jacobian.shape[0] < jacobian.shape[1]:
-        return jnp.zeros((), jacobian.dtype)
-    return jnp.abs(jnp.prod(jnp.diagonal(jnp.linalg.qr(jacobian, mode="r"))))
+        return jnp.full((), -jnp.inf, jacobian.dtype)
+    return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(jacobian, mode="r")))))
 
 
 def _per_parameter(argument: str, value: int | Sequence[int], k: int) -> list[int]:
