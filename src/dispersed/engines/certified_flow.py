@@ -183,24 +183,25 @@ class FlowSolver(NamedTuple):
 
     def _approached(self, x: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cues so far away that nothing but the mean of the patterns is to be told, at the level where more is."""
-        spread, mean = self.placed.statistics.spread, self.placed.prior_mean
+        mean, (spread, _) = self.placed.prior_moments
         near = np.where(spread > 0, np.minimum(sigma, FARTHEST * spread), sigma)
         return np.where((near < sigma)[:, None], mean + (near / sigma)[:, None] * (x - mean), x), near
 
     def _start(self, z: np.ndarray, sigma: np.ndarray) -> FlowState:
-        known, options = self.placed.statistics, self.placed.options
+        options, factor = self.placed.options, self.placed.statistics.factor
         b = len(z)
-        width = np.maximum(known.spread, NARROWEST * sigma)
+        mean, spreads = self.placed.prior_moments
+        width, lowest = (np.maximum(spread, NARROWEST * sigma) for spread in spreads)
         if self.sigma_min is None:
-            last = np.minimum(sigma / 20, LAST_LEVEL * width)
+            last = np.minimum(sigma / 20, LAST_LEVEL * lowest)
         else:
-            last = np.minimum(np.minimum(self.sigma_min * known.factor, sigma / 2), options.last_level * width)
+            last = np.minimum(np.minimum(self.sigma_min * factor, sigma / 2), options.last_level * lowest)
         high = sigma >= multistep.FROM_INFINITY * width
         spread = multistep.SPACING * width
         start = np.log1p(spread / sigma)
         h = (np.log1p(spread / last) - start) / max(self.steps - 1, 1)
         zeros, none = np.zeros(b, np.int64), np.zeros(b)
-        mean = np.broadcast_to(self.placed.prior_mean, z.shape)
+        mean = np.broadcast_to(mean, z.shape)
         levels = (zeros, start, h, spread, multistep.KAPPA * width, high)
         flow = FlowState(z, mean, mean, *levels, zeros + RUNNING, none, zeros, zeros - 1, none, zeros, none)
         return jax.tree.map(np.array, flow)

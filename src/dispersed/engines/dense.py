@@ -18,6 +18,7 @@ from dispersed.engines.dense_logits import Products, log_odds, products
 from dispersed.engines.dense_posterior import mean_and_leader, relative_logits
 from dispersed.engines.engine import Engine, Misfits, PatternSet
 from dispersed.engines.evidence import evidence, misfit_logits
+from dispersed.engines.spreads import Spreads, spreads, spreads_of
 from dispersed.precision import full_precision
 from dispersed.storage import Storage
 from dispersed.tracing import as_array, is_known, on_host
@@ -124,14 +125,18 @@ class DensePatterns(PatternSet):
                 spread = numpy.mean(numpy.sum((y[:SAMPLE] - centre) ** 2, axis=1))
                 far = bool(numpy.sum(centre**2) > FAR * spread)
                 known = products(y, self.norms, centre if far else None, numpy)
-                if self.norms:
-                    square = 2 * numpy.mean(known.half_squares) - (0 if far else numpy.sum(centre**2))
-                    deviation = numpy.sqrt(numpy.maximum(square, 0) / y.shape[1])
-                    known = dataclasses.replace(known, deviation=numpy.asarray(deviation, y.dtype))
                 if is_known(self.log_weights):
-                    weight = numpy.exp(numpy.asarray(self.log_weights))
-                    mean = centre if numpy.ptp(weight) == 0 else known.centre + weight @ known.centred
+                    log_w = numpy.asarray(self.log_weights)
+                    alike = bool(numpy.ptp(log_w) == 0)
+                    mean = centre if alike else known.centre + numpy.exp(log_w) @ known.centred
                     known = dataclasses.replace(known, mean=numpy.asarray(mean, y.dtype))
+                    if self.norms and alike:
+                        square = 2 * numpy.mean(known.half_squares) - (0 if far else numpy.sum(centre**2))
+                        spread = numpy.asarray(numpy.sqrt(numpy.maximum(square, 0)), y.dtype)
+                        known = dataclasses.replace(known, spreads=Spreads(spread, spread))
+                    elif self.norms:
+                        found = spreads_of(y, log_w[None], numpy)
+                        known = dataclasses.replace(known, spreads=Spreads(*(part[0] for part in found)))
                 known = jax.tree.map(lambda part: self.patterns if part is y else as_array(part), known)
             return DensePatterns(self.patterns, self.log_weights, known, self.norms)
 
@@ -274,16 +279,15 @@ class DensePatterns(PatternSet):
         known = self.products
         return self.start()[0] if known is None or known.mean is None else known.mean
 
-    def deviation(self) -> Scalar:
-        if self.products is not None and self.products.deviation is not None:
-            return self.products.deviation
-        step = self.patterns - self.patterns[0]
-        square = jnp.mean(jnp.sum(step * step, axis=1)) - jnp.sum(jnp.mean(step, axis=0) ** 2)
-        # The root of zero has no derivative.
-        positive = square > 0
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1) / self.patterns.shape[1]), 0)
+    def spreads(self) -> Spreads:
+        known = self.products
+        return spreads(self.patterns, self.log_weights) if known is None or known.spreads is None else known.spreads
 
     def conditioned(self, observation: Observation) -> tuple["DensePatterns", Scalar]:
         log_weights, log_evidence = evidence(self.patterns, self.log_weights, observation)
-        known = self.products and dataclasses.replace(self.products, mean=None)
-        return DensePatterns(self.patterns, log_weights, known, self.norms), log_evidence
+        return self.reweighted(log_weights), log_evidence
+
+    def reweighted(self, log_weights: Float[Array, " n"]) -> "DensePatterns":
+        """The same patterns with other log weights, and all that does not depend on these."""
+        known = self.products and dataclasses.replace(self.products, mean=None, spreads=None)
+        return DensePatterns(self.patterns, log_weights, known, self.norms)

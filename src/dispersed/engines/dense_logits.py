@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.batching import by_parts, mapped_like
+from dispersed.engines.spreads import Spreads
 from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Numbers, Patterns, Scalar, State
 
@@ -70,8 +71,8 @@ class Products(eqx.Module):
     """‖y_j − μ‖²/2; empty for logits without norms."""
     norm: Float[Numbers, ""]
     """max‖y_j − μ‖."""
-    deviation: Float[Numbers, ""] | None = None
-    """The root-mean-square deviation of one unit of the patterns, where it has been computed."""
+    spreads: Spreads | None = None
+    """The spreads of the patterns by their weights, where they have been computed."""
     mean: Float[Numbers, " d"] | None = None
     """The mean of the patterns by their weights, where it has been computed."""
     index_wanted: Bool[Array, ""] | None = None

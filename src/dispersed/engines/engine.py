@@ -10,6 +10,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.derived import Deriving
+from dispersed.engines.spreads import Spreads
 from dispersed.precision import full_precision
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 
@@ -134,8 +135,8 @@ class PatternSet(Deriving):
         return self.start()[0]
 
     @abc.abstractmethod
-    def deviation(self) -> Scalar:
-        """The root-mean-square deviation of one unit of the patterns, all of one weight whatever was observed."""
+    def spreads(self) -> Spreads:
+        """The root-mean-square distances of the patterns from their mean, by which noise levels are placed."""
 
     @abc.abstractmethod
     def conditioned(self, observation: Observation) -> tuple["PatternSet", Scalar]:

@@ -23,6 +23,7 @@ from dispersed.engines.distinct_rows import distinct_rows
 from dispersed.engines.online_softmax import FEW_PATTERNS, EncodedRows
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.roundoff import gamma, merged_terms
+from dispersed.engines.spreads import Spreads, counts, spread_of
 from dispersed.machine import cores, on_cores
 from dispersed.storage import Encoding, InMemory, Int8, Storage
 from dispersed.tracing import as_array
@@ -131,7 +132,7 @@ class PlacedPatterns:
     def reweighted(self, log_weights: np.ndarray) -> "PlacedPatterns":
         """The same patterns with other log weights: blocks and statistics are shared, and nothing is read anew."""
         other = copy.copy(self)
-        for derived in ("quantized", "distinct", "prior_mean"):
+        for derived in ("quantized", "distinct", "prior_moments"):
             other.__dict__.pop(derived, None)
         other._log_weights = log_weights
         other.present = int(np.sum(log_weights > -np.inf))
@@ -225,16 +226,38 @@ class PlacedPatterns:
         return QuantizedCopy(list(blocks), float(rounding * error))
 
     @functools.cached_property
+    def prior_moments(self) -> tuple[np.ndarray, Spreads]:
+        """The mean of the patterns of all hosts by their weights, (d,), and their spreads, in internal units."""
+        if self.uniform:
+            return self.statistics.mean, Spreads(self.statistics.spread, self.statistics.spread)
+        n, d = self.shape
+        # From a pattern of most weight: others may be so far away that squares would hide the distances among these.
+        leader = np.argmax(np.asarray(self._log_weights), keepdims=True)
+        top, there = all_gather((self.log_weights(leader)[0], self.internal_patterns(leader)[0].astype(float)))
+        origin = there[top.argmax()]
+        mass, total, square = np.zeros(2), np.zeros((2, d)), np.zeros(2)
+        for _, y, log_w in self.slices(max(1, self.options.difference_units // d)):
+            kinds = np.stack([counts(log_w, n), np.exp(log_w)])
+            some = kinds.any(axis=0)
+            kinds, step = kinds[:, some], y[some] - origin
+            mass, total, square = (
+                mass + kinds.sum(axis=1),
+                total + kinds @ step,
+                square + kinds @ np.sum(step * step, axis=1),
+            )
+        mass, total, square = (part.sum(axis=0) for part in all_gather((mass, total, square)))
+        mean = total / mass[:, None]
+        return origin + mean[1], Spreads(*map(float, spread_of(mean, square / mass, np)))
+
+    @property
     def prior_mean(self) -> np.ndarray:
         """The mean of the patterns of all hosts by their weights, in internal units, (d,)."""
-        if self.uniform:
-            return self.statistics.mean
-        total, mass = np.zeros(self.shape[1]), 0.0
-        for _, y, log_w in self.slices(max(1, self.options.difference_units // self.shape[1])):
-            weight = np.exp(log_w)
-            total, mass = total + weight @ (y - self.statistics.centre), mass + weight.sum()
-        total, mass = (part.sum(axis=0) for part in all_gather((total, np.asarray(mass))))
-        return self.statistics.centre + total / mass
+        return self.prior_moments[0]
+
+    @property
+    def spreads(self) -> Spreads:
+        """The spreads of the patterns of all hosts, in the units of the patterns."""
+        return Spreads(*(spread / self.statistics.factor for spread in self.prior_moments[1]))
 
     @functools.cached_property
     def distinct(self) -> DistinctPatterns | None:

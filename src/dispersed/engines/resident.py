@@ -9,6 +9,7 @@ from dispersed.conditioning import Observation
 from dispersed.engines.dense import DensePatterns
 from dispersed.engines.engine import Misfits
 from dispersed.engines.scanned import ScannedPatterns
+from dispersed.engines.spreads import Spreads
 from dispersed.tracing import as_array, is_known
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 
@@ -30,8 +31,7 @@ class ResidentPatterns(ScannedPatterns):
 
     def _reweighted(self, handle: Int[Array, ""], log_weights: np.ndarray) -> "ResidentPatterns":
         own = as_array(log_weights, self.dense.log_weights.dtype)
-        dense = eqx.tree_at(lambda patterns: patterns.log_weights, self.dense, own)
-        return ResidentPatterns(handle, self.size, self.name, dense)
+        return ResidentPatterns(handle, self.size, self.name, self.dense.reweighted(own))
 
     @property
     def patterns(self) -> Float[Array, "n d"]:
@@ -88,8 +88,8 @@ class ResidentPatterns(ScannedPatterns):
     def prior_mean(self) -> State:
         return self.dense.prior_mean()
 
-    def deviation(self) -> Scalar:
-        return super().deviation() if is_known(self.handle) else self.dense.deviation()
+    def spreads(self) -> Spreads:
+        return super().spreads() if is_known(self.handle) else self.dense.spreads()
 
     def prepared(self) -> "ResidentPatterns":
         dense = self.dense.prepared()

@@ -18,6 +18,7 @@ from dispersed.engines.handles import Placed, new_handle, placed_by
 from dispersed.engines.host_evidence import after_measurement
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.placed_patterns import PlacedPatterns
+from dispersed.engines.spreads import Spreads
 from dispersed.storage import Float32, InMemory, Storage
 from dispersed.tracing import as_array, in_program, is_known, on_host
 from dispersed.types import Array, Int, Scalar
@@ -184,8 +185,8 @@ class ScannedPatterns(PatternSet):
         goal = max(self.tol, BEST_EFFORT * placed.radius) if tol is None else tol
         return of_batch(lambda x, sigma: posterior(placed, x, sigma, goal, leading), x, sigma, tol)
 
-    def deviation(self) -> Scalar:
-        return jnp.asarray(self.placed.spread / math.sqrt(self.size[1]), jnp.float32)
+    def spreads(self) -> Spreads:
+        return Spreads(*(jnp.asarray(spread, jnp.float32) for spread in self.placed.spreads))
 
     @property
     def tol(self) -> float:

@@ -16,6 +16,7 @@ from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence
 from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge
 from dispersed.engines.options import ScanOptions
+from dispersed.engines.spreads import Spreads, counts, spread_of, spreads_of
 from dispersed.precision import full_precision
 from dispersed.storage import Encoding, Float32, Storage
 from dispersed.tracing import is_known
@@ -71,9 +72,7 @@ class ShardedPatterns(PatternSet):
     centre: Float[Array, " d"]
     mean: Float[Array, " d"]
     """The mean of the patterns by their weights; the centre is that of the weights that they were given."""
-    spread: Scalar
-    width: Scalar
-    """The root-mean-square deviation of one unit, all patterns alike."""
+    spread: Spreads
     norm: Scalar
     """max‖y_j − μ‖ with the centre μ."""
     count: int = eqx.field(static=True)
@@ -98,8 +97,9 @@ class ShardedPatterns(PatternSet):
         mean = w @ patterns
         self.centre = self.mean = jnp.asarray(mean, jnp.float32)
         squares = np.sum((patterns - mean) ** 2, axis=1)
-        self.spread = jnp.asarray(np.sqrt(w @ squares), jnp.float32)
-        self.width = jnp.asarray(np.sqrt(np.mean(np.var(patterns, axis=0))), jnp.float32)
+        log_w = np.full(self.count, -math.log(self.count)) if prior is None else prior
+        found = spreads_of(patterns.astype(float), log_w[None].astype(float), np)
+        self.spread = Spreads(*(jnp.asarray(part[0], jnp.float32) for part in found))
         self.norm = jnp.asarray(np.sqrt(squares.max()), jnp.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -210,10 +210,10 @@ class ShardedPatterns(PatternSet):
         return self.patterns.astype(x.dtype)[index], index
 
     def start(self) -> tuple[State, Scalar]:
-        return self.mean, self.spread
+        return self.mean, self.spread.weighted
 
-    def deviation(self) -> Scalar:
-        return self.width
+    def spreads(self) -> Spreads:
+        return self.spread
 
     @full_precision
     def conditioned(self, observation: Observation) -> tuple["ShardedPatterns", Scalar]:
@@ -230,17 +230,16 @@ class ShardedPatterns(PatternSet):
             log_mass = jax.lax.all_gather(log_evidence, axis)
             total = jax.nn.logsumexp(log_mass)
             own = jnp.where(inside, own + (log_evidence - total), -jnp.inf)
-            weight, step = jnp.exp(own), y - self.centre
-            mean = jax.lax.psum(weight @ step, axis)
-            square = jax.lax.psum(weight @ jnp.sum(step * step, axis=1), axis)
-            return own, total, mean, square
+            kinds, step = jnp.stack([counts(own, self.count).astype(y.dtype), jnp.exp(own)]), y - self.centre
+            moments = jnp.sum(kinds, axis=1), kinds @ step, kinds @ jnp.sum(step * step, axis=1)
+            return own, total, *jax.lax.psum(moments, axis)
 
         one = P(axis)
         specs = (one, None if self.scale is None else one, None if self.weights_of_rows is None else one, P())
-        spread = jax.shard_map(part, mesh=self.mesh, in_specs=specs, out_specs=(one, P(), P(), P()), check_vma=False)
-        own, total, mean, square = spread(self.codes, self.scale, self.weights_of_rows, observation)
-        width = jnp.sqrt(jnp.maximum(square - mean @ mean, 0))
-        parts = (own, self.centre + mean, width)
+        spread = jax.shard_map(part, mesh=self.mesh, in_specs=specs, out_specs=(one, *4 * [P()]), check_vma=False)
+        own, total, mass, mean, square = spread(self.codes, self.scale, self.weights_of_rows, observation)
+        mean = mean / mass[:, None]
+        parts = (own, self.centre + mean[1], Spreads(*spread_of(mean, square / mass)))
         found = eqx.tree_at(
             lambda held: (held.weights_of_rows, held.mean, held.spread), self, parts, is_leaf=lambda leaf: leaf is None
         )

@@ -15,6 +15,7 @@ from dispersed.engines.handles import placed_by
 from dispersed.engines.host_evidence import after_measurement
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.engines.scanned import ScannedPatterns
+from dispersed.engines.spreads import Spreads
 from dispersed.precision import full_precision
 from dispersed.tracing import is_known
 from dispersed.types import Array, Float, Int, Key, Scalar, State
@@ -169,15 +170,17 @@ class StreamedPatterns(ScannedPatterns):
         # Of what has an axis for states, there is always something.
         return self._on_host(_starts, like, self.observations, self._prior()[1])
 
-    def deviation(self) -> Scalar:
-        if is_known(self.handle):
-            return super().deviation()
+    def spreads(self) -> Spreads:
+        # Of the prior: what was measured inside of a program is weighed by scans alone.
+        if self.outside:
+            return super().spreads()
         level = self._prior()[1]
-        return self._on_host(_deviations, jax.ShapeDtypeStruct((), level.dtype), level)
+        like = jax.ShapeDtypeStruct((), level.dtype)
+        return Spreads(*self._on_host(_spreads, (like, like), level))
 
 
-def _deviations(placed: PlacedPatterns, levels: np.ndarray) -> np.ndarray:
-    return np.full(len(levels), placed.spread / math.sqrt(placed.shape[1]))
+def _spreads(placed: PlacedPatterns, levels: np.ndarray) -> Any:
+    return tuple(np.full(len(levels), spread) for spread in placed.spreads)
 
 
 def _starts(placed: PlacedPatterns, observations: Any, levels: np.ndarray) -> Any:

@@ -10,7 +10,6 @@ How these sums are done is the engine's part (`dispersed.engines`): in memory, i
 over any number of patterns in any storage; or spread over devices.
 """
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -264,11 +263,11 @@ class PatternMemory(Memory):
         return source, source._denoise(x, sigma), sigma
 
     def _prior_spread(self) -> Scalar:
-        return math.sqrt(self.dimension) * self.held.deviation()
+        return self.held.spreads().counted
 
     def _extent(self) -> Scalar:
         # A twentieth of it is the last level; that of patterns follows their distances, whatever their dimension.
-        return 20 * LAST_LEVEL * self._prior_spread()
+        return 20 * LAST_LEVEL * self.held.spreads().weighted
 
     def _prior_mean(self) -> State:
         return self.held.prior_mean()
@@ -310,7 +309,7 @@ class ObservedPatterns(Denoiser):
         return self.held.shape[1]
 
     def _prior_spread(self) -> Scalar:
-        return math.sqrt(self.dimension) * self.held.deviation()
+        return self.held.spreads().counted
 
     def _mean_and_nearest(self, x: State, sigma: Scalar) -> tuple[State, Any, Any]:
         mean, index, probability = self.held.observed(self.observation.at(sigma))
