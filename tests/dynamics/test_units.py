@@ -109,19 +109,23 @@ def test_the_last_level_is_a_part_of_the_noise_or_of_the_memory(make, least):
 
 @pytest.mark.parametrize("engine", [Dense(), Scanned(), Sharded()])
 @pytest.mark.parametrize("traced", [False, True])
-def test_what_was_observed_does_not_move_the_last_level(engine, traced, key):
-    """Not of random dynamics either, whose memory is what the observation left."""
+def test_the_last_level_follows_the_weights_that_an_observation_leaves(engine, traced, key):
+    """Of random dynamics too, whose memory is what it left; by every engine, of traced patterns as of known ones."""
     if traced and not isinstance(engine, Dense):
         pytest.skip("patterns of a program are Dense()")
 
-    def levels(y):
+    def levels(y, sigma):
         memory = PatternMemory(y, engine=engine)
         return recall(
-            memory, Y[:1], named("ancestral"), sigma=30.0, known=[True, True, False], trajectory=True, key=key
+            memory, Y[:1], named("ancestral"), sigma=sigma, known=[True, True, False], trajectory=True, key=key
         ).sigmas
 
-    found = (jax.jit(levels) if traced else levels)(np.asarray(Y, np.float32))
-    np.testing.assert_allclose(np.asarray(found)[0, -2], 4 * SPREAD / 50, rtol=1e-5)
+    for sigma in (30.0, 1.0):
+        found = (jax.jit(levels, static_argnums=1) if traced else levels)(np.asarray(Y, np.float32), sigma)
+        weight = np.exp(-np.sum((Y - Y[0])[:, :2] ** 2, axis=1) / 2 / sigma**2)
+        weight /= weight.sum()
+        spread = np.sqrt(weight @ np.sum((Y - weight @ Y) ** 2, axis=1))
+        np.testing.assert_allclose(np.asarray(found)[0, -2], 4 * spread / 50, rtol=1e-5)
 
 
 def test_a_memory_that_does_not_say_how_far_it_reaches_has_extent_one():
