@@ -39,6 +39,29 @@ def test_random_problems_are_sampled_at_the_floor(name, key):
     assert stats.chi2.sf(statistic, freedom) > 1e-3
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_patterns_are_sampled_at_the_floor_from_any_distance(name, key):
+    """Levels even in log σ from there on would leave few where the patterns are."""
+    rng, sigma = np.random.default_rng(3), 1e14
+    patterns = rng.standard_normal((5, PATTERNS, 4)).astype("f4")
+    cues = (patterns[:, 0] + sigma * rng.standard_normal((5, 4))).astype("f4")
+    found = [
+        recall_many(PatternMemory(y), x, SAMPLERS[name], sigma=sigma, samples=3000, key=jax.random.fold_in(key, i))
+        for i, (y, x) in enumerate(zip(patterns, cues, strict=True))
+    ]
+    floor = np.mean([float(posterior.expected_total_variation) for posterior in found])
+    assert np.mean([float(posterior.total_variation) for posterior in found]) < 1.2 * floor
+
+
+def test_a_trajectory_from_far_away_begins_at_the_cue(key):
+    memory = PatternMemory(np.eye(3, dtype="f4"))
+    found = recall(memory, [1e9, 0.0, 0.0], AncestralSampling(), sigma=1e9, key=key, trajectory=True)
+    np.testing.assert_array_equal(found.trajectory[0], np.float32([1e9, 0, 0]))
+    assert found.sigmas[0] == np.float32(1e9)
+    assert (np.diff(found.sigmas) < 0).all()
+    np.testing.assert_allclose(found.probability, 1 / 3, rtol=1e-6)
+
+
 POINT = PatternMemory(np.zeros((1, 3), "f4"))
 WIDTHS = np.array([1, 0.3, 0.05], "f4")
 NORMAL = GaussianMemory(np.zeros(3, "f4"), np.diag(WIDTHS))

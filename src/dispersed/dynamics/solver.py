@@ -23,6 +23,7 @@ from dispersed.dynamics.result import Outcome
 from dispersed.dynamics.stability import ending_at
 from dispersed.memories import AssociativeMemory, Denoiser
 from dispersed.memories.denoiser import Foreseen, Leader
+from dispersed.multistep import FAR
 from dispersed.processes import Process
 from dispersed.types import Array, Bool, Float, Int, Key, Scalar, State
 from dispersed.validation import InputError, at_least, level_range, non_negative_number, returned
@@ -107,14 +108,16 @@ class Solver(Dynamics):
     def run(
         self, memory: Denoiser, process: Process, z: State, sigma: Scalar, key: Key[Array, ""], trajectory: bool
     ) -> Outcome:
-        solver, sigmas = self.within(process), self.levels(memory, process, sigma)
+        solver, (begin, level) = self.within(process), self._begun(memory, process, z, sigma)
+        sigmas = self.levels(memory, process, level)
         watched: Any = _Watched(memory)
-        carry = solver.init(watched, process, z, sigma, self.key_of(key, self.steps + 1))
+        carry = solver.init(watched, process, begin, level, self.key_of(key, self.steps + 1))
         begun = watched.evaluations
         states: Any = None
         if trajectory or self.random or not self.stops_early:
-            end, states = _all_steps(solver, memory, z, sigmas, carry, key)
-            states = jnp.concatenate([states, end.z[None]]) if trajectory else None
+            end, states = _all_steps(solver, memory, begin, sigmas, carry, key)
+            states = jnp.concatenate([z[None], states[1:], end.z[None]]) if trajectory else None
+            sigmas = sigmas.at[0].set(sigma)
         else:
             end = _until_decided(solver, memory, z, sigmas, carry, key)
         outcome = self.finish(memory, z, end.z, sigmas, end.sigma, key, end.succeeded, states, end.foreseen)
@@ -122,6 +125,20 @@ class Solver(Dynamics):
         last = 2 if end.foreseen is None else 2 - end.foreseen.decided
         counts = end.steps + 1, whole(jnp.where(cost < 0, -1, cost + last))
         return eqx.tree_at(lambda found: (found.steps, found.evaluations), outcome, counts)
+
+    def _begun(self, memory: Denoiser, process: Process, z: State, sigma: Scalar) -> tuple[State, Scalar]:
+        """The state and the level that the steps begin with: those of the cue, unless a sampler starts so far away that
+        nothing but the mean of the patterns is to be told until much nearer. The flow to there keeps the distribution.
+        """
+        mean = memory._prior_mean() if self.random else None
+        if mean is None:
+            return z, sigma
+        spread = jnp.asarray(memory._prior_spread(), sigma.dtype)
+        there, last = FAR / 10 * spread, self.levels(memory, process, sigma)[-1]
+        # A single pattern has no spread, and needs no level near it.
+        far = (sigma > FAR * spread) & (there > 2 * last)
+        near = jnp.where(far, there, sigma)
+        return jnp.where(far, mean + near / sigma * (z - mean), z).astype(z.dtype), near
 
     def finish(
         self,
