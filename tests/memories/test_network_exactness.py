@@ -180,3 +180,23 @@ def test_powers_above_are_the_next_ones(x64, rng, dtype):
     )
     np.testing.assert_array_equal(jax.jit(power_above)(x), np.ldexp(dtype(1), np.frexp(x)[1]))
     assert power_above(jnp.zeros((), dtype)) == 1
+
+
+@pytest.mark.parametrize("size", [1e8, 1e15, 1e17, 1e25, 3e37])
+@pytest.mark.parametrize("degree", [2, 3])
+def test_updates_of_real_valued_states_of_any_size(rng, size, degree):
+    """Where one unit changes an overlap by less than its round-off; exact by fractions."""
+    y = rng.choice([-1, 1], (6, 12))
+    states = (size * rng.standard_normal((5, 12))).astype(np.float32)
+    expected = []
+    for state in states:
+        x = [Fraction(float(entry)) for entry in state]
+        overlaps = [sum(int(u) * v for u, v in zip(row, x, strict=True)) for row in y]
+        rests = [[h - int(row[i]) * x[i] for h, row in zip(overlaps, y, strict=True)] for i in range(12)]
+        fields = [
+            sum(int(row[i]) * ((r + 1) ** degree - (r - 1) ** degree) for r, row in zip(rest, y, strict=True))
+            for i, rest in enumerate(rests)
+        ]
+        expected.append([math.copysign(1, field) for field in fields])
+    network = DenseHopfield(y.astype(np.float32), Polynomial(degree))
+    np.testing.assert_array_equal(network.update(states), expected)

@@ -178,6 +178,9 @@ class DenseHopfield(BinaryNetwork):
     def _signs_of_any(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         """Unit by unit, of real-valued states."""
         y = self.patterns
+        # Beyond that sums r hide the difference of r + 1 and r − 1; long before, only ratios of them decide.
+        longest = 2.0 ** x.shape[1].bit_length() * jnp.max(jnp.abs(x) / LONGEST, axis=1, keepdims=True)
+        x = x / jnp.maximum(power_above(longest), 1)
         with jax.enable_x64(True):
             overlaps = double_product(double(x), y.T)
 
@@ -256,6 +259,8 @@ class DenseHopfield(BinaryNetwork):
         return _single(jnp.sign(jnp.sum(terms * count, axis=1)))
 
 
+LONGEST = 2.0**40
+"""The largest overlap of a real-valued state: its round-off in double precision is 10⁻⁴ of what one unit changes."""
 UNDECIDED = 2.0
 """Stands where a sign is not known."""
 EXACT = -1.0
