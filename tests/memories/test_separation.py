@@ -249,3 +249,11 @@ def test_what_is_outside_the_domain_gets_one_line(call):
     with pytest.raises(InputError) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_cosines_do_not_depend_on_the_length_of_a_state(rng):
+    network = UniversalHopfield(rng.standard_normal((6, 12)), "cosine", Exponential(5.0))
+    x = rng.standard_normal(12)
+    x /= np.abs(x).max()
+    for length in (1e-36, 1e-18, 1e18, 8.4e37, 8.6e37, 3.3e38):
+        np.testing.assert_allclose(network.responsibilities(x * length), network.responsibilities(x), rtol=1e-5)

@@ -263,6 +263,8 @@ def manhattan_gaps(y: Patterns, c: State, x: State) -> Float[Array, " n"]:
 
 def _direction(x: State) -> State:
     """x/‖x‖, or 0."""
+    # The inverse of a largest entry near the end of the range would be no normal number.
+    x = x * jnp.where(jnp.abs(x).max() > 1, 2.0**-4, 1).astype(x.dtype)
     largest = jnp.abs(x).max()
     scaled = x / jnp.where(largest > 0, largest, 1)
     return scaled / jnp.maximum(jnp.sqrt(jnp.sum(jnp.where(largest > 0, scaled, 1) ** 2)), 1e-30)
