@@ -76,6 +76,14 @@ def test_mills_ratio_and_what_it_lacks(x64):
     np.testing.assert_allclose(r, deep, rtol=1e-12)
 
 
+def test_what_the_mills_ratio_lacks_in_single_precision():
+    """It is small beside the distance, from which it must not be subtracted."""
+    m = np.linspace(0, 12, 500).astype(np.float32)
+    r = jax.vmap(mills)(jnp.asarray(m))[1]
+    exact = np.sqrt(2 / np.pi) / scipy.special.erfcx(m.astype(float) / np.sqrt(2)) - m
+    np.testing.assert_allclose(r, exact, rtol=4e-6)
+
+
 jitted = jax.jit(interval)
 
 

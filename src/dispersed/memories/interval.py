@@ -31,14 +31,16 @@ _NODES, _NODE_WEIGHTS = (_NODES + 1) / 2, _NODE_WEIGHTS / 2
 def mills(m: Scalar) -> tuple[Scalar, Scalar]:
     """Mills ratio M(m) = e^{m²/2} ∫_m^∞ e^{−t²/2} dt for m ≥ 0, and r = 1/M − m, its distance from 1/m.
 
-    `erfc` below m = 7, Laplace's continued fraction r = 1/(m + 2/(m + 3/(m + …))) above.
+    `erfc` near 0, where 1/M exceeds m by much; Laplace's continued fraction r = 1/(m + 2/(m + 3/(m + …))) from where on
+    24 terms of it have all digits of the precision.
     """
-    near = jnp.minimum(m, 7.0)
+    start = 2.5 if m.dtype == jnp.float32 else 5.5
+    near = jnp.minimum(m, start)
     ratio = math.sqrt(math.pi / 2) * jnp.exp(near**2 / 2) * jax.scipy.special.erfc(near / math.sqrt(2))
-    far = jnp.maximum(m, 7.0)
+    far = jnp.maximum(m, start)
     r, _ = jax.lax.scan(lambda r, k: (k / (far + r), None), jnp.zeros_like(m), jnp.arange(24.0, 0, -1, dtype=m.dtype))
-    r = jnp.where(m < 7, 1 / ratio - near, r)
-    return jnp.where(m < 7, ratio, 1 / (far + r)), r
+    r = jnp.where(m < start, 1 / ratio - near, r)
+    return jnp.where(m < start, ratio, 1 / (far + r)), r
 
 
 def _in_levels(end: Scalar, u: Scalar, sigma: Scalar) -> Scalar:
