@@ -49,7 +49,9 @@ def spread_of(mean: Any, square: Any, numpy: Any = jnp) -> Any:
     round-off hides it, that.
     """
     least = numpy.finfo(square.dtype).eps * square
-    return numpy.sqrt(numpy.maximum(square - numpy.sum(mean * mean, axis=1), least))
+    found = numpy.maximum(square - numpy.sum(mean * mean, axis=1), least)
+    # The root of zero has no derivative.
+    return numpy.where(found > 0, numpy.sqrt(numpy.where(found > 0, found, 1)), 0)
 
 
 @full_precision
@@ -67,9 +69,13 @@ def _mapped(size: int, batched: Any, y: Any, log_weights: Any) -> Spreads:
     return Spreads(*(part.reshape(size, b) for part in found))
 
 
-def _fixed(primals: Any, tangents: Any) -> tuple[Spreads, Spreads]:
+def _slopes(primals: Any, tangents: Any) -> tuple[Spreads, Spreads]:
+    """Those by the patterns. What counts does not depend on weights smoothly, and last levels are held fixed."""
+    (y, log_weights), (moved, _) = primals, tangents
     found = _of_batch(*primals)
-    return found, jax.tree.map(jnp.zeros_like, found)
+    if moved is None:
+        return found, jax.tree.map(jnp.zeros_like, found)
+    return found, jax.jvp(lambda y: _in_one_program(y, log_weights), (y,), (moved,))[1]
 
 
 _of_batch = primitive(
@@ -77,12 +83,12 @@ _of_batch = primitive(
     _in_one_program,
     lambda y, log_weights: Spreads(*2 * [jax.ShapeDtypeStruct(log_weights.shape[:1], y.dtype)]),
     _mapped,
-    _fixed,
+    _slopes,
 )
 
 
 def spreads(y: Float[Array, "n d"], log_weights: Float[Array, " n"]) -> Spreads:
-    """Of patterns inside of a program. Derivatives hold them fixed: noise levels are no part of what is recalled."""
+    """Of patterns inside of a program."""
     return Spreads(*(part[0] for part in _of_batch(y, log_weights[None])))
 
 
