@@ -105,3 +105,18 @@ def test_the_field_is_no_gradient_and_so_there_is_no_density():
 def test_what_is_refused(images, patch, message):
     with pytest.raises(InputError, match=message):
         LocalMemory(images, patch)
+
+
+@pytest.mark.parametrize("common", [1e2, 1e7, 1e12])
+def test_what_all_images_have_in_common_costs_no_digits(rng, common):
+    """Patches of which few entries differ, by as much as the noise."""
+    images = np.repeat(common * rng.standard_normal((1, 4, 4)), 4, axis=0)
+    images[:, 1, 1], images[:, 2, 2] = rng.standard_normal((2, 4))
+    images = images.astype(np.float32)
+    cue = images[0] + np.float32(0.5) * (images[0] != images[1])
+    found = LocalMemory(images, 3).denoise(cue.reshape(-1), 1.0).reshape(4, 4)
+    for i, j in ((1, 1), (2, 2)):
+        window = np.s_[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+        off = np.sum((images.astype(float)[window] - cue.astype(float)[None][window]) ** 2, axis=(1, 2))
+        weight = np.exp(-(off - off.min()) / 2)
+        np.testing.assert_allclose(found[i, j], weight @ images[:, i, j] / weight.sum(), rtol=1e-5, atol=1e-5)

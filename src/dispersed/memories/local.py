@@ -176,8 +176,8 @@ def _mean(
     order = np.argsort(np.concatenate([index.reshape(-1) for index in groups])).astype(np.int32)
     size = _block(groups, images.shape, patch)
     blocks = jnp.pad(images, ((0, -n % size), (0, 0), (0, 0), (0, 0))).reshape(-1, size, h, w, c)
-    # What images have in common costs digits and cancels.
-    centre = jax.lax.stop_gradient(jnp.mean(images, axis=(0, 1, 2)))
+    # What images have in common costs digits and cancels: at each place, or at all that are compared with each other.
+    centre = jax.lax.stop_gradient(jnp.mean(images, axis=(0, 1, 2) if equivariant else 0))
     own = windows((x - centre)[None], patch)[0]
 
     @full_precision
@@ -205,7 +205,7 @@ def _mean(
 
     starts = size * jnp.arange(len(blocks))
     sums, _ = jax.lax.scan(jax.checkpoint(of_block), empty_sums(h * w, c, x.dtype), (blocks, starts))
-    return (sums.mean + centre).reshape(h, w, c)
+    return sums.mean.reshape(h, w, c) + centre
 
 
 @functools.cache
