@@ -154,8 +154,9 @@ def draw(
 
 def start(placed: PlacedPatterns, observations: Sequence[Observation], b: int) -> tuple[np.ndarray, np.ndarray]:
     """The means of the patterns by their weights, (b, d), and the root-mean-square distances from them, (b,)."""
-    if placed.uniform and not observations:
-        return np.broadcast_to(placed.mean, (b, *placed.mean.shape)), np.full(b, placed.spread)
+    if not observations:
+        mean = placed.prior_mean / placed.statistics.factor
+        return np.broadcast_to(mean, (b, *mean.shape)), np.full(b, placed.spreads.weighted)
     # Squared distances from a point among the patterns keep the digits of a spread that is small beside the offset.
     first = np.broadcast_to(placed.mean, (b, placed.shape[1]))
     found = sums(placed, observations, first, np.full(b, np.inf))
