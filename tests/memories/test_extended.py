@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from dispersed import ExponentialIntegrator, PatternMemory, recall
+from dispersed import ExponentialIntegrator, Mixture, PatternMemory, recall
 from dispersed.memories import Box, GaussianMemory, Segment, Sphere, Subspace
 from dispersed.validation import InputError
 
@@ -239,6 +239,21 @@ def test_volumes(x64):
     np.testing.assert_allclose(Sphere(np.zeros(3), 2.0).volume, 16 * np.pi)
     np.testing.assert_allclose(Sphere(np.zeros(3), 2.0, np.eye(3)[:2]).volume, 4 * np.pi)
     assert np.isinf(Subspace(np.zeros(3), np.eye(3)[:1]).volume)
+    assert Sphere(np.zeros(3), 0.0).volume == 0
+    np.testing.assert_allclose(Sphere(np.zeros(3), 0.0, np.eye(3)[:1]).volume, 2)
+    np.testing.assert_allclose(jax.grad(lambda r: Sphere(np.zeros(3), r).volume)(2.0), 16 * np.pi)
+    np.testing.assert_allclose(jax.grad(lambda a: Box(jnp.zeros(2), a * jnp.array([1.0, 1.5])).volume)(2.0), 6)
+
+
+@pytest.mark.parametrize("unit", [1e-13, 1e13])
+def test_volumes_are_weights_in_any_unit(unit):
+    """In single precision the volume of three sides of 1e-13 is zero, and of 1e13 infinite."""
+    boxes = [Box(np.zeros(3), np.full(3, side * unit)) for side in (1.0, 2.0)]
+    np.testing.assert_allclose(Mixture(boxes, [box.volume for box in boxes]).weights, [1 / 9, 8 / 9], rtol=1e-5)
+    spheres = [Sphere(np.zeros(6), radius * unit) for radius in (1.0, 2.0)]
+    np.testing.assert_allclose(Mixture(spheres, [s.volume for s in spheres]).weights, [1 / 33, 32 / 33], rtol=1e-5)
+    planes = [Subspace(np.zeros(4), np.eye(4)[:3], 0.0, side * unit) for side in (1.0, 2.0)]
+    np.testing.assert_allclose(Mixture(planes, [s.volume for s in planes]).weights, [1 / 9, 8 / 9], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ regression, least squares), which crosses once:
     capacity = N_k + (N_{k+1} − N_k)(threshold − e_k)/(e_{k+1} − e_k),    e_k ≤ threshold < e_{k+1}.
 
 An empty memory makes no error: the curve starts at N = 0, e = 0, so a capacity below one says that not even one
-pattern is recalled well enough. The interval is the percentile bootstrap over pattern sets.
+pattern is recalled well enough. The interval is the bootstrap over pattern sets, by expanded percentiles.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from dispersed.resampling import expanded_percentiles
 
 GROUPS = 1000
 """So many groups of sets have the interval of the sets themselves, and take less time to resample."""
@@ -95,13 +97,14 @@ def estimate(
     seed: int = 0,
 ) -> Estimate:
     """The capacity at `threshold` and its bootstrap interval, from `errors[k, r]` of sets r at `n_patterns[k]`."""
-    return interval(*bootstrap_crossings(n_patterns, errors, threshold, statistic, seed), level)
+    crossings = bootstrap_crossings(n_patterns, errors, threshold, statistic, seed)
+    return interval(*crossings, np.shape(errors)[1], level)
 
 
-def interval(value: float, resampled: Float[np.ndarray, " resamples"], level: float = 0.95) -> Estimate:
-    """A crossing with the percentile interval of the resampled ones."""
+def interval(value: float, resampled: Float[np.ndarray, " resamples"], sets: int, level: float = 0.95) -> Estimate:
+    """A crossing with the interval of those that were resampled from so many sets."""
     # An order statistic, not an interpolated quantile: some resampled crossings may be infinite.
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    low, high = np.quantile(resampled, expanded_percentiles(sets, level), method="inverted_cdf")
     return Estimate(value, float(low), float(high))
 
 

@@ -69,7 +69,7 @@ def _narrowed(
         if statistic == "mean":
             errors = grouped(errors)
         value, crossings = bootstrap_crossings(counts, errors, threshold, statistic, seed)
-        found = interval(value, crossings)
+        found = interval(value, crossings, errors.shape[1])
         if np.isinf(value):
             return found
         low, high = np.quantile(crossings, [UNLIKELY, 1 - UNLIKELY], method="inverted_cdf")

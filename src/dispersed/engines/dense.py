@@ -1,7 +1,6 @@
 r"""Stored patterns in memory, and what follows from their posterior: the engine `Dense()`."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from dispersed.engines.dense_posterior import mean_and_leader, relative_logits
 from dispersed.engines.engine import Engine, Misfits, PatternSet
 from dispersed.engines.evidence import evidence, misfit_logits
 from dispersed.engines.spreads import Spreads, spreads, spreads_of
+from dispersed.keys import categorical
 from dispersed.precision import full_precision
 from dispersed.storage import Storage
 from dispersed.tracing import as_array, is_known, on_host
@@ -252,17 +252,10 @@ class DensePatterns(PatternSet):
         return others * (2 * known.norm / sigma) ** 2
 
     def sample(self, key: Key[Array, ""]) -> State:
-        high, low = jax.random.bits(key, (2,), jnp.uint32)
-        with jax.enable_x64(True):  # a million weights do not add up in single precision
-            wide = functools.partial(jax.lax.convert_element_type, new_dtype=jnp.float64)
-            uniform = (wide(high) * 2.0**21 + wide(low >> 11)) * 2.0**-53
-            total = jnp.cumsum(jnp.exp(wide(self.log_weights)))
-            index = jnp.searchsorted(total, uniform * total[-1], side="right")
-            index = jax.lax.convert_element_type(index, jnp.int32)
-        return self.patterns[index]
+        return self.patterns[categorical(key, self.log_weights)]
 
     def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
-        index = jax.random.categorical(key, self.logits(x, sigma))
+        index = categorical(key, self.logits(x, sigma))
         return self.patterns[index], index
 
     @one_program

@@ -17,6 +17,7 @@ from dispersed.engines.evidence import evidence
 from dispersed.engines.online_softmax import EncodedRows, SoftmaxSums, block_sums, merge
 from dispersed.engines.options import ScanOptions
 from dispersed.engines.spreads import Spreads, counts, spread_of, spreads_of
+from dispersed.keys import categorical
 from dispersed.precision import full_precision
 from dispersed.storage import Encoding, Float32, Storage
 from dispersed.tracing import is_known
@@ -203,10 +204,10 @@ class ShardedPatterns(PatternSet):
         return y[jnp.argmin(jnp.sum((y - x) ** 2, axis=1))]
 
     def sample(self, key: Key[Array, ""]) -> State:
-        return self.patterns[jax.random.categorical(key, self.log_weights)]
+        return self.patterns[categorical(key, self.log_weights)]
 
     def draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
-        index = jax.random.categorical(key, self._logits(x, sigma))
+        index = categorical(key, self._logits(x, sigma))
         return self.patterns.astype(x.dtype)[index], index
 
     def start(self) -> tuple[State, Scalar]:

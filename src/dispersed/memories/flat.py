@@ -115,7 +115,7 @@ class Box(Extended):
         return self.low.shape[-1]
 
     @property
-    def volume(self) -> Scalar:
+    def volume(self) -> Scalar | float:
         """The product of the sides that are not zero; infinite if one is unbounded."""
         return side_product(self.low, self.high)
 
@@ -200,7 +200,7 @@ class Subspace(Extended):
         return self.origin.shape[-1]
 
     @property
-    def volume(self) -> Scalar:
+    def volume(self) -> Scalar | float:
         """The product of the sides that are not zero; infinite if one is unbounded."""
         return side_product(self.low, self.high)
 
@@ -294,6 +294,11 @@ def _uniform(key: Key[Array, ""], low: Array, high: Array) -> Array:
     return low + jax.random.uniform(key, low.shape, low.dtype) * (high - low)
 
 
-def side_product(low: Array, high: Array) -> Scalar:
-    sides = jnp.where(low == high, 0, high - low)
-    return jnp.prod(jnp.where(sides > 0, sides, 1))
+def side_product(low: Array, high: Array) -> Scalar | float:
+    """The product of the sides that are not zero; a float, in double precision, where they are known."""
+    if not is_known(low, high):
+        sides = jnp.where(low == high, 0, high - low)
+        return jnp.prod(jnp.where(sides > 0, sides, 1))
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        sides = np.asarray(high, float) - np.asarray(low, float)
+        return float(np.prod(sides[sides > 0]))

@@ -17,6 +17,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import place
+from dispersed.keys import categorical
 from dispersed.memories.components import Components, compare
 from dispersed.memories.memory import Memory
 from dispersed.precision import full_precision
@@ -121,11 +122,11 @@ class Mixture(Components):
     def _sample(self, key: Key[Array, ""]) -> State:
         which, key = jax.random.split(key)
         # One draw of every component, of which one is taken: components of different kinds share no program.
-        return self.each(lambda component: component._sample(key))[jax.random.categorical(which, self.log_weights)]
+        return self.each(lambda component: component._sample(key))[categorical(which, self.log_weights)]
 
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
         which, key = jax.random.split(key)
-        index = jax.random.categorical(which, compare(x, sigma, *self._parts(x, sigma))[1])
+        index = categorical(which, compare(x, sigma, *self._parts(x, sigma))[1])
         return self.each(lambda component: component._posterior_draw(key, x, sigma)[0])[index], index
 
     @one_program

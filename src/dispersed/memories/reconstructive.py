@@ -31,6 +31,7 @@ import numpy as np
 from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.display import one_line, place
+from dispersed.keys import categorical
 from dispersed.memories.associative_memory import in_precision
 from dispersed.memories.components import Components, compare
 from dispersed.memories.gaussian import GaussianMemory, eigen, measured, shrunk, svd_of_observation, unexplained
@@ -169,7 +170,7 @@ class ReconstructiveMemory(Components):
     def _sample(self, key: Key[Array, ""]) -> State:
         which, key = jax.random.split(key)
         k = self.means.shape[1]
-        event, part = jnp.divmod(jax.random.categorical(which, self.log_weights.ravel()), k)
+        event, part = jnp.divmod(categorical(which, self.log_weights.ravel()), k)
         directions, variances = self._spread(event, part)
         noise = jax.random.normal(key, variances.shape, self.means.dtype)
         return self.means[event, part] + (jnp.sqrt(jnp.maximum(variances, 0)) * noise) @ directions
@@ -227,7 +228,7 @@ class ReconstructiveMemory(Components):
     def _posterior_draw(self, key: Key[Array, ""], x: State, sigma: Scalar) -> tuple[State, Int[Array, ""]]:
         which, key = jax.random.split(key)
         anchors, excess = self._parts(x, sigma)
-        drawn = jax.random.categorical(which, compare(x, sigma, anchors, excess)[1])
+        drawn = categorical(which, compare(x, sigma, anchors, excess)[1])
         event, part = jnp.divmod(drawn, self.means.shape[1])
         directions, variances = self._spread(event, part)
         share = variances / (variances + sigma**2)

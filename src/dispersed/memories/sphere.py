@@ -1,9 +1,11 @@
 r"""Round memories: spheres and circles of any dimension, embedded in any space (Eq. 23)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.display import place
@@ -62,10 +64,15 @@ class Sphere(Extended):
         return self.dimension if self.directions is None else self.directions.shape[0]
 
     @property
-    def volume(self) -> Scalar:
-        """The area 2π^{m/2} r^{m−1}/Γ(m/2)."""
-        m = self._m
-        return 2 * jnp.exp(m / 2 * math.log(math.pi) - math.lgamma(m / 2)) * self.radius ** (m - 1)
+    def volume(self) -> Scalar | float:
+        """The area 2π^{m/2} r^{m−1}/Γ(m/2); a float, in double precision, where the radius is known."""
+        known = is_known(self.radius)
+        numpy: Any = np if known else jnp
+        m, r = self._m, float(self.radius) if known else self.radius
+        with np.errstate(divide="ignore", over="ignore", under="ignore"):
+            logarithm = (m - 1) * numpy.log(r) if m > 1 else 0
+            area = 2 * numpy.exp(m / 2 * math.log(math.pi) - math.lgamma(m / 2) + logarithm)
+        return float(area) if known else area
 
     @full_precision
     def _polar(self, x: State) -> tuple[State, Scalar]:
