@@ -11,6 +11,8 @@ from dispersed.engines.collectives import all_gather
 from dispersed.engines.placed_patterns import PlacedPatterns
 from dispersed.machine import cores, on_cores
 
+TOLERANCE = 1e-5
+"""The most by which round-off of products may change a logit in the worst case."""
 ROWS = 1 << 14
 """Patterns that are converted to double precision at once."""
 
@@ -39,6 +41,47 @@ def _logits(placed: PlacedPatterns, observation: Observation) -> np.ndarray:
     for start, fit in on_cores(cores("cpu"), weigh, placed.storage.blocks(ROWS)):
         found[start : start + len(fit)] += fit
     return found
+
+
+def misfit_logits(placed: PlacedPatterns, x: np.ndarray, known: np.ndarray | None, sigma: np.ndarray) -> np.ndarray:
+    """−‖x − y_j‖²/2σ² over the observed entries of each cue (b, d) less the largest, of this host's patterns, (b, n).
+
+    By products in double precision from the mean; where their round-off could change a weight, by differences.
+    """
+    observed = np.ones(x.shape, bool) if known is None else known
+    precision = np.where(observed, 1.0 / sigma[:, None] ** 2, 0)
+    centre = placed.mean
+    z = np.where(observed, x - centre, 0)
+    found = np.empty((len(x), len(placed.storage)))
+    same = bool((observed == observed[0]).all())
+
+    def decoded(block: tuple[int, np.ndarray, Any]) -> tuple[slice, np.ndarray]:
+        start, codes, scale = block
+        y = placed.encoding.decode(codes, scale, placed.shape[1]).astype(float)
+        return slice(start, start + len(y)), y
+
+    def by_products(block: tuple[int, np.ndarray, Any]) -> np.ndarray:
+        where, y = decoded(block)
+        y -= centre
+        squares = (1 / sigma**2)[:, None] * (y**2 @ observed[0]) if same else precision @ (y**2).T
+        found[:, where] = (precision * z) @ y.T - squares / 2
+        return squares.max(axis=1)
+
+    def by_differences(block: tuple[int, np.ndarray, Any]) -> None:
+        where, y = decoded(block)
+        for i in np.flatnonzero(~sufficient):
+            found[i, where] = -((x[i] - y) ** 2 @ precision[i]) / 2
+
+    def over(part: Any) -> list[Any]:
+        return list(on_cores(cores("cpu"), part, placed.storage.blocks(ROWS)))
+
+    square = np.max(over(by_products), axis=0)
+    own = (precision * z * z).sum(axis=1)
+    gamma = (x.shape[1] + 10) * float(np.finfo(float).eps)
+    sufficient = gamma * (np.sqrt(own * square) + square) <= TOLERANCE / 2
+    if not sufficient.all():
+        over(by_differences)
+    return found - found.max(axis=1, keepdims=True)
 
 
 def batch_fits(y: np.ndarray, observations: Sequence[Observation]) -> Any:
