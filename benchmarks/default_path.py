@@ -8,8 +8,8 @@ process of its own, and so is the first call.
 
     python -m benchmarks.default_path [--quick] [--only NAME] [--limit SECONDS] [--json FILE]
 
-`--only` takes a part of a case's name: `patterns`, `10000x64`, `networks`, `memory`, `small`, `first`. After `--limit`
-seconds of its own a function is not called again; a slower call counts as it is.
+`--only` takes a part of a case's name: `patterns`, `unknown`, `10000x64`, `networks`, `memory`, `small`, `first`. After
+`--limit` seconds of its own a function is not called again; a slower call counts as it is.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.default_costs import first_case, memory_case, small_case
 from benchmarks.default_networks import binary_case, modern_case
-from benchmarks.default_patterns import digits_case, midway_case, patterns_case
+from benchmarks.default_patterns import digits_case, midway_case, patterns_case, unknown_case
 from benchmarks.goals import Line, report
 from benchmarks.rivals import torch_or_none
 
@@ -61,6 +61,8 @@ def cases(quick: bool, limit: float) -> dict[str, Callable[[str], list[Line]]]:
         found["patterns digits 1797x64"] = partial(digits_case, states=1000, **timed)
     n = 1000 if quick else 10_000
     found[f"patterns midway {n}x64"] = partial(midway_case, n=n, d=64, states=64, **timed)
+    for n, d in ((1000, 64),) if quick else ((10_000, 64), (60_000, 784)):
+        found[f"unknown level {n}x{d}"] = partial(unknown_case, n=n, d=d, states=64, **timed)
     for n, d, states in modern:
         found[f"networks modern {n}x{d}"] = partial(modern_case, n=n, d=d, states=states, **timed)
     n, d, states = binary

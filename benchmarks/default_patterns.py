@@ -91,6 +91,28 @@ def midway_case(case, n, d, states, repeats, limit):
     return [denoised(case, f"denoise, σ = {sigma:g}", y, x, sigma, functions, times, np.sqrt(y.shape[1]))]
 
 
+def unknown_case(case, n, d, states, repeats, limit):
+    """Cues whose noise is not given, and cues of which half of the entries are known."""
+    from dispersed import PatternMemory, estimate_sigma, recall
+
+    y, sigma = normal(n, d), max(LEVELS)
+    memory = PatternMemory(y)
+    rng = np.random.default_rng(3)
+    x = (y[:states] + sigma * rng.standard_normal((states, d))).astype(np.float32)
+    cues, known = jnp.asarray(x), rng.random((states, d)) < 0.5
+    functions = {
+        "estimate_sigma(memory, cues)": lambda: estimate_sigma(memory, cues).sigma,
+        "estimate_sigma(memory, cues, known)": lambda: estimate_sigma(memory, cues, known).sigma,
+        "recall(memory, cues)": lambda: recall(memory, cues).x,
+        "recall(memory, cues, known=known)": lambda: recall(memory, cues, known=known).x,
+    }
+    rivals = {name: rival(x, sigma) for name, rival in {"jax": jax_mean(y), **torch_mean(y)}.items()}
+    times = warm(functions | rivals, repeats, limit)
+    off = {name: np.abs(np.asarray(function()) / sigma - 1) for name, function in list(functions.items())[:2]}
+    errors = {name: f"median |σ̂/σ − 1| {np.median(each):.1e}" for name, each in off.items()}
+    return [against(case, name, times, name, None, error=errors.get(name, "")) for name in functions]
+
+
 def denoised(case, name, y, x, sigma, functions, times, spread):
     """The line of one denoise, and the goal that follows from whether products provably suffice."""
     few = x[:CHECKED]
