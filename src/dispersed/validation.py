@@ -164,7 +164,7 @@ def check_finite(argument: str, array: Array | np.ndarray) -> None:
 
 
 def _has_finite_norm(values: np.ndarray) -> bool:
-    """Whether the sum of all squares is finite, so that all entries are: a fraction of the time of a look at each."""
+    """Whether the sum of all squares is finite, so that all entries are: a fraction of the time of a test of each."""
     if values.dtype.kind != "f" or not values.flags.forc:
         return False
     flat = values.ravel("K")
