@@ -95,6 +95,36 @@ def test_the_perceptron_reaches_its_margin(rng):
         ClassicalHopfield(y, rule=Perceptron()).energy(y[0])
 
 
+@pytest.mark.parametrize(("n", "d", "margin"), [(8, 5, 0.0), (4, 7, 0.0), (6, 20, 0.5)])
+def test_the_perceptron_tells_a_field_of_nothing_from_round_off(n, d, margin):
+    """Couplings and passes are those of whole numbers, W d: a field of 0 is not stable, as thirds may not show."""
+    y = signs(np.random.default_rng(3), n, d).astype(int)
+    w, changed, passes = np.zeros((d, d), int), True, 0
+    while changed and passes < 60:
+        changed, passes = False, passes + 1
+        for pattern in y:
+            field = pattern * (w @ pattern)
+            wrong = (field <= 0) | (field < margin * np.sqrt((w**2).sum(axis=1)))
+            w += np.where(wrong, pattern, 0)[:, None] * pattern
+            np.fill_diagonal(w, 0)
+            changed |= wrong.any()
+    found, made = Perceptron(margin, sweeps=60).of_units(jnp.asarray(y, jnp.float32), jnp.arange(d))
+    np.testing.assert_allclose(found, w / d, rtol=1e-6)
+    assert int(made) == passes
+
+
+def test_storkeys_rule_of_many_more_patterns_than_units(rng):
+    """Round-off grows with every pattern beyond them; by the formula in double precision."""
+    y = signs(rng, 400, 30)
+    w = np.zeros((30, 30))
+    for pattern in y:
+        h = w @ pattern
+        w += (np.outer(pattern, pattern) - np.outer(pattern, h) - np.outer(h, pattern) + 2 * w) / 30
+        np.fill_diagonal(w, 0)
+    found = Storkey().couplings(jnp.asarray(y, jnp.float32))
+    np.testing.assert_allclose(found, w, atol=1e-6 * np.abs(w).max())
+
+
 def test_a_palimpsest_recalls_the_last_patterns_and_hebb_none(rng):
     d = 400
     y = signs(rng, 400, d).astype(np.float32)

@@ -82,21 +82,25 @@ class Storkey(Rule):
 
         W_ij ← W_ij + (y_i y_j − y_i h_ji − h_ij y_j)/d,    h_ij = Σ_{k ≠ i,j} W_ik y_k.
 
-    Storkey & Valabregue (1999). O(n d²).
+    Storkey & Valabregue (1999). O(n d²), in double precision: of more patterns than units round-off grows.
     """
 
+    @one_program
+    @full_precision
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         d = patterns.shape[1]
-        others = 1 - jnp.eye(d, dtype=patterns.dtype)
 
         @full_precision
         def learn(w: Float[Array, "d d"], y: State) -> tuple[Float[Array, "d d"], None]:
+            y = double(y)
             h = w @ y
             # Σ_{k ≠ i,j} W_ik y_k = h_i − W_ij y_j
             change = jnp.outer(y, y) - jnp.outer(y, h) - jnp.outer(h, y) + 2 * w
-            return w + others * change / d, None
+            return w + (1 - jnp.eye(d, dtype=w.dtype)) * change / d, None
 
-        return jax.lax.scan(learn, jnp.zeros((d, d), patterns.dtype), patterns)[0]
+        with jax.enable_x64(True):
+            w = jax.lax.scan(learn, jnp.zeros((d, d), float), patterns)[0]
+            return jax.lax.convert_element_type(w, patterns.dtype)
 
 
 class PseudoInverse(Rule):
@@ -154,14 +158,15 @@ class Perceptron(Rule):
         d, each = patterns.shape[1], jnp.arange(len(units))
         margin = self.margin.astype(patterns.dtype)
 
+        # Of W d, whose entries, fields and squares are whole numbers: fields of nothing are told from round-off.
         @full_precision
         def learn(carry: tuple[Array, Array], y: State) -> tuple[tuple[Array, Array], Bool[Array, ""]]:
             w, squares = carry
             field = y[units] * (w @ y)
             wrong = (field <= 0) | (field < margin * jnp.sqrt(squares))
-            step = jnp.where(wrong, y[units] / d, 0)
+            step = jnp.where(wrong, y[units], 0)
             w = (w + jnp.outer(step, y)).at[each, units].set(0)
-            return (w, squares + jnp.where(wrong, 2 * field / d + (d - 1) / d**2, 0)), jnp.any(wrong)
+            return (w, squares + jnp.where(wrong, 2 * field + d - 1, 0)), jnp.any(wrong)
 
         def unfinished(carry: tuple[Array, Array, Array, Int[Array, ""]]) -> Bool[Array, ""]:
             return carry[2] & (carry[3] < self.sweeps)
@@ -173,7 +178,7 @@ class Perceptron(Rule):
         zero = jnp.zeros((len(units), d), patterns.dtype)
         start = (zero, zero[:, 0], jnp.ones((), bool), jnp.zeros((), jnp.int32))
         w, _, _, sweeps = jax.lax.while_loop(unfinished, sweep, start)
-        return w, sweeps
+        return w / d, sweeps
 
 
 class Unlearning(Rule):
