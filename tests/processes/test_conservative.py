@@ -64,6 +64,22 @@ def test_linearisation_solves_its_differential_equations(x64):
     np.testing.assert_allclose(np.ravel(covariance), solved[2:], rtol=1e-8)
 
 
+@pytest.mark.parametrize("rate", [-1e4, -100.0, -1e-4, 1e-4, 60.0])
+@pytest.mark.parametrize("amplitude", [lambda s: 0.9 + 0 * s, lambda s: 1 + jnp.sin(3 * s)])
+def test_noise_that_was_forgotten_long_ago_leaves_the_rest_right(rate, amplitude, x64):
+    """∫₀ᵗ e^{a(t−s)} σ(s)² ds by an adaptive quadrature, however far |at| goes: stationary states among them."""
+    process = PotentialProcess(lambda x: rate * jnp.sum(x**2) / 4, amplitude)
+
+    def integrand(s):
+        return np.exp(rate * (1 - s)) * float(amplitude(s)) ** 2
+
+    low, high = (max(0, 1 - 50 / -rate), 1) if rate < 0 else (0, 1)
+    expected = integrate.quad(integrand, low, high, epsabs=0, epsrel=1e-12)[0]
+    mean, covariance, _ = linearised(process, jnp.ones(2), jnp.asarray(1.0), jnp.array([1.0, -0.4]))
+    np.testing.assert_allclose(covariance, expected * np.eye(2), rtol=1e-10, atol=1e-300)
+    np.testing.assert_allclose(mean, np.exp(rate / 2) * np.array([1.0, -0.4]), rtol=1e-13, atol=1e-15)
+
+
 def test_energy_is_equation_18(x64, rng):
     process = PotentialProcess(ou, jnp.asarray(SIGMA))
     patterns, weights = rng.normal(size=(3, 2)), np.array([1.0, 2.0, 3.0])
@@ -131,6 +147,15 @@ def test_fokker_planck_keeps_the_equilibrium_and_reaches_it():
     density = solver.kernel(np.array([[0.3]]), 60.0)[0]
     equilibrium = np.exp(2 * solver.potential / 0.64)
     np.testing.assert_allclose(density, equilibrium / equilibrium.sum() / solver.width, rtol=1e-5)
+
+
+def test_steep_potentials_climb_at_their_own_speed():
+    """Where v rises by a over D between two cells, the rate is D/h² a/(1 − e^{−a}), however large a is."""
+    slope, sigma, cells = 3e4, 1.0, 50
+    solver = FokkerPlanck(PotentialProcess(lambda x: slope * x[0], sigma), [-1.0], [1.0], cells)
+    density, t = solver.density([[-0.5]], 2e-5), 2e-5  # before the wall
+    mean = np.sum(solver.axes[0] * density) * solver.width[0]
+    assert mean == pytest.approx(-0.5 + slope * t, rel=1e-6)
 
 
 def test_steps_in_time_are_of_second_order_for_changing_noise():

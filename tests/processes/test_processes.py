@@ -36,6 +36,26 @@ def test_time_inverts_sigma_in_single_precision(make):
     np.testing.assert_allclose(process.time(process.sigma(t)), t, rtol=2e-5)
 
 
+@pytest.mark.parametrize("left", [1e-3, 1e-4, 2.0**-20, 2.0**-23])
+def test_the_cosine_rate_keeps_the_digits_of_what_is_left(left):
+    """α = sin(½π(1−t)/(1+s))/cos(½πs/(1+s)), which is cos(½π(t+s)/(1+s)) over the same without its cancellation."""
+    t = np.float32(1 - left)
+    alpha = np.sin(np.pi / 2 * (1 - float(t)) / 1.008) / np.cos(np.pi / 2 * 0.008 / 1.008)
+    process = VP(Cosine())
+    np.testing.assert_allclose(process.scale(jnp.asarray(t)), alpha, rtol=4e-6)
+    np.testing.assert_allclose(process.sigma(jnp.asarray(t)), np.sqrt(1 - alpha**2) / alpha, rtol=4e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-25, 1e20, 1e30])
+@pytest.mark.parametrize("growth", [1.0, 200.0])
+def test_linear_rates_of_any_size_have_an_inverse(unit, growth):
+    """Their squares may be no numbers in single precision. B(t) in double precision."""
+    t = np.array([0.01, 0.5, 2.0])
+    integral = 0.1 * unit * t * (1 + (growth - 1) * t / 2)
+    found = Linear(0.1 * unit, 0.1 * growth * unit).inverse(jnp.asarray(integral, jnp.float32))
+    np.testing.assert_allclose(found, t, rtol=1e-5)
+
+
 def test_levels_map_into_each_other(x64):
     alpha = jnp.array([1e-3, 0.1, 0.68, 0.999])
     sigma = dispersed.sigma_from_alpha(alpha)

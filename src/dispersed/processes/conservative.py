@@ -51,7 +51,9 @@ from dispersed.validation import (
     real_array,
 )
 
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(32)
+_DECAYS = 40.0
+"""An exponential counts until it is e^−40 of what it was at most."""
 
 
 class PotentialProcess(eqx.Module):
@@ -151,19 +153,20 @@ class PotentialProcess(eqx.Module):
     def linearised(self, y: State, t: Scalar) -> tuple[State, Float[Array, "d d"]]:
         """Mean (d,) and covariance (d, d) of the linearised kernel from one pattern y after a time t > 0 (Eq. 19).
 
-        In the eigenbasis of H both are integrals of exponentials; that over σ(s)² is taken by 16-point
-        Gauss–Legendre quadrature, exact for constant σ up to |2Ht| of about 10.
+        In the eigenbasis of H both are integrals of exponentials; that over σ(s)² is taken by 32-point
+        Gauss–Legendre quadrature over the times whose noise is neither forgotten nor nothing beside what has grown:
+        exact for constant σ.
         """
         values, vectors = jnp.linalg.eigh(jax.hessian(self.potential)(y))
         shift = t * _phi(values * t) * (vectors.T @ self.drift(y))
-        s = t * (jnp.asarray(_NODES, y.dtype) + 1) / 2
-        growth = jnp.exp(2 * values[:, None] * (t - s))
-        variance = (
-            t
-            / 2
-            * growth
-            @ (jnp.asarray(_NODE_WEIGHTS, y.dtype) * jnp.broadcast_to(jax.vmap(self.sigma)(s), s.shape) ** 2)
-        )
+        rates = 2 * values[:, None]
+        length = _DECAYS * t / jnp.maximum(_DECAYS, jnp.abs(rates) * t)
+        # Noise that decays counts from the end, noise that grows from the beginning.
+        near = length * (jnp.asarray(_NODES, y.dtype) + 1) / 2
+        far = t - near
+        growth = jnp.exp(rates * jnp.where(rates < 0, near, far))
+        amplitude = jax.vmap(jax.vmap(self.sigma))(jnp.where(rates < 0, far, near))
+        variance = length[:, 0] / 2 * ((growth * amplitude**2) @ jnp.asarray(_NODE_WEIGHTS, y.dtype))
         return y + vectors @ shift, (vectors * variance) @ vectors.T
 
     def log_kernel(self, x: State, t: Scalar, y: State) -> Scalar:
@@ -243,6 +246,6 @@ def energy_from_kernels(log_kernels: Float[Array, " n"], sigma: Scalar, potentia
 
 def _phi(a: Array) -> Array:
     """(e^a − 1)/a, 1 at 0."""
-    small = jnp.abs(a) < 1e-5
+    small = jnp.abs(a) < 1e-3
     safe = jnp.where(small, 1, a)
-    return jnp.where(small, 1 + a / 2, jnp.expm1(safe) / safe)
+    return jnp.where(small, 1 + a / 2 * (1 + a / 3 * (1 + a / 4)), jnp.expm1(safe) / safe)

@@ -166,5 +166,5 @@ class FokkerPlanck:
 def _bernoulli(a: np.ndarray) -> np.ndarray:
     """a/(e^a − 1), 1 at 0."""
     small = np.abs(a) < 1e-6
-    safe = np.where(small, 1.0, np.clip(a, -700, 700))
-    return np.where(small, 1 - a / 2, safe / np.expm1(safe))
+    safe = np.where(small, 1.0, a)
+    return np.where(small, 1 - a / 2, safe / np.expm1(np.minimum(safe, 700)))

@@ -57,8 +57,10 @@ class Linear(Rate):
         return t * (self.first + (self.last - self.first) * t / 2)
 
     def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
-        # The root of the quadratic in the form that does not cancel, and holds for last = first too.
-        return 2 * b / (self.first + jnp.sqrt(self.first**2 + 2 * (self.last - self.first) * b))
+        # The root of the quadratic in the form that does not cancel, and holds for last = first too; in parts of the
+        # last rate, whose square may be no number.
+        first, b = self.first / self.last, b / self.last
+        return 2 * b / (first + jnp.sqrt(first**2 + 2 * (self.last - self.first) / self.last * b))
 
 
 class Cosine(Rate):
@@ -71,12 +73,12 @@ class Cosine(Rate):
 
     def integral(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
-        # cos a / cos b through the sum formula: 1 − cos cancels near t = 0.
-        step = np.pi / 2 * jnp.minimum(t, 1) / (1 + self.offset)
-        half = jnp.sin(step / 2)
-        # Nothing of the pattern is left at t = 1, where round-off may say that less than nothing is.
-        lost = jnp.where(t < 1, 2 * half**2 + np.tan(start) * jnp.sin(step), 1)
-        return -2 * jnp.log1p(-jnp.minimum(lost, 1))
+        rate, early = np.pi / 2 / (1 + self.offset), t < 0.5
+        # 1 − α of early times by the sum formula, and α of late ones by their distance from t = 1: neither cancels.
+        step = rate * jnp.where(early, t, 0)
+        lost = 2 * jnp.sin(step / 2) ** 2 + np.tan(start) * jnp.sin(step)
+        left = jnp.sin(rate * jnp.where(early, 0.5, jnp.maximum(1 - t, 0))) / np.cos(start)
+        return -2 * jnp.where(early, jnp.log1p(-lost), jnp.log(left))
 
     def inverse(self, b: Float[Array, "..."]) -> Float[Array, "..."]:
         start = np.pi / 2 * self.offset / (1 + self.offset)
