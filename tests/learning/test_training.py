@@ -133,6 +133,12 @@ def test_levels_are_drawn_from_their_distribution(levels, key):
     assert abs(np.corrcoef(np.log(sigma).ravel(), noise[..., 0].ravel())[0, 1]) < 0.03
 
 
+def test_levels_over_more_than_the_range_of_their_ratio():
+    """log σ is uniform, also where `high`/`low` is no number in single precision."""
+    quantiles = LogUniform(1e-20, 1e20).quantile(jnp.array([0.0, 0.25, 0.5, 1.0]))
+    np.testing.assert_allclose(quantiles, [1e-20, 1e-10, 1.0, 1e20], rtol=1e-5)
+
+
 def test_weightings_are_those_of_equation_9():
     sigma = jnp.array([0.1, 1.0, 2.0])
     np.testing.assert_allclose(total_noise(sigma), 1)

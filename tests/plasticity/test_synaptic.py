@@ -140,6 +140,17 @@ def test_rhythm_denoises_with_the_probability_flow(patterns):
     np.testing.assert_allclose(end, flow, atol=0.05)
 
 
+@pytest.mark.parametrize("half", [1000, 20_000])
+def test_levels_of_a_slow_rhythm_keep_their_digits(half, patterns):
+    """½σ_max(1 − cos φ) = σ_max sin²(φ/2), without cancellation; the first is not 0, by which noise is divided."""
+    levels = np.asarray(Rhythm(half=half).levels, float)
+    np.testing.assert_allclose(levels, 2 * np.sin(np.pi / 2 * np.arange(1, half + 1) / half) ** 2, rtol=2e-6)
+    memory = noise_network(8, 6, 1, key=jax.random.key(1))
+    changed, end = Rhythm(half=half).cycle(memory, patterns[0], jax.random.key(0), jnp.asarray(1e-6))
+    assert np.isfinite(end).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(changed, eqx.is_array)))
+
+
 def test_learning_without_input_errors():
     assert sum(doublings(10_000, 1000)) * 1000 >= 10_000
     for make, message in (

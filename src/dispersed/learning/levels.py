@@ -50,7 +50,7 @@ class LogUniform(Levels):
         self.low, self.high = _ordered(low, high)
 
     def quantile(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
-        return self.low * (self.high / self.low) ** u
+        return self.low ** (1 - u) * self.high**u  # their ratio may overflow
 
 
 class LogNormal(Levels):

@@ -49,14 +49,17 @@ class Rhythm(eqx.Module):
     @property
     def levels(self) -> Float[Array, " half"]:
         """σ at the moments of the first phase, the last being σ_max."""
-        phase = jnp.pi * jnp.arange(1, self.half + 1) / self.half
-        return self.sigma_max * (1 - jnp.cos(phase)) / 2
+        # sin²(φ/2) where 1 − cos φ would cancel.
+        return self.sigma_max * jnp.sin(jnp.pi * jnp.arange(1, self.half + 1) / (2 * self.half)) ** 2
 
     def cycle(self, memory: LearnedMemory, y: State, key: Key[Array, ""], rate: Scalar) -> tuple[LearnedMemory, State]:
         """The network after one cycle that began with the experience y, and the state that the cycle ends in."""
         levels = self.levels
         before = jnp.concatenate([jnp.zeros(1), levels[:-1]])
-        increments = jnp.sqrt(levels**2 - before**2)[:, None] * jax.random.normal(key, (self.half, y.size))
+        # sin² a − sin² b = sin(a − b) sin(a + b) is the difference of two levels.
+        quarter = jnp.pi / (2 * self.half)
+        rise = self.sigma_max * jnp.sin(quarter) * jnp.sin(quarter * (2 * jnp.arange(self.half) + 1))
+        increments = jnp.sqrt(rise * (levels + before))[:, None] * jax.random.normal(key, (self.half, y.size))
         noisy = y + jnp.cumsum(increments, axis=0)
         arrays, rest = eqx.partition(memory, eqx.is_array)
 
