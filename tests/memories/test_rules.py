@@ -125,6 +125,26 @@ def test_storkeys_rule_of_many_more_patterns_than_units(rng):
     np.testing.assert_allclose(found, w, atol=1e-6 * np.abs(w).max())
 
 
+@pytest.mark.parametrize(("n", "d", "steps", "parts"), [(10, 30, 1000, 100), (10, 20, 300, 10)])
+def test_unlearning_tells_a_field_of_nothing_from_round_off(n, d, steps, parts, rng):
+    """By whole numbers, W/ε: a state that ends elsewhere once leaves other couplings for ever."""
+    y = signs(rng, n, d).astype(int)
+    learned, forgotten = parts * (y.T @ y), np.zeros((d, d), int)
+    np.fill_diagonal(learned, 0)
+    keys = jax.vmap(lambda step: jax.random.fold_in(jax.random.key(0), step))(jnp.arange(steps))
+    starts = jax.vmap(lambda key: jax.random.rademacher(key, (d,), jnp.float32))(keys)
+    for s in np.array(starts, int):
+        before = np.zeros(d)
+        while (before != s).any():
+            before = s.copy()
+            for i in range(d):
+                s[i] = np.sign((learned - forgotten)[i] @ s) or s[i]
+        forgotten += np.outer(s, s)
+        np.fill_diagonal(forgotten, 0)
+    found = Unlearning(steps, 1 / parts).couplings(jnp.asarray(y, jnp.float32))
+    np.testing.assert_allclose(found, (learned - forgotten) / parts, atol=1e-5)
+
+
 def test_a_palimpsest_recalls_the_last_patterns_and_hebb_none(rng):
     d = 400
     y = signs(rng, 400, d).astype(np.float32)
@@ -261,7 +281,7 @@ def test_willshaw_couplings_are_clipped(rng):
 def test_relaxed_states_are_fixed_points(rng):
     y = signs(rng, 4, 30).astype(np.float32)
     w = ClassicalHopfield(y).couplings
-    s = np.asarray(relaxed(w, jnp.asarray(signs(rng, 1, 30)[0], jnp.float32)))
+    s = np.asarray(relaxed(lambda i, x: jnp.sign(w[i] @ x), jnp.asarray(signs(rng, 1, 30)[0], jnp.float32)))
     field = w @ s
     np.testing.assert_array_equal(np.where(field == 0, s, np.sign(field)), s)
 

@@ -15,6 +15,7 @@ measured by `python -m benchmarks.rules`:
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -202,24 +203,38 @@ class Unlearning(Rule):
     def couplings(self, patterns: Patterns) -> Float[Array, "d d"]:
         d, rate = patterns.shape[1], self.rate.astype(patterns.dtype)
         others = 1 - jnp.eye(d, dtype=patterns.dtype)
+        hebbian = others * (patterns.T @ patterns)
 
-        def dream(step: Int[Array, ""], w: Float[Array, "d d"]) -> Float[Array, "d d"]:
+        def dream(step: Int[Array, ""], forgotten: Float[Array, "d d"]) -> Float[Array, "d d"]:
+            def sign(i: Int[Array, ""], x: State) -> Scalar:
+                # Two whole numbers, so that a field of nothing is told from round-off.
+                learned, lost = jnp.sum(hebbian[i] * x), rate * jnp.sum(forgotten[i] * x)
+                size = jnp.abs(learned) + jnp.abs(lost)
+                return certain(learned - lost, jnp.ones_like(size), size, x.dtype)
+
             key = jax.random.fold_in(jax.random.key(self.seed), step)
-            s = relaxed(w, jax.random.rademacher(key, (d,), patterns.dtype))
-            return w - rate * others * jnp.outer(s, s)
+            s = relaxed(sign, jax.random.rademacher(key, (d,), patterns.dtype))
+            return forgotten + others * jnp.outer(s, s)
 
-        return jax.lax.fori_loop(0, self.steps, dream, others * (patterns.T @ patterns))
+        return hebbian - rate * jax.lax.fori_loop(0, self.steps, dream, jnp.zeros_like(hebbian))
 
 
-def relaxed(w: Float[Array, "d d"], x: State, sweeps: int = 100) -> State:
-    """Where a ±1 state ends under updates of one unit after the other, in their order."""
+def relaxed(sign: Callable[[Int[Array, ""], State], Scalar], x: State, sweeps: int = 100) -> State:
+    """Where a ±1 state ends under updates of one unit after the other, in their order.
+
+    `sign(i, x)` is that of the field of unit i, 0 where it has none and stays.
+    """
+
+    def visit(x: State, i: Int[Array, ""]) -> tuple[State, None]:
+        found = sign(i, x)
+        return x.at[i].set(jnp.where(found == 0, x[i], found)), None
 
     def unfinished(carry: tuple[State, Bool[Array, ""], Int[Array, ""]]) -> Bool[Array, ""]:
         return carry[1] & (carry[2] < sweeps)
 
     def sweep(carry: tuple[State, Bool[Array, ""], Int[Array, ""]]) -> tuple[State, Bool[Array, ""], Int[Array, ""]]:
         x, _, count = carry
-        new = one_by_one(w, x, jnp.arange(x.size))
+        new, _ = jax.lax.scan(visit, x, jnp.arange(x.size))
         return new, jnp.any(new != x), count + 1
 
     return jax.lax.while_loop(unfinished, sweep, (x, jnp.ones((), bool), jnp.zeros((), jnp.int32)))[0]
