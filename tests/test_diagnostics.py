@@ -1,5 +1,7 @@
 """Where on the spectrum a memory is."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,6 +24,27 @@ def test_effective_patterns_count_those_that_share_a_state(x64):
     # Patterns seen again and again weigh more: p = (3/4, 1/4) has e^H = 4/3^{3/4}.
     weighted = PatternMemory(np.array([[1.0, 0], [-1, 0]]), np.array([3.0, 1.0]))
     np.testing.assert_allclose(effective_patterns(weighted, [0.0, 0], 0.1), 4 / 3**0.75, rtol=1e-9)
+
+
+def test_patterns_without_probability_leave_the_slopes_of_the_others():
+    """−p log p has an infinite slope at 0, over which neither weights of 0 nor underflow may stumble."""
+    near = np.array([[1.0, 0], [-1, 0]])
+    x, sigma = jnp.array([0.3, 0.1]), jnp.asarray(0.7)
+    slopes = jax.grad(lambda memory, x, sigma: effective_patterns(memory, x, sigma), (1, 2))
+    expected = slopes(PatternMemory(near), x, sigma)
+    far = PatternMemory(np.array([[1.0, 0], [-1, 0], [0, 50]]))
+    weightless = PatternMemory(np.array([[1.0, 0], [-1, 0], [0.3, 0]]), weights=np.array([1.0, 1, 0]))
+    of_posterior = jax.grad(lambda memory, x, sigma: memory.posterior(x, sigma).effective_number, (1, 2))
+    for memory, found in ((m, of(m, x, sigma)) for m in (far, weightless) for of in (slopes, of_posterior)):
+        for part, slope in zip(found, expected, strict=True):
+            np.testing.assert_allclose(part, slope, rtol=1e-4, atol=1e-6, err_msg=str(memory))
+
+
+def test_the_distance_has_no_slope_at_the_memory_and_a_unit_slope_off_it():
+    for memory in (PatternMemory(np.eye(3)), Segment([1.0, 0, 0], [0.0, 1, 0])):
+        slope = jax.grad(lambda x, memory=memory: distance_to_memory(memory, x))
+        np.testing.assert_array_equal(slope(jnp.array([1.0, 0, 0])), 0)
+        np.testing.assert_allclose(slope(jnp.array([1.0, 0, 0.25])), [0, 0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize(

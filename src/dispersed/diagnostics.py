@@ -5,11 +5,12 @@ recall ends on what was stored. A semantic one is not: many patterns share the s
 stays open, and recall ends between what was stored.
 """
 
+import jax
 import jax.numpy as jnp
-from jax.scipy.special import entr
 
 from dispersed.memories import Denoiser, Memory
 from dispersed.memories.associative_memory import AssociativeMemory, of_states
+from dispersed.posterior import entropy
 from dispersed.types import Array, ArrayLike, Float, Scalar, State
 from dispersed.validation import InputError
 
@@ -69,7 +70,7 @@ def _check_denoiser(memory: Denoiser) -> None:
 
 
 def _effective_patterns(memory: Memory, x: State, sigma: Scalar) -> Scalar:
-    return jnp.exp(entr(memory._responsibilities(x, sigma)).sum())
+    return jnp.exp(entropy(memory._responsibilities(x, sigma)))
 
 
 def _jacobian_spectrum(memory: Denoiser, x: State, sigma: Scalar) -> Float[Array, " d"]:
@@ -91,5 +92,6 @@ def _participation(memory: Denoiser, x: State, sigma: Scalar) -> Scalar:
 
 def _distance_to_memory(memory: Memory, x: State) -> Scalar:
     off = x - memory._project(x)
-    unit = jnp.max(jnp.abs(off))  # in which squares are numbers
-    return unit * jnp.linalg.norm(off / jnp.where(unit > 0, unit, 1))
+    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(off)))  # in which squares are numbers
+    # At the memory itself, where the norm has no slope, that is 0: what a minimum has.
+    return unit * jnp.linalg.norm(jnp.where(unit > 0, off / jnp.where(unit > 0, unit, 1), 1))

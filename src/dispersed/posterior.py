@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from dispersed.display import one_line
-from dispersed.types import Float, Int, Numbers
+from dispersed.types import Array, Float, Int, Numbers
 
 
 class Posterior(eqx.Module):
@@ -36,4 +36,9 @@ class Posterior(eqx.Module):
         return None if self.entropy is None else jnp.exp(self.entropy)
 
 
-__all__ = ["Posterior"]
+def entropy(p: Float[Array, "... n"]) -> Float[Array, "..."]:
+    """−Σ_j p_j log p_j in nats. What has no probability has no slope, where that of −p log p is infinite."""
+    return jnp.sum(p * -jnp.log(jnp.where(p > 0, p, 1)), axis=-1)
+
+
+__all__ = ["Posterior", "entropy"]

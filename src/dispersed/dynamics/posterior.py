@@ -28,6 +28,7 @@ from dispersed.dynamics.noise_level import NoiseLevel
 from dispersed.dynamics.recall import noise_of_cues, recall
 from dispersed.keys import state_keys
 from dispersed.memories import AssociativeMemory, PatternMemory
+from dispersed.posterior import entropy
 from dispersed.processes import Process
 from dispersed.tracing import as_array, is_known, on_host
 from dispersed.types import Array, ArrayLike, Float, Int, Key
@@ -98,13 +99,13 @@ class Posterior(eqx.Module):
     @one_program
     def entropy(self) -> Float[Array, "..."]:
         """Entropy of the exact posterior, in nats: 0 where the cue says all, log n where it says nothing."""
-        return jax.scipy.special.entr(self.exact).sum(axis=-1)
+        return entropy(self.exact)
 
     @property
     @one_program
     def recalled_entropy(self) -> Float[Array, "..."]:
         """Entropy of the recalled distribution, in nats; for few samples an underestimate."""
-        return jax.scipy.special.entr(self.frequencies).sum(axis=-1)
+        return entropy(self.frequencies)
 
     @property
     @one_program

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dispersed.memories.extended import Extended
-from dispersed.posterior import Posterior
+from dispersed.posterior import Posterior, entropy
 from dispersed.types import Array, Float, Int, Scalar, State
 
 
@@ -47,8 +47,7 @@ def components_posterior(
 ) -> Posterior:
     """The posterior of one state over a list of patterns or components, of which the `leading` ones are named."""
     p, index = jax.lax.top_k(responsibilities, min(leading, responsibilities.size))
-    entropy = jax.scipy.special.entr(responsibilities).sum()
-    return Posterior(mean, log_density, index, p, entropy)
+    return Posterior(mean, log_density, index, p, entropy(responsibilities))
 
 
 def likeliest(responsibilities: Float[Array, " n"]) -> tuple[Int[Array, ""], Scalar]:
