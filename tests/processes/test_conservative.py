@@ -149,6 +149,16 @@ def test_fokker_planck_keeps_the_equilibrium_and_reaches_it():
     np.testing.assert_allclose(density, equilibrium / equilibrium.sum() / solver.width, rtol=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e308])
+def test_only_ratios_of_weights_matter_to_the_equation(unit):
+    solver = FokkerPlanck(PotentialProcess(ou, SIGMA), [-4.0], [4.0], 60)
+    patterns = [[0.3], [-1.0], [1.0]]
+    expected = np.tensordot([0.5, 0.25, 0.25], solver.kernel(patterns, 0.5), axes=1)
+    np.testing.assert_allclose(solver.density(patterns, 0.5, [unit, unit / 2, unit / 2]), expected, rtol=1e-12)
+    with pytest.raises(InputError, match="weights"):
+        solver.density(patterns, 0.5, [-1.0, 2.0, 1.0])
+
+
 def test_steep_potentials_climb_at_their_own_speed():
     """Where v rises by a over D between two cells, the rate is D/h² a/(1 − e^{−a}), however large a is."""
     slope, sigma, cells = 3e4, 1.0, 50

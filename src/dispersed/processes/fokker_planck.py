@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from dispersed.processes.conservative import PotentialProcess
-from dispersed.validation import InputError, at_least, pattern_array, positive_number
+from dispersed.validation import InputError, at_least, log_prior, pattern_array, positive_number
 
 
 class FokkerPlanck:
@@ -90,8 +90,9 @@ class FokkerPlanck:
     def density(self, patterns: ArrayLike, t: float, weights: ArrayLike | None = None, steps: int = 1) -> np.ndarray:
         """The marginal density p_t(x) = Σ_j w_j k(x, t; y_j) (Eq. 17) at all cell centres, (cells,) * d."""
         kernels = self.kernel(patterns, t, steps)
-        w = np.ones(len(kernels)) if weights is None else np.asarray(weights, dtype=float)
-        return np.tensordot(w / w.sum(), kernels, axes=1)
+        prior = log_prior(weights, None, len(kernels))
+        w = np.full(len(kernels), 1 / len(kernels)) if prior is None else np.exp(np.asarray(prior))
+        return np.tensordot(w, kernels, axes=1)
 
     def energy(self, patterns: ArrayLike, t: float, weights: ArrayLike | None = None, steps: int = 1) -> np.ndarray:
         """The energy u(x, t) of Eq. 18 at all cell centres, (cells,) * d; inf where the density is below 1e-300."""
