@@ -96,7 +96,7 @@ def measured(quick=False):
             ("Hebb", size, crossing(Hebb(), size, alphas, level, sets), critical, f"at an overlap of {level:.3f}")
         )
     lines.append(("pseudo-inverse", d // 2, pseudo_inverse(d // 2, 0), 1.0, "all are fixed points"))
-    alpha, _ = perceptron(d // 2, [0.9, 1.1, 1.3, 1.5], 8 if quick else 16, seeds=1 if quick else 2)
+    alpha, _ = perceptron(d // 2, [0.9, 1.1, 1.3, 1.5], 8 if quick else 16, seeds=1 if quick else 8)
     lines.append(("perceptron, κ = 0", d // 2, float(alpha), gardner_load(), "extrapolated in α"))
     lines.append(("palimpsest, λ = 8.44/d", d // 2, recalled_last(d // 2, 8.44 / (d // 2), seeds), 0.049, "last ones"))
     wide = np.arange(0.13, 0.80, 0.05)

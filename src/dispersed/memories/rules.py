@@ -11,7 +11,7 @@ measured by `python -m benchmarks.rules`:
 | `Storkey` | | 0.44 (500) | at the same overlap; Storkey & Valabregue (1999) |
 | `Unlearning` | | 0.23 (500) | at the same overlap, 1,000 steps of 0.01; Hopfield et al. (1983) |
 | `PseudoInverse` | 1 | 0.99 (1,000) | all patterns are fixed points; Kanter & Sompolinsky (1987) |
-| `Perceptron` | 2 | 1.99 (1,000) | κ = 0, extrapolated from α ≤ 1.5; Gardner (1988) |
+| `Perceptron` | 2 | 1.95 (1,000) | κ = 0, extrapolated from α ≤ 1.5; Gardner (1988) |
 """
 
 import abc
