@@ -107,7 +107,7 @@ def noise_level(memory: Memory, x: Float[Array, "... d"], known: Bool[Array, "st
     cues = reshaped(x, (math.prod(batch), x.shape[-1]))
     if known is not None and not np.asarray(known).any(axis=1).all():
         raise InputError("known", "got a cue of which no entry is known", "noise is told by at least one entry")
-    memory = cast(Memory, memory._prepared())
+    memory = cast(Memory, in_precision(memory._prepared(), x.dtype))
     most = memory._most_states("_log_density") or len(cues)
     parts = [
         _search(memory, cues[i : i + most], None if known is None else known[i : i + most])
@@ -131,7 +131,6 @@ def _fit(memory: Memory, x: State, known: Bool[Array, " d"] | None, sigma: Scala
 @eqx.filter_jit
 def _fits(memory: Memory, x: Array, known: Array | None, levels: Float[Array, "k cues"]) -> tuple[Array, Array]:
     """Q and R²/σ² of every cue at k levels, (k, cues) each."""
-    memory = in_precision(memory, x.dtype)
 
     def one(x: State, known: Bool[Array, " d"] | None, sigma: Scalar) -> tuple[Scalar, Scalar]:
         value, slope = jax.value_and_grad(lambda level: _fit(memory, x, known, level))(sigma)

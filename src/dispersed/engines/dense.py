@@ -15,7 +15,7 @@ from dispersed.conditioning import Observation
 from dispersed.display import place
 from dispersed.engines.dense_logits import Products, log_odds, products
 from dispersed.engines.dense_posterior import mean_and_leader, relative_logits
-from dispersed.engines.engine import Engine, Misfits, PatternSet
+from dispersed.engines.engine import Engine, PatternSet
 from dispersed.engines.evidence import evidence, misfit_logits
 from dispersed.engines.spreads import Spreads, spreads, spreads_of
 from dispersed.keys import categorical
@@ -98,17 +98,10 @@ class DensePatterns(PatternSet):
 
         return self._once("scanned", scanned).evaluated(hook, x, sigma, settings)
 
-    def misfits(
+    def misfit_logits(
         self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
-    ) -> Misfits | None:
-        if self.patterns.dtype != x.dtype or not is_known(self.patterns, self.log_weights):
-            return None
-        excess, nearest = misfit_logits(self.patterns, x, known, sigma)
-        # Of the nearest one the distance itself, which a product has lost where it is small.
-        off = np.asarray(x, float) - self.rows(np.asarray(nearest))
-        off = off if known is None else np.where(np.asarray(known), off, 0)
-        least = np.square(off / np.asarray(sigma, float)[:, None]).sum(axis=1) / 2
-        return Misfits(excess, nearest, least, self.log_weights)
+    ) -> Float[Array, "b n"] | None:
+        return misfit_logits(self.patterns, x, known, sigma)
 
     def prepared(self) -> "DensePatterns":
         """The same with its `products`, which are computed once for patterns whose values are known."""

@@ -157,6 +157,20 @@ class PatternSet(Deriving):
         """How far known cues lie from all patterns, from which their density at every level follows; None where the
         engine does not keep a number for each.
         """
+        excess = self.misfit_logits(x, known, sigma)
+        if excess is None:
+            return None
+        nearest = jnp.argmax(excess, axis=1)
+        # Of the nearest one the distance itself, which a product has lost where it is small.
+        off = np.asarray(x, float) - self.rows(np.asarray(nearest))
+        off = off if known is None else np.where(np.asarray(known), off, 0)
+        least = np.square(off / np.asarray(sigma, float)[:, None]).sum(axis=1) / 2
+        return Misfits(excess, nearest, least, self.log_weights)
+
+    def misfit_logits(
+        self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
+    ) -> Float[Array, "b n"] | None:
+        """−‖x − y_j‖²/2σ² over the observed entries of each cue, less the largest; or None."""
         return None
 
     def prepared(self) -> "PatternSet":

@@ -21,7 +21,7 @@ from dispersed.compiling import one_program
 from dispersed.conditioning import Observation
 from dispersed.precision import full_precision
 from dispersed.primitives import primitive
-from dispersed.types import Array, Bool, Float, Int, Patterns, Scalar, State
+from dispersed.types import Array, Bool, Float, Patterns, Scalar, State
 
 ROWS = 1 << 13
 """Patterns that are converted to double precision at once."""
@@ -53,16 +53,15 @@ def evidence(y: Patterns, log_w: Float[Array, " n"], observation: Observation) -
 @full_precision
 def misfit_logits(
     y: Patterns, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
-) -> tuple[Float[Array, "b n"], Int[Array, " b"]]:
-    """−‖x − y_j‖²/2σ² over the observed entries of each cue, less the largest, and which pattern that is."""
+) -> Float[Array, "b n"]:
+    """−‖x − y_j‖²/2σ² over the observed entries of each cue, less the largest."""
     observed = jnp.ones_like(x, bool) if known is None else known
     precision = jnp.where(observed, (1 / sigma / sigma)[:, None], 0)
 
     def of_one(cue: tuple[State, Float[Array, " d"]]) -> Float[Array, " n"]:
         return evidence_logits(y, jnp.zeros_like(y, shape=len(y)), None, *cue)
 
-    logits = jax.lax.map(of_one, (jnp.where(observed, x, 0), precision), batch_size=max(1, AT_ONCE // len(y)))
-    return logits, jnp.argmax(logits, axis=1)
+    return jax.lax.map(of_one, (jnp.where(observed, x, 0), precision), batch_size=max(1, AT_ONCE // len(y)))
 
 
 @full_precision

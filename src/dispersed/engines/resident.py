@@ -7,7 +7,6 @@ import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.engines.dense import DensePatterns
-from dispersed.engines.engine import Misfits
 from dispersed.engines.scanned import ScannedPatterns
 from dispersed.engines.spreads import Spreads
 from dispersed.tracing import as_array, is_known
@@ -50,10 +49,10 @@ class ResidentPatterns(ScannedPatterns):
     def anchored(self, x: State, sigma: Scalar) -> tuple[State, Scalar]:
         return self.dense.anchored(x, sigma)
 
-    def misfits(
+    def misfit_logits(
         self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
-    ) -> Misfits | None:
-        return self.dense.misfits(x, known, sigma)
+    ) -> Float[Array, "b n"] | None:
+        return self.dense.misfit_logits(x, known, sigma)
 
     def nearest(self, x: State, sigma: Scalar) -> tuple[Int[Array, ""], Float[Array, ""]]:
         return self.dense.nearest(x, sigma)

@@ -11,7 +11,6 @@ import numpy as np
 
 from dispersed.conditioning import Observation
 from dispersed.engines import host_callback
-from dispersed.engines.engine import Misfits
 from dispersed.engines.handles import placed_by
 from dispersed.engines.host_evidence import after_measurement, misfit_logits
 from dispersed.engines.placed_patterns import PlacedPatterns
@@ -174,21 +173,14 @@ class StreamedPatterns(ScannedPatterns):
         # Of what has an axis for states, there is always something.
         return self._on_host(_starts, like, self.observations, self._prior()[1])
 
-    def misfits(
+    def misfit_logits(
         self, x: Float[Array, "b d"], known: Bool[Array, "b d"] | None, sigma: Float[Array, " b"]
-    ) -> Misfits | None:
+    ) -> Float[Array, "b n"] | None:
         if not self.outside or jax.process_count() > 1 or self.size[0] > MOST_DISTANCES:
             return None
-        cues, levels = np.asarray(x, float), np.asarray(sigma, float)
         observed = None if known is None else np.asarray(known)
-        logits = misfit_logits(self.placed, cues, observed, levels)
-        nearest = logits.argmax(axis=1)
-        off = cues - self.rows(nearest)
-        off = off if observed is None else np.where(observed, off, 0)
-        least = np.square(off / levels[:, None]).sum(axis=1) / 2
-        lowest = -float(jnp.finfo(x.dtype).max) / 4
-        excess = as_array(np.maximum(logits, lowest), x.dtype)
-        return Misfits(excess, as_array(nearest), least, as_array(np.asarray(self.log_weights), x.dtype))
+        logits = misfit_logits(self.placed, np.asarray(x, float), observed, np.asarray(sigma, float))
+        return as_array(np.maximum(logits, -float(jnp.finfo(x.dtype).max) / 4), x.dtype)
 
     def spreads(self) -> Spreads:
         # Of the prior: what was measured inside of a program is weighed by scans alone.
